@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Confinement of the processes below the broker.
+ *
+ * It happens in two places. The broker clones a child into new namespaces and its cgroup and
+ * execs the program with exactly its descriptors (sandbox_spawn). The program's first act, before
+ * it reads any byte that a guest or a peer chose, is sandbox_enter(): empty root, own uid, no
+ * capabilities, no_new_privs, Landlock that allows nothing, rlimits, and the seccomp filter, which
+ * kills the process on a call it does not list.
+ *
+ * The filter's table stands beside each program's main(), one line of reason per call.
+ */
+#ifndef BULKHEAD_BUS_SANDBOX_H
+#define BULKHEAD_BUS_SANDBOX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* One condition on an argument: (argument & mask) == value. */
+struct sandbox_arg {
+	uint8_t index;          /* 0 to 5 */
+	uint64_t mask, value;
+};
+
+struct sandbox_rule {
+	int syscall;            /* SCMP_SYS(...) */
+	const char *reason;     /* why this program needs it; shown by tests and documentation */
+	uint8_t nargs;          /* 0: any arguments */
+	struct sandbox_arg arg[3];
+};
+
+struct sandbox_policy {
+	const char *program;
+	const struct sandbox_rule *rules;
+	size_t nrules;
+	uint64_t max_open_files;        /* RLIMIT_NOFILE; 0: as inherited */
+	uint64_t max_address_space;     /* RLIMIT_AS bytes; 0: unlimited */
+};
+
+/* What sandbox_enter achieved; the program reports it in its READY message. */
+struct sandbox_report {
+	uint32_t uid;
+	uint32_t syscalls_allowed;      /* distinct calls in the filter */
+	uint64_t capabilities;          /* permitted set after the drop: 0 */
+	uint8_t no_new_privs, seccomp_mode, landlock_abi, empty_root;
+	uint8_t pid_namespace, net_namespace, ipc_namespace, uts_namespace;
+};
+
+enum {
+	SANDBOX_UNPRIVILEGED = 1,       /* the broker is not root (development): skip what needs
+	                                   root (uid, namespaces), keep the rest; reported honestly */
+	SANDBOX_LOG = 2,                /* seccomp logs instead of killing: only for the test that
+	                                   records which calls are used */
+};
+
+/* Confines the calling process, which must still be single-threaded. uid/gid: the ids to take.
+ * On failure writes a sentence to why; the caller must exit. */
+int sandbox_enter(const struct sandbox_policy *policy, uid_t uid, gid_t gid, unsigned flags,
+		  struct sandbox_report *report, char *why, size_t why_size);
+
+/* Starts program (an absolute path chosen by the broker, never by a peer) in new mount, pid, net,
+ * ipc and uts namespaces, with fds[0..nfds) as descriptors 3, 4, ... and nothing else open but
+ * 0-2 (/dev/null in, the broker's stderr out). cgroup_fds: directories of cgroups to join before
+ * exec (a v2 directory, or several v1 ones); may be empty.
+ * Returns the pid, and a pidfd (close-on-exec, the caller's) in *pidfd. */
+pid_t sandbox_spawn(const char *program, char *const argv[], const int *fds, size_t nfds,
+		    const int *cgroup_fds, size_t ncgroups, unsigned flags, int *pidfd);
+
+#endif

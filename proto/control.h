@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The fixed-size control messages between our own processes, declared once. Each travels as one
+ * SEQPACKET (bus/msgsock.h), descriptors beside it in the order given here. control_check() is the
+ * one checked reader: it refuses a wrong size, an unterminated string, a number out of range and a
+ * wrong count of descriptors before anything acts on the message.
+ *
+ * Who sends what to whom:
+ *
+ *   mgmtd ----VM_CREATE, VM_DESTROY, HOST_INFO----> vmmcore broker
+ *   mgmtd <---VM_CREATED, VM_GONE, ...------------- vmmcore broker
+ *   broker ---START_PARTITION / START_WORKER------> child       (its descriptor 3)
+ *   broker <--READY / FAILED----------------------- child
+ *   mgmtd ----UNIT_*------------------------------> partition and worker, each on a socket of its own
+ *   mgmtd <---UNIT_DONE, EVENT_*------------------- partition and worker
+ *
+ * The broker hands mgmtd the unit sockets in VM_CREATED and takes no part in that conversation.
+ */
+#ifndef BULKHEAD_PROTO_CONTROL_H
+#define BULKHEAD_PROTO_CONTROL_H
+
+#include "bus/msgsock.h"
+
+#define CONTROL_NAME_BYTES     64       /* a VM's name, with its terminator */
+#define CONTROL_TEXT_BYTES     256      /* a sentence for people, with its terminator */
+#define CONTROL_CMDLINE_BYTES  2048     /* kernel command line, with its terminator */
+#define CONTROL_MAX_MODULES    8
+#define CONTROL_MAX_SERIAL     2
+#define CONTROL_MIN_RAM        (4ull << 20)
+#define CONTROL_MAX_RAM        (1ull << 40)
+#define CONTROL_MAX_VCPUS      64
+
+enum control_type {
+	MSG_ERROR = 1,          /* answer: it did not work */
+	MSG_OK,                 /* answer: done, nothing to say */
+
+	/* mgmtd to broker, and its answers and events */
+	MSG_HOST_INFO = 16,     /* no body */
+	MSG_HOST_INFO_REPLY,
+	MSG_VM_CREATE,
+	MSG_VM_CREATED,
+	MSG_VM_DESTROY,         /* answered by MSG_OK when every process and resource is gone */
+	MSG_VM_GONE,            /* event: a process of the VM ended; the broker has ended the rest */
+
+	/* broker to child, child to broker */
+	MSG_START_PARTITION = 32,
+	MSG_START_WORKER,
+	MSG_READY,              /* confined, and everything handed over is mapped and open */
+	MSG_FAILED,             /* could not start; the child exits */
+
+	/* mgmtd to partition and worker: one vocabulary, the unit operations */
+	MSG_UNIT_LOAD = 64,     /* worker: load the boot images into RAM, send boot state to the partition */
+	MSG_UNIT_RUN,           /* start or go on; carries the guest clock */
+	MSG_UNIT_PAUSE,         /* stop; the answer (UNIT_DONE) carries the guest clock */
+	MSG_UNIT_RESET,         /* to power-on state; only while paused or never run */
+	MSG_UNIT_DONE,          /* answer to all of these */
+
+	/* events from a child to mgmtd */
+	MSG_EVENT_GUEST = 80,
+};
+
+/* Processes of a VM. */
+enum vm_role { ROLE_PARTITION = 0, ROLE_WORKER, ROLE_COUNT };
+const char *vm_role_name(unsigned role);        /* "partition", "worker" */
+
+enum vm_backend { BACKEND_AUTO = 0, BACKEND_KVM, BACKEND_EMU };
+
+struct msg_error {
+	struct msg_header h;
+	int32_t error;                          /* positive errno */
+	uint32_t pad;
+	char text[CONTROL_TEXT_BYTES];          /* what, where, what to do */
+};
+
+struct msg_plain {                              /* HOST_INFO, OK, UNIT_LOAD, UNIT_PAUSE, UNIT_RESET */
+	struct msg_header h;
+};
+
+struct msg_host_info_reply {
+	struct msg_header h;
+	uint32_t backend_auto;                  /* BACKEND_KVM or BACKEND_EMU: what auto picks here */
+	uint32_t kvm_usable;                    /* the probe guest ran */
+	uint32_t cgroup_version;                /* 2, 1, or 0 for none */
+	uint32_t vms;                           /* now known to the broker */
+	uint32_t privileged;                    /* runs as root: full confinement of children */
+	uint32_t pad;
+	char backend_reason[CONTROL_TEXT_BYTES];
+	char version[32];
+};
+
+/* Everything the broker and the children need to know of a VM. */
+struct vm_config {
+	uint64_t id;                            /* chosen by mgmtd, unique among running VMs, not 0 */
+	uint64_t ram_bytes;                     /* multiple of 1 MiB */
+	uint32_t vcpus;
+	uint32_t backend;                       /* enum vm_backend */
+	uint32_t modules;                       /* boot modules beside the kernel (first is the initrd) */
+	uint32_t serials;                       /* UARTs, COM1 first; 1 to CONTROL_MAX_SERIAL */
+	uint32_t exit_device;                   /* 1: test guests may end the VM by a port write */
+	uint32_t pad;
+	uint8_t uuid[16];                       /* SMBIOS system UUID */
+	char name[CONTROL_NAME_BYTES];
+	char cmdline[CONTROL_CMDLINE_BYTES];
+};
+
+/* fds: kernel, then config.modules modules; all read-only regular files. */
+struct msg_vm_create {
+	struct msg_header h;
+	struct vm_config config;
+};
+
+/* One process as people see it. */
+struct vm_process {
+	int32_t pid;                            /* in the host's pid namespace; 0: none */
+	uint32_t uid;
+	uint32_t syscalls_allowed;
+	uint8_t no_new_privs, seccomp_mode, landlock_abi, empty_root;
+	uint8_t pid_namespace, net_namespace, ipc_namespace, uts_namespace;
+	uint64_t capabilities;
+};
+
+/* fds: partition unit socket, worker unit socket, then one stream socket per serial port, each
+ * non-blocking, whose other end the worker holds. */
+struct msg_vm_created {
+	struct msg_header h;
+	uint32_t backend;                       /* BACKEND_KVM or BACKEND_EMU: what it runs on */
+	uint32_t pad;
+	char backend_reason[CONTROL_TEXT_BYTES];
+	struct vm_process process[ROLE_COUNT];
+};
+
+struct msg_vm_destroy {
+	struct msg_header h;
+	uint64_t id;
+};
+
+struct msg_vm_gone {
+	struct msg_header h;
+	uint64_t id;
+	uint32_t role;                          /* of the process that ended first */
+	int32_t pid;
+	int32_t signal;                         /* that ended it, or 0 */
+	int32_t status;                         /* exit status, if signal is 0 */
+	char text[CONTROL_TEXT_BYTES];          /* "partition (pid 12) was killed by signal 9 (Killed)" */
+};
+
+/* The partition's descriptors, in this order: unit socket, RAM memfd, page-generation memfd,
+ * platform channel (3), config.vcpus intercept channels (3 each), and last, if backend is kvm,
+ * /dev/kvm. */
+struct msg_start_partition {
+	struct msg_header h;
+	struct vm_config config;                /* backend is KVM or EMU here, never AUTO */
+	uint32_t uid, gid;
+	uint32_t sandbox_flags;                 /* SANDBOX_* */
+	uint32_t pad;
+};
+
+/* The worker's descriptors, in this order: unit socket, RAM memfd, page-generation memfd, platform
+ * channel (3), config.vcpus intercept channels (3 each), kernel, modules, serial sockets. */
+struct msg_start_worker {
+	struct msg_header h;
+	struct vm_config config;
+	uint32_t uid, gid;
+	uint32_t sandbox_flags;
+	uint32_t pad;
+};
+
+struct msg_ready {
+	struct msg_header h;
+	struct vm_process process;              /* pid as the child sees it; the broker corrects it */
+};
+
+/* MSG_FAILED and MSG_ERROR share struct msg_error. */
+
+struct msg_unit_run {
+	struct msg_header h;
+	uint64_t guest_ns;                      /* guest clock to go on from */
+};
+
+struct msg_unit_done {
+	struct msg_header h;
+	int32_t error;                          /* 0, or a positive errno with text */
+	uint32_t pad;
+	uint64_t guest_ns;                      /* guest clock now */
+	char text[CONTROL_TEXT_BYTES];
+};
+
+enum guest_event {
+	GUEST_POWER_OFF = 1,    /* the guest turned itself off (ACPI S5) */
+	GUEST_RESET,            /* the guest asked for a reset */
+	GUEST_TRIPLE_FAULT,
+	GUEST_EXIT,             /* the exit device: value is what was written */
+	GUEST_FAULT,            /* the back end cannot go on; text says why */
+};
+
+struct msg_event_guest {
+	struct msg_header h;
+	uint32_t event;                         /* enum guest_event */
+	uint32_t value;
+	char text[CONTROL_TEXT_BYTES];
+};
+
+/* Checks a received message against its type's declaration. buf holds bytes as msgsock_recv()
+ * returned them. 0, or -EPROTO with a sentence in why. */
+int control_check(const void *buf, size_t bytes, size_t nfds, char *why, size_t why_size);
+/* Fills the header: version, type, size by type. */
+void control_header(struct msg_header *h, uint16_t type, uint64_t cookie);
+/* The one place that checks a VM's configuration (also called by mgmtd before it asks). */
+int vm_config_check(const struct vm_config *c, char *why, size_t why_size);
+
+#endif
