@@ -9,6 +9,11 @@
  * lets another vCPU go on would otherwise see, say, an index register change under its hands.)
  *
  * Platform channel: one per VM. The worker drives interrupt lines and hands over boot state.
+ *
+ * In all of these channels the partition has end 0 and the worker end 1. Tickets go on counting
+ * through pause and reset. The worker answers reads also while it is paused, because a vCPU can
+ * only park between instructions. The worker puts the boot state into the platform channel before
+ * it answers UNIT_LOAD, so the partition empties that channel before it acts on UNIT_RUN.
  */
 #ifndef BULKHEAD_PROTO_INTERCEPT_H
 #define BULKHEAD_PROTO_INTERCEPT_H
