@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What partition and worker say to each other in channels.
+ * What partition and worker say to each other in channels. The partition is end 0 of each channel,
+ * the worker end 1 (bus/channel.h).
  *
  * Intercept channels: one per vCPU. The vCPU's thread sends accesses, the worker answers reads.
  * Writes are posted: the vCPU does not wait. So that accesses of different vCPUs keep the order in
