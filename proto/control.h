@@ -47,6 +47,8 @@ enum control_type {
 	MSG_START_WORKER,
 	MSG_READY,              /* confined, and everything handed over is mapped and open */
 	MSG_FAILED,             /* could not start; the child exits */
+	MSG_START_PROBE,        /* to bulkhead-partition --probe: does an ordinary guest run on KVM? */
+	MSG_PROBE_RESULT,       /* its answer; the child exits */
 
 	/* mgmtd to partition and worker: one vocabulary, the unit operations */
 	MSG_UNIT_LOAD = 64,     /* worker: load the boot images into RAM, send boot state to the partition */
@@ -171,6 +173,21 @@ struct msg_ready {
 };
 
 /* MSG_FAILED and MSG_ERROR share struct msg_error. */
+
+/* fds: /dev/kvm */
+struct msg_start_probe {
+	struct msg_header h;
+	uint32_t uid, gid;
+	uint32_t sandbox_flags;                 /* SANDBOX_* */
+	uint32_t pad;
+};
+
+struct msg_probe_result {
+	struct msg_header h;
+	uint32_t usable;                        /* 1: every step of the probe guest worked */
+	uint32_t pad;
+	char text[CONTROL_TEXT_BYTES];          /* what worked, or what did not */
+};
 
 struct msg_unit_run {
 	struct msg_header h;
