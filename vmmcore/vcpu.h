@@ -171,6 +171,7 @@ struct vcpu {
 	_Atomic uint32_t attention;     /* VCPU_ATT_* */
 	void *backend;                  /* the back end's own state, owned by it */
 	void *lapic;                    /* the platform's */
+	void *hv;                       /* the hypervisor personality's */
 	void *thread;                   /* the partition's */
 	char error[160];                /* a sentence, after VCPU_STOP_ERROR */
 };
