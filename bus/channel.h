@@ -4,6 +4,10 @@
  * The broker makes it and hands one end to each side.
  *
  * Threads: an end has one sending and one receiving thread (which may be the same).
+ *
+ * Trust: both ends hold the same open eventfds, so the peer can ring, swallow a ring, or change
+ * the descriptor's status flags. A ring only ever means "look". No filter of ours may allow
+ * fcntl(F_SETFL) on a doorbell: with O_NONBLOCK gone and the counter full, ringing would block.
  */
 #ifndef BULKHEAD_BUS_CHANNEL_H
 #define BULKHEAD_BUS_CHANNEL_H
@@ -52,6 +56,11 @@ ptrdiff_t channel_recv(struct channel *ch, struct ring_packet *pkt, void *buf, s
  * timeout_ns < 0 waits for ever. stop (may be NULL) is polled; when it becomes non-zero the wait
  * ends with -EINTR (also make the doorbell ring, to end a sleep). 0, -ETIMEDOUT, -EINTR. */
 int channel_wait(struct channel *ch, int64_t timeout_ns, const uint32_t *stop);
+
+/* Waits in the same way until a packet of so many bytes can be sent; only for the thread that also
+ * receives. 0, -ETIMEDOUT, -EINTR; -EAGAIN: still no room, but there is something to receive
+ * first (two ends that wait for each other's room would wait for ever); otherwise as ring_write. */
+int channel_wait_room(struct channel *ch, size_t bytes, int64_t timeout_ns, const uint32_t *stop);
 
 /* For an event loop: before sleeping, arm; if it returns true there is something already. After
  * waking, channel_disarm() clears the doorbell and masks further ones. */

@@ -70,6 +70,8 @@ struct ring_writer {
 	uint8_t *data;
 	uint32_t size;                  /* of the data area, bytes */
 	uint32_t write_index;           /* ours, private: the truth */
+	uint32_t free_known;            /* at least so many bytes are free */
+	uint32_t pending;               /* what we have set pending_send_size to */
 };
 
 struct ring_reader {
@@ -91,6 +93,10 @@ int ring_reader_init(struct ring_reader *r, void *mem, size_t total_bytes);
  * -EMSGSIZE: can never fit; -EPROTO: the peer's read index is not possible. */
 int ring_write(struct ring_writer *w, uint16_t type, uint16_t flags, uint64_t transaction_id,
 	       const struct iovec *iov, int iovcnt, uint32_t header_bytes, bool *signal);
+
+/* 0 when a packet with so many bytes after its descriptor would fit now; else errors as ring_write,
+ * and -EAGAIN likewise asks the reader to signal when there is room. */
+int ring_writer_room(struct ring_writer *w, size_t bytes);
 
 /* Takes the next packet: copies everything after the descriptor to buf.
  * Returns the number of bytes copied (header_bytes + payload_bytes, in that order).

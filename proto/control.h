@@ -3,7 +3,8 @@
  * The fixed-size control messages between our own processes, declared once. Each travels as one
  * SEQPACKET (bus/msgsock.h), descriptors beside it in the order given here. control_check() is the
  * one checked reader: it refuses a wrong size, an unterminated string, a number out of range and a
- * wrong count of descriptors before anything acts on the message.
+ * wrong count of descriptors before anything acts on the message. Strings are terminated UTF-8
+ * without control characters, so that they can be shown and logged as they are.
  *
  * Who sends what to whom:
  *
@@ -217,11 +218,15 @@ struct msg_event_guest {
 	char text[CONTROL_TEXT_BYTES];
 };
 
-/* Checks a received message against its type's declaration. buf holds bytes as msgsock_recv()
- * returned them. 0, or -EPROTO with a sentence in why. */
+/* Checks a received message against its type's declaration. buf, aligned to 8, holds bytes as
+ * msgsock_recv() returned them. 0, or -EPROTO with a sentence in why. */
 int control_check(const void *buf, size_t bytes, size_t nfds, char *why, size_t why_size);
 /* Fills the header: version, type, size by type. */
 void control_header(struct msg_header *h, uint16_t type, uint64_t cookie);
+/* Formats a sentence into a message's text field: cut to size, what control_check() would refuse
+ * (control characters, broken UTF-8) replaced by '?', the rest of the field zeroed. */
+void control_text(char *dst, size_t size, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 /* The one place that checks a VM's configuration (also called by mgmtd before it asks). */
 int vm_config_check(const struct vm_config *c, char *why, size_t why_size);
 

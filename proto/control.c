@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One row per message type: its size, how many descriptors it may carry, and the check of its
+ * fields. A check may trust that the message has its full size.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "bus/sandbox.h"
+#include "proto/control.h"
+
+#define MAX_ERRNO       4095
+#define MAX_SIGNAL      64
+#define FIXED_CHILD_FDS 6 /* unit socket, RAM, page generations, platform channel */
+
+struct why {
+	char *text;
+	size_t size;
+};
+
+__attribute__((format(printf, 2, 3))) static bool bad(const struct why *why, const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	vsnprintf(why->text, why->size, fmt, ap);
+	va_end(ap);
+	return false;
+}
+
+/* The bytes of the UTF-8 character at s (n > 0 bytes follow), 0 if it is none, is overlong, a
+ * surrogate or beyond Unicode, or is a control character. RFC 3629 section 4. */
+static size_t printable_char(const unsigned char *s, size_t n)
+{
+	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+	size_t len = s[0] < 0x80 ? 1 : s[0] < 0xC0 ? 0 : s[0] < 0xE0 ? 2 : s[0] < 0xF0 ? 3 : 4;
+	if (!len || len > n || s[0] > 0xF4)
+		return 0;
+	uint32_t c = len == 1 ? s[0] : s[0] & (0x7Fu >> len);
+	for (size_t i = 1; i < len; i++) {
+		if ((s[i] & 0xC0) != 0x80)
+			return 0;
+		c = c << 6 | (s[i] & 0x3F);
+	}
+	if (c < least[len] || c > 0x10FFFF || (c >= 0xD800 && c <= 0xDFFF))
+		return 0;
+	return c < 0x20 || (c >= 0x7F && c < 0xA0) ? 0 : len;
+}
+
+/* A terminated string that can be shown to people and logged as it is. */
+static bool text_ok(const char *field, const char *s, size_t size, const struct why *why)
+{
+	size_t len = strnlen(s, size);
+	if (len == size)
+		return bad(why, "%s is not terminated", field);
+	for (size_t i = 0; i < len;) {
+		size_t n = printable_char((const unsigned char *)s + i, len - i);
+		if (!n)
+			return bad(why, "%s has a control character or is not UTF-8 at byte %zu",
+				   field, i);
+		i += n;
+	}
+	return true;
+}
+
+static bool in_range(const char *field, uint64_t v, uint64_t min, uint64_t max,
+		     const struct why *why)
+{
+	return (v >= min && v <= max) ||
+	       bad(why, "%s is %llu, not between %llu and %llu", field, (unsigned long long)v,
+		   (unsigned long long)min, (unsigned long long)max);
+}
+
+/* The name is also that of the VM's folder. */
+static bool name_ok(const char *name, const struct why *why)
+{
+	if (!text_ok("name", name, CONTROL_NAME_BYTES, why))
+		return false;
+	size_t len = strlen(name);
+	if (!len)
+		return bad(why, "the name is empty");
+	if (name[0] == '.' || name[0] == '-' || name[0] == ' ' || name[len - 1] == ' ')
+		return bad(why, "the name may not begin with '.', '-' or a space, "
+				"nor end with a space");
+	if (strchr(name, '/'))
+		return bad(why, "the name may not have a '/' in it");
+	return true;
+}
+
+static bool config_ok(const struct vm_config *c, const struct why *why)
+{
+	if (c->id == 0)
+		return bad(why, "id is 0");
+	if (!in_range("memory (bytes)", c->ram_bytes, CONTROL_MIN_RAM, CONTROL_MAX_RAM, why))
+		return false;
+	if (c->ram_bytes % (1u << 20))
+		return bad(why, "memory is not a multiple of 1 MiB");
+	return in_range("processors", c->vcpus, 1, CONTROL_MAX_VCPUS, why) &&
+	       in_range("backend", c->backend, BACKEND_AUTO, BACKEND_EMU, why) &&
+	       in_range("boot modules", c->modules, 0, CONTROL_MAX_MODULES, why) &&
+	       in_range("serial ports", c->serials, 1, CONTROL_MAX_SERIAL, why) &&
+	       in_range("exit device", c->exit_device, 0, 1, why) && name_ok(c->name, why) &&
+	       text_ok("kernel command line", c->cmdline, sizeof(c->cmdline), why);
+}
+
+int vm_config_check(const struct vm_config *c, char *why, size_t why_size)
+{
+	return config_ok(c, &(struct why){why, why_size}) ? 0 : -EPROTO;
+}
+
+static bool plain_ok(const void *msg, size_t nfds, const struct why *why)
+{
+	return true;
+}
+
+static bool error_ok(const void *msg, size_t nfds, const struct why *why)
+{
+	const struct msg_error *m = msg;
+	return in_range("error", (uint64_t)(int64_t)m->error, 1, MAX_ERRNO, why) &&
+	       text_ok("text", m->text, sizeof(m->text), why);
+}
+
+static bool host_info_reply_ok(const void *msg, size_t nfds, const struct why *why)
+{
+	const struct msg_host_info_reply *m = msg;
+	return in_range("backend", m->backend_auto, BACKEND_KVM, BACKEND_EMU, why) &&
+	       in_range("kvm_usable", m->kvm_usable, 0, 1, why) &&
+	       in_range("cgroup version", m->cgroup_version, 0, 2, why) &&
+	       in_range("privileged", m->privileged, 0, 1, why) &&
+	       text_ok("backend reason", m->backend_reason, sizeof(m->backend_reason), why) &&
+	       text_ok("version", m->version, sizeof(m->version), why);
+}
+
+static bool fds_ok(size_t nfds, size_t want, const struct why *why)
+{
+	return nfds == want || bad(why, "%zu descriptors instead of %zu", nfds, want);
+}
+
+static bool vm_create_ok(const void *msg, size_t nfds, const struct why *why)
+{
+	const struct msg_vm_create *m = msg;
+	return config_ok(&m->config, why) && fds_ok(nfds, 1 + m->config.modules, why);
+}
+
+/* What a child says about its confinement is shown to people; the broker acts on none of it. */
+static bool process_ok(const struct vm_process *p, const struct why *why)
+{
+	const uint8_t flags[] = {p->no_new_privs,  p->empty_root,    p->pid_namespace,
+				 p->net_namespace, p->ipc_namespace, p->uts_namespace};
+	if (p->pid <= 0)
+		return bad(why, "pid is %d", p->pid);
+	for (size_t i = 0; i < sizeof(flags); i++)
+		if (!in_range("a confinement flag", flags[i], 0, 1, why))
+			return false;
+	return in_range("seccomp mode", p->seccomp_mode, 0, 2, why);
+}
+
+static bool vm_created_ok(const void *msg, size_t nfds, const struct why *why)
+{
+	const struct msg_vm_created *m = msg;
+	if (!in_range("backend", m->backend, BACKEND_KVM, BACKEND_EMU, why) ||
+	    !text_ok("backend reason", m->backend_reason, sizeof(m->backend_reason), why))
+		return false;
+	for (unsigned i = 0; i < ROLE_COUNT; i++)
+		if (!process_ok(&m->process[i], why))
+			return false;
+	return true;
+}
+
+static bool vm_destroy_ok(const void *msg, size_t nfds, const struct why *why)
+{
+	const struct msg_vm_destroy *m = msg;
+	return m->id != 0 || bad(why, "id is 0");
+}
+
+static bool vm_gone_ok(const void *msg, size_t nfds, const struct why *why)
+{
+	const struct msg_vm_gone *m = msg;
+	if (m->id == 0)
+		return bad(why, "id is 0");
+	if (m->pid < 0)
+		return bad(why, "pid is %d", m->pid);
+	return in_range("role", m->role, 0, ROLE_COUNT - 1, why) &&
+	       in_range("signal", (uint64_t)(int64_t)m->signal, 0, MAX_SIGNAL, why) &&
+	       in_range("exit status", (uint64_t)(int64_t)m->status, 0, 255, why) &&
+	       text_ok("text", m->text, sizeof(m->text), why);
+}
+
+static bool start_ok(const struct vm_config *c, uint32_t uid, uint32_t gid, uint32_t flags,
+		     const struct why *why)
+{
+	if (!config_ok(c, why) || !in_range("backend", c->backend, BACKEND_KVM, BACKEND_EMU, why))
+		return false;
+	if (flags & ~(uint32_t)(SANDBOX_UNPRIVILEGED | SANDBOX_LOG))
+		return bad(why, "unknown sandbox flags %#x", flags);
+	if (!(flags & SANDBOX_UNPRIVILEGED) && (!uid || !gid))
+		return bad(why, "uid %u, gid %u: a confined process may not be root", uid, gid);
+	return true;
+}
+
+static bool start_partition_ok(const void *msg, size_t nfds, const struct why *why)
+{
+	const struct msg_start_partition *m = msg;
+	const struct vm_config *c = &m->config;
+	return start_ok(c, m->uid, m->gid, m->sandbox_flags, why) &&
+	       fds_ok(nfds, FIXED_CHILD_FDS + 3 * c->vcpus + (c->backend == BACKEND_KVM), why);
+}
+
+static bool start_worker_ok(const void *msg, size_t nfds, const struct why *why)
+{
+	const struct msg_start_worker *m = msg;
+	const struct vm_config *c = &m->config;
+	return start_ok(c, m->uid, m->gid, m->sandbox_flags, why) &&
+	       fds_ok(nfds, FIXED_CHILD_FDS + 3 * c->vcpus + 1 + c->modules + c->serials, why);
+}
+
+static bool ready_ok(const void *msg, size_t nfds, const struct why *why)
+{
+	const struct msg_ready *m = msg;
+	return process_ok(&m->process, why);
+}
+
+static bool unit_run_ok(const void *msg, size_t nfds, const struct why *why)
+{
+	const struct msg_unit_run *m = msg;
+	return in_range("guest clock", m->guest_ns, 0, INT64_MAX, why);
+}
+
+static bool unit_done_ok(const void *msg, size_t nfds, const struct why *why)
+{
+	const struct msg_unit_done *m = msg;
+	return in_range("error", (uint64_t)(int64_t)m->error, 0, MAX_ERRNO, why) &&
+	       in_range("guest clock", m->guest_ns, 0, INT64_MAX, why) &&
+	       text_ok("text", m->text, sizeof(m->text), why);
+}
+
+static bool event_guest_ok(const void *msg, size_t nfds, const struct why *why)
+{
+	const struct msg_event_guest *m = msg;
+	return in_range("event", m->event, GUEST_POWER_OFF, GUEST_FAULT, why) &&
+	       text_ok("text", m->text, sizeof(m->text), why);
+}
+
+struct declaration {
+	uint16_t type;
+	uint16_t min_fds, max_fds;
+	uint32_t bytes;
+	bool (*ok)(const void *msg, size_t nfds, const struct why *why);
+	const char *name;
+};
+
+#define ANY_FDS 0, MSG_MAX_FDS /* the check counts them */
+#define NO_FDS  0, 0
+
+static const struct declaration declarations[] = {
+	{MSG_ERROR, NO_FDS, sizeof(struct msg_error), error_ok, "ERROR"},
+	{MSG_OK, NO_FDS, sizeof(struct msg_plain), plain_ok, "OK"},
+	{MSG_HOST_INFO, NO_FDS, sizeof(struct msg_plain), plain_ok, "HOST_INFO"},
+	{MSG_HOST_INFO_REPLY, NO_FDS, sizeof(struct msg_host_info_reply), host_info_reply_ok,
+	 "HOST_INFO_REPLY"},
+	{MSG_VM_CREATE, ANY_FDS, sizeof(struct msg_vm_create), vm_create_ok, "VM_CREATE"},
+	{MSG_VM_CREATED, ROLE_COUNT + 1, ROLE_COUNT + CONTROL_MAX_SERIAL,
+	 sizeof(struct msg_vm_created), vm_created_ok, "VM_CREATED"},
+	{MSG_VM_DESTROY, NO_FDS, sizeof(struct msg_vm_destroy), vm_destroy_ok, "VM_DESTROY"},
+	{MSG_VM_GONE, NO_FDS, sizeof(struct msg_vm_gone), vm_gone_ok, "VM_GONE"},
+	{MSG_START_PARTITION, ANY_FDS, sizeof(struct msg_start_partition), start_partition_ok,
+	 "START_PARTITION"},
+	{MSG_START_WORKER, ANY_FDS, sizeof(struct msg_start_worker), start_worker_ok,
+	 "START_WORKER"},
+	{MSG_READY, NO_FDS, sizeof(struct msg_ready), ready_ok, "READY"},
+	{MSG_FAILED, NO_FDS, sizeof(struct msg_error), error_ok, "FAILED"},
+	{MSG_UNIT_LOAD, NO_FDS, sizeof(struct msg_plain), plain_ok, "UNIT_LOAD"},
+	{MSG_UNIT_RUN, NO_FDS, sizeof(struct msg_unit_run), unit_run_ok, "UNIT_RUN"},
+	{MSG_UNIT_PAUSE, NO_FDS, sizeof(struct msg_plain), plain_ok, "UNIT_PAUSE"},
+	{MSG_UNIT_RESET, NO_FDS, sizeof(struct msg_plain), plain_ok, "UNIT_RESET"},
+	{MSG_UNIT_DONE, NO_FDS, sizeof(struct msg_unit_done), unit_done_ok, "UNIT_DONE"},
+	{MSG_EVENT_GUEST, NO_FDS, sizeof(struct msg_event_guest), event_guest_ok, "EVENT_GUEST"},
+};
+
+static const struct declaration *declaration_of(uint16_t type)
+{
+	for (size_t i = 0; i < sizeof(declarations) / sizeof(*declarations); i++)
+		if (declarations[i].type == type)
+			return &declarations[i];
+	return NULL;
+}
+
+static bool message_ok(const void *buf, size_t bytes, size_t nfds, const struct why *why)
+{
+	struct msg_header h;
+	if (bytes < sizeof(h))
+		return bad(why, "%zu bytes are no message", bytes);
+	memcpy(&h, buf, sizeof(h));
+	if (h.version != MSG_VERSION)
+		return bad(why, "message version %u instead of %u", h.version, MSG_VERSION);
+	const struct declaration *d = declaration_of(h.type);
+	if (!d)
+		return bad(why, "unknown message type %u", h.type);
+	if (bytes != d->bytes || h.bytes != d->bytes)
+		return bad(why, "%s has %zu bytes (says %u) instead of %u", d->name, bytes, h.bytes,
+			   d->bytes);
+	if (nfds < d->min_fds || nfds > d->max_fds)
+		return bad(why, "%s with %zu descriptors", d->name, nfds);
+	return d->ok(buf, nfds, why);
+}
+
+int control_check(const void *buf, size_t bytes, size_t nfds, char *why, size_t why_size)
+{
+	return message_ok(buf, bytes, nfds, &(struct why){why, why_size}) ? 0 : -EPROTO;
+}
+
+void control_header(struct msg_header *h, uint16_t type, uint64_t cookie)
+{
+	const struct declaration *d = declaration_of(type);
+	/* An unknown type gets a size that msgsock_send() refuses. */
+	*h = (struct msg_header){MSG_VERSION, type, d ? d->bytes : 0, cookie};
+}
+
+void control_text(char *dst, size_t size, const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	int n = vsnprintf(dst, size, fmt, ap);
+	va_end(ap);
+	if (n < 0)
+		dst[0] = '\0';
+	size_t len = strlen(dst);
+	memset(dst + len, 0, size - len);
+	for (size_t i = 0; i < len;) {
+		size_t step = printable_char((unsigned char *)dst + i, len - i);
+		if (!step)
+			dst[i] = '?';
+		i += step ? step : 1;
+	}
+}
+
+const char *vm_role_name(unsigned role)
+{
+	static const char *const names[ROLE_COUNT] = {"partition", "worker"};
+	return role < ROLE_COUNT ? names[role] : "unknown";
+}
