@@ -188,16 +188,22 @@ static bool vm_gone_ok(const void *msg, size_t nfds, const struct why *why)
 	       text_ok("text", m->text, sizeof(m->text), why);
 }
 
-static bool start_ok(const struct vm_config *c, uint32_t uid, uint32_t gid, uint32_t flags,
-		     const struct why *why)
+/* What every START message says of the confinement. */
+static bool confine_ok(uint32_t uid, uint32_t gid, uint32_t flags, const struct why *why)
 {
-	if (!config_ok(c, why) || !in_range("backend", c->backend, BACKEND_KVM, BACKEND_EMU, why))
-		return false;
 	if (flags & ~(uint32_t)(SANDBOX_UNPRIVILEGED | SANDBOX_LOG))
 		return bad(why, "unknown sandbox flags %#x", flags);
 	if (!(flags & SANDBOX_UNPRIVILEGED) && (!uid || !gid))
 		return bad(why, "uid %u, gid %u: a confined process may not be root", uid, gid);
 	return true;
+}
+
+static bool start_ok(const struct vm_config *c, uint32_t uid, uint32_t gid, uint32_t flags,
+		     const struct why *why)
+{
+	return config_ok(c, why) &&
+	       in_range("backend", c->backend, BACKEND_KVM, BACKEND_EMU, why) &&
+	       confine_ok(uid, gid, flags, why);
 }
 
 static bool start_partition_ok(const void *msg, size_t nfds, const struct why *why)
@@ -214,6 +220,19 @@ static bool start_worker_ok(const void *msg, size_t nfds, const struct why *why)
 	const struct vm_config *c = &m->config;
 	return start_ok(c, m->uid, m->gid, m->sandbox_flags, why) &&
 	       fds_ok(nfds, FIXED_CHILD_FDS + 3 * c->vcpus + 1 + c->modules + c->serials, why);
+}
+
+static bool start_probe_ok(const void *msg, size_t nfds, const struct why *why)
+{
+	const struct msg_start_probe *m = msg;
+	return confine_ok(m->uid, m->gid, m->sandbox_flags, why);
+}
+
+static bool probe_result_ok(const void *msg, size_t nfds, const struct why *why)
+{
+	const struct msg_probe_result *m = msg;
+	return in_range("usable", m->usable, 0, 1, why) &&
+	       text_ok("text", m->text, sizeof(m->text), why);
 }
 
 static bool ready_ok(const void *msg, size_t nfds, const struct why *why)
@@ -271,6 +290,9 @@ static const struct declaration declarations[] = {
 	 "START_WORKER"},
 	{MSG_READY, NO_FDS, sizeof(struct msg_ready), ready_ok, "READY"},
 	{MSG_FAILED, NO_FDS, sizeof(struct msg_error), error_ok, "FAILED"},
+	{MSG_START_PROBE, 1, 1, sizeof(struct msg_start_probe), start_probe_ok, "START_PROBE"},
+	{MSG_PROBE_RESULT, NO_FDS, sizeof(struct msg_probe_result), probe_result_ok,
+	 "PROBE_RESULT"},
 	{MSG_UNIT_LOAD, NO_FDS, sizeof(struct msg_plain), plain_ok, "UNIT_LOAD"},
 	{MSG_UNIT_RUN, NO_FDS, sizeof(struct msg_unit_run), unit_run_ok, "UNIT_RUN"},
 	{MSG_UNIT_PAUSE, NO_FDS, sizeof(struct msg_plain), plain_ok, "UNIT_PAUSE"},
