@@ -58,7 +58,8 @@ struct emu_fpu {
 	uint32_t mxcsr;
 	uint32_t host_mxcsr; /* the host's own, while entered */
 	bool entered;
-	bool checked; /* some SIMD exception is unmasked: look after each operation */
+	bool checked;     /* some SIMD exception is unmasked: look after each operation */
+	uint8_t op_flags; /* while checked: exceptions this operation found in software */
 
 	/* Per-instruction exchange with the caller. */
 	bool exception_pending; /* out: raise #XM (or #UD if CR4.OSXMMEXCPT is 0); caller clears */
