@@ -35,8 +35,8 @@ struct clock;
 struct clock_timer {
 	void (*fn)(void *arg);
 	void *arg;
-	uint64_t deadline;      /* guest ns; the queue's */
-	uint32_t slot;          /* place in the queue plus 1, 0: not armed; the queue's */
+	uint64_t deadline; /* guest ns; the queue's */
+	uint32_t slot;     /* place in the queue plus 1, 0: not armed; the queue's */
 };
 
 /* A clock at guest time 0, paused. host_khz: the host's TSC rate if the caller knows it (KVM
@@ -48,10 +48,10 @@ struct clock *clock_new_manual(uint32_t tsc_khz);
 void clock_manual_set(struct clock *c, uint64_t host_ns);
 void clock_free(struct clock *c);
 
-uint64_t clock_now(struct clock *c);                    /* guest ns */
-uint64_t clock_tsc(struct clock *c);                    /* guest TSC, before any per-vCPU offset */
+uint64_t clock_now(struct clock *c); /* guest ns */
+uint64_t clock_tsc(struct clock *c); /* guest TSC, before any per-vCPU offset */
 uint32_t clock_tsc_khz(const struct clock *c);
-bool clock_uses_host_tsc(const struct clock *c);        /* for the log and `inspect` */
+bool clock_uses_host_tsc(const struct clock *c); /* for the log and `inspect` */
 /* Earliest guest ns at which clock_tsc() is at least tsc; CLOCK_NEVER if beyond all time. */
 uint64_t clock_tsc_to_ns(struct clock *c, uint64_t tsc);
 /* CLOCK_MONOTONIC ns of a guest time, for a thread that wants to wait for it by itself. */
@@ -60,12 +60,12 @@ uint64_t clock_to_monotonic(struct clock *c, uint64_t guest_ns);
 /* Arms t for a guest time, replacing an earlier arming. CLOCK_NEVER disarms. */
 void clock_arm(struct clock *c, struct clock_timer *t, uint64_t deadline);
 void clock_disarm(struct clock *c, struct clock_timer *t);
-uint64_t clock_next_deadline(struct clock *c);          /* guest ns or CLOCK_NEVER */
+uint64_t clock_next_deadline(struct clock *c); /* guest ns or CLOCK_NEVER */
 
-int clock_fd(const struct clock *c);                    /* timerfd, the clock's; -1 if manual */
-void clock_dispatch(struct clock *c);                   /* runs what is due */
+int clock_fd(const struct clock *c);  /* timerfd, the clock's; -1 if manual */
+void clock_dispatch(struct clock *c); /* runs what is due */
 
-uint64_t clock_pause(struct clock *c);                  /* returns the guest time it stops at */
-void clock_resume(struct clock *c, uint64_t guest_ns);  /* goes on from guest_ns */
+uint64_t clock_pause(struct clock *c);                 /* returns the guest time it stops at */
+void clock_resume(struct clock *c, uint64_t guest_ns); /* goes on from guest_ns */
 
 #endif

@@ -40,15 +40,15 @@
 
 struct irq_fabric;
 
-#define IRQ_LAPIC_BASE  0xfee00000ull   /* after reset */
+#define IRQ_LAPIC_BASE  0xfee00000ull /* after reset */
 #define IRQ_IOAPIC_BASE 0xfec00000ull
 #define IRQ_IOAPIC_PINS 24u
-#define IRQ_IOAPIC_ID   0u              /* after reset; what the MADT should say */
-#define IRQ_APIC_HZ     1000000000ull   /* input clock of the local APICs' timers */
+#define IRQ_IOAPIC_ID   0u            /* after reset; what the MADT should say */
+#define IRQ_APIC_HZ     1000000000ull /* input clock of the local APICs' timers */
 #define IRQ_PIT_HZ      1193182ull
 
 enum {
-	IRQ_EXTERNAL_LAPIC = 1,         /* the back end (kernel) has the local APICs */
+	IRQ_EXTERNAL_LAPIC = 1, /* the back end (kernel) has the local APICs */
 };
 
 struct irq_ops {
@@ -67,8 +67,8 @@ struct irq_ops {
 
 /* The fabric of vm, whose vcpu[] and vcpu_count are filled; sets each v->lapic. The clock must
  * outlive the fabric. ops is kept, not copied. In reset state. NULL: errno. */
-struct irq_fabric *irq_new(struct vm *vm, struct clock *clock, const struct irq_ops *ops,
-			   void *arg, unsigned flags);
+struct irq_fabric *irq_new(struct vm *vm, struct clock *clock, const struct irq_ops *ops, void *arg,
+			   unsigned flags);
 void irq_free(struct irq_fabric *f);
 
 /* Power-on reset of everything, all vCPUs parked. */
@@ -87,36 +87,36 @@ bool irq_mmio(struct vcpu *v, uint64_t gpa, unsigned size, bool write, uint64_t 
 /* MSRs 1Bh, 6E0h, 800h-8FFh, 10h (TSC), 3Bh (TSC_ADJUST). */
 enum irq_msr_result {
 	IRQ_MSR_OK,
-	IRQ_MSR_GP,             /* raise #GP(0) */
+	IRQ_MSR_GP, /* raise #GP(0) */
 	IRQ_MSR_NOT_MINE,
 };
 enum irq_msr_result irq_rdmsr(struct vcpu *v, uint32_t index, uint64_t *value);
 enum irq_msr_result irq_wrmsr(struct vcpu *v, uint32_t index, uint64_t value);
 
-uint64_t irq_tsc(struct vcpu *v);               /* as RDTSC: with this vCPU's TSC_ADJUST */
+uint64_t irq_tsc(struct vcpu *v); /* as RDTSC: with this vCPU's TSC_ADJUST */
 
-int irq_take(struct vcpu *v);                   /* acknowledges; the vector, or -1 */
-bool irq_has_pending(struct vcpu *v);           /* irq_take() would return a vector */
+int irq_take(struct vcpu *v);         /* acknowledges; the vector, or -1 */
+bool irq_has_pending(struct vcpu *v); /* irq_take() would return a vector */
 uint8_t irq_get_cr8(struct vcpu *v);
 void irq_set_cr8(struct vcpu *v, uint8_t tpr);
 /* CPUID 1 shows the APIC bit only if this is true (SDM 10.4.3). */
 bool irq_apic_enabled(struct vcpu *v);
 
 enum irq_startup {
-	IRQ_STARTUP_NONE,       /* go on as before */
-	IRQ_STARTUP_INIT,       /* set registers as after INIT; then as irq_waiting_for_sipi() says */
-	IRQ_STARTUP_SIPI,       /* set registers as after INIT, CS selector = vector << 8, CS base =
-	                           vector << 12, RIP = 0, and run */
+	IRQ_STARTUP_NONE, /* go on as before */
+	IRQ_STARTUP_INIT, /* set registers as after INIT; then as irq_waiting_for_sipi() says */
+	IRQ_STARTUP_SIPI, /* set registers as after INIT, CS selector = vector << 8, CS base =
+			     vector << 12, RIP = 0, and run */
 };
 /* Takes and carries out a waiting INIT or SIPI, local APIC side. */
 enum irq_startup irq_startup(struct vcpu *v, uint8_t *vector);
-bool irq_startup_pending(struct vcpu *v);       /* any thread */
+bool irq_startup_pending(struct vcpu *v); /* any thread */
 /* True for every vCPU but 0 after reset: its thread must sleep until irq_startup_pending(). */
 bool irq_waiting_for_sipi(struct vcpu *v);
 
 /* For the hypervisor personality's synthetic MSRs. */
 void irq_eoi(struct vcpu *v);
-void irq_write_icr(struct vcpu *v, uint64_t icr);       /* x2APIC layout if in x2APIC mode */
+void irq_write_icr(struct vcpu *v, uint64_t icr); /* x2APIC layout if in x2APIC mode */
 /* Vectors that need no EOI: not entered into ISR when taken (TLFS, SINTx.AutoEOI). */
 void irq_set_auto_eoi(struct vcpu *v, uint8_t vector, bool on);
 
@@ -143,22 +143,23 @@ struct irq_lapic_state {
 	uint32_t version, size;
 	uint64_t apic_base;
 	uint32_t id, tpr, ldr, dfr, svr, esr, esr_pending;
-	uint32_t lvt[7];                /* CMCI (unused, 0), timer, thermal, PMC, LINT0, LINT1, error */
+	uint32_t lvt[7]; /* CMCI (unused, 0), timer, thermal, PMC, LINT0, LINT1, error */
 	uint64_t icr;
 	uint32_t irr[8], isr[8], tmr[8], auto_eoi[8];
 	uint32_t timer_divide, timer_initial;
-	uint64_t timer_start;           /* guest ns at which timer_initial was loaded */
-	uint64_t tsc_deadline;          /* guest TSC with adjust, 0: disarmed */
+	uint64_t timer_start;  /* guest ns at which timer_initial was loaded */
+	uint64_t tsc_deadline; /* guest TSC with adjust, 0: disarmed */
 	uint64_t tsc_adjust;
-	uint32_t startup;               /* INIT/SIPI word, layout in lapic.h */
-	uint32_t timer_fired;           /* one-shot has expired */
+	uint32_t startup;     /* INIT/SIPI word, layout in lapic.h */
+	uint32_t timer_fired; /* one-shot has expired */
+	uint32_t extint, pad; /* an ExtINT message waits for its INTA cycle */
 };
 
 struct irq_ioapic_state {
 	uint32_t version, size;
 	uint32_t id, select;
 	uint64_t redir[IRQ_IOAPIC_PINS];
-	uint32_t line;                  /* level of each pin */
+	uint32_t line; /* level of each pin */
 	uint32_t pad;
 };
 
@@ -166,26 +167,30 @@ struct irq_pic_state {
 	uint32_t version, size;
 	struct irq_pic_chip_state {
 		uint8_t irr, isr, imr, line, elcr, base, icw_step, icw4_needed;
-		uint8_t lowest, special_mask, auto_eoi, rotate_auto, special_nested, read_isr,
-			poll, single;
-		uint8_t icw3, level_all, pad[6];
+		uint8_t lowest, special_mask, auto_eoi, rotate_auto, special_nested, read_isr, poll,
+			single;
+		uint8_t icw3, pad[7];
 	} chip[2];
 };
 
 struct irq_pit_state {
 	uint32_t version, size;
 	struct irq_pit_channel_state {
-		uint64_t start;                 /* PIT tick at which counting began */
-		uint64_t held;                  /* ticks counted when the gate stopped it */
-		uint64_t next_at;               /* tick at which next_count takes over */
-		uint32_t count, next_count;     /* 1 to 65536 */
-		uint16_t latch;
-		uint8_t status_latch, latched, status_latched;
-		uint8_t control;                /* access, mode, BCD bits of the control word */
-		uint8_t gate, loaded, triggered, has_next, read_high, write_high, low_byte;
-		uint8_t pad[3];
+		uint64_t start;   /* PIT tick of the last load; counting gate closed: see held */
+		uint64_t held;    /* ticks counted when the gate stopped it */
+		uint64_t next_at; /* tick at which next_count takes over, if has_next */
+		uint32_t count;   /* in force, 1 to 65536; 0: none since the control word */
+		uint32_t next_count;
+		uint16_t latch;             /* count latched, if latched is not 0 */
+		uint8_t latched;            /* bytes of it still to be read, 0 to 2 */
+		uint8_t status, has_status; /* status latched */
+		uint8_t control;            /* control word without the counter number */
+		uint8_t gate, triggered, has_next;
+		uint8_t read_high, write_high; /* the second byte is next */
+		uint8_t low_byte;              /* first byte written */
+		uint8_t pad[4];
 	} channel[3];
-	uint64_t seen;                  /* tick up to which channel 0's edges were delivered */
+	uint64_t seen; /* tick up to which channel 0's edges were delivered */
 	uint8_t port61, line0, pad[6];
 };
 

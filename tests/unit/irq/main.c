@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The interrupt and time fabric against the manuals: Intel SDM vol. 3A chapter 10, 82093AA, 8259A
+ * and 8254 datasheets. Time is moved by the tests, except in clock's.
+ */
+#include "board.h"
+
+int main(void)
+{
+	SRunner *r = srunner_create(lapic_suite());
+	int failed;
+
+	srunner_run_all(r, CK_ENV);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed != 0;
+}
