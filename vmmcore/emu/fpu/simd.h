@@ -82,10 +82,10 @@ static inline void mmx_write(struct emu_fpu *f, void *dst, u64 value)
 #define MX_RC(m) (((m) >> 13) & 3u)
 #define MX_FTZ   0x8000u
 
-/* fp_mode.c: after an operation while exceptions are unmasked. Collects what it raised; true if
- * the destination must stay as it was. tiny: a result was denormal. */
-bool emu_fp_check(struct emu_fpu *f, bool tiny);
-/* Raises exceptions found in software. */
+/* fp_unmasked.c: after an operation while exceptions are unmasked. Collects what it raised; true if
+ * the destination must stay as it was. */
+bool emu_fp_check(struct emu_fpu *f);
+/* fp_mode.c: raises exceptions found in software. */
 void emu_fp_raise(struct emu_fpu *f, unsigned flags);
 
 /* One step of the table's binary search key. */
@@ -151,8 +151,8 @@ emu_simd_fn FP4(add), FP4(sub), FP4(mul), FP4(div), FP4(min), FP4(max), FP4(sqrt
 emu_simd_fn op_cvtps2pd, op_cvtpd2ps, op_cvtss2sd, op_cvtsd2ss, op_cvtdq2ps, op_cvtdq2pd,
 	op_cvtps2dq, op_cvttps2dq, op_cvtpd2dq, op_cvttpd2dq, op_cvtsi2ss, op_cvtsi2ssq,
 	op_cvtsi2sd, op_cvtsi2sdq, op_cvtss2si, op_cvtss2siq, op_cvttss2si, op_cvttss2siq,
-	op_cvtsd2si, op_cvtsd2siq, op_cvttsd2si, op_cvttsd2siq, op_cvtpi2ps, op_cvtpi2pd,
-	op_cvtpi2pd_mem, op_cvtps2pi, op_cvttps2pi, op_cvtpd2pi, op_cvttpd2pi;
+	op_cvtsd2si, op_cvtsd2siq, op_cvttsd2si, op_cvttsd2siq, op_cvtpi2ps, op_cvtpi2ps_mem,
+	op_cvtpi2pd, op_cvtpi2pd_mem, op_cvtps2pi, op_cvttps2pi, op_cvtpd2pi, op_cvttpd2pi;
 
 /* sse41.c */
 emu_simd_fn op_pblendvb, op_blendvps, op_blendvpd, op_ptest, op_pmovsxbw, op_pmovsxbd, op_pmovsxbq,

@@ -72,14 +72,14 @@ OP(roundss)
 {
 	u32 r = (u32)round_bits(f, CAT(u32, src), &single, imm);
 
-	FP_STORE(f, dst, u32, r, TINY_NONE);
+	FP_STORE(f, dst, u32, r);
 }
 
 OP(roundsd)
 {
 	u64 r = round_bits(f, CAT(u64, src), &dbl, imm);
 
-	FP_STORE(f, dst, u64, r, TINY_NONE);
+	FP_STORE(f, dst, u64, r);
 }
 
 OP(roundps)
@@ -88,7 +88,7 @@ OP(roundps)
 
 	for (unsigned i = 0; i < 4; i++)
 		v[i] = (u32)round_bits(f, v[i], &single, imm);
-	FP_STORE(f, dst, xu32, v, TINY_NONE);
+	FP_STORE(f, dst, xu32, v);
 }
 
 OP(roundpd)
@@ -97,52 +97,56 @@ OP(roundpd)
 
 	for (unsigned i = 0; i < 2; i++)
 		v[i] = round_bits(f, v[i], &dbl, imm);
-	FP_STORE(f, dst, xu64, v, TINY_NONE);
+	FP_STORE(f, dst, xu64, v);
 }
 
 /* Dot products are a multiplication and additions, each of which may trap before the next. */
-#define DP_TRAPS(f, v, kind)                                                                       \
-	(__builtin_expect((f)->checked, 0) && emu_fp_traps((f), (xu64)(v), 16, (kind)))
+#define DP_TRAPS(f, what, lanes, a, b)                                                             \
+	(__builtin_expect((f)->checked, 0) &&                                                      \
+	 emu_fp_traps((f), (what), (lanes), sizeof(a), FP_BITS(a), FP_BITS(b)))
 
 OP(dpps)
 {
-	xf32 a = CAT(xf32, dst), b = CAT(xf32, src), t, sum = {0};
+	xf32 a = CAT(xf32, dst), b = CAT(xf32, src), t;
+	float left[2], right[2], sum;
 
 	for (unsigned i = 0; i < 4; i++)
 		if (!(imm >> (4 + i) & 1))
 			a[i] = b[i] = 0;
 	t = hf_mulps(f, a, b);
-	if (DP_TRAPS(f, t, TINY_S))
+	if (DP_TRAPS(f, FP_MUL, FP_S, a, b))
 		return;
-	sum[0] = hf_addss(f, t[0], t[1]);
-	sum[1] = hf_addss(f, t[2], t[3]);
-	if (DP_TRAPS(f, sum, TINY_S))
+	left[0] = t[0], right[0] = t[1];
+	left[1] = t[2], right[1] = t[3];
+	a[0] = hf_addss(f, left[0], right[0]);
+	a[1] = hf_addss(f, left[1], right[1]);
+	if (DP_TRAPS(f, FP_ADD, FP_S, left, right))
 		return;
-	sum[0] = hf_addss(f, sum[0], sum[1]);
-	for (unsigned i = 4; i--;)
-		sum[i] = imm >> i & 1 || !i ? sum[0] : 0;
-	if (DP_TRAPS(f, sum, TINY_S))
+	left[0] = a[0], right[0] = a[1];
+	sum = hf_addss(f, left[0], right[0]);
+	if (DP_TRAPS(f, FP_ADD, FP_S, left[0], right[0]))
 		return;
-	if (!(imm & 1))
-		sum[0] = 0;
-	ST(dst, sum);
+	for (unsigned i = 0; i < 4; i++)
+		t[i] = imm >> i & 1 ? sum : 0;
+	ST(dst, t);
 }
 
 OP(dppd)
 {
 	xf64 a = CAT(xf64, dst), b = CAT(xf64, src), t;
+	double left, right, sum;
 
 	for (unsigned i = 0; i < 2; i++)
 		if (!(imm >> (4 + i) & 1))
 			a[i] = b[i] = 0;
 	t = hf_mulpd(f, a, b);
-	if (DP_TRAPS(f, t, TINY_D))
+	if (DP_TRAPS(f, FP_MUL, FP_D, a, b))
 		return;
-	t[0] = t[1] = hf_addsd(f, t[0], t[1]);
-	if (DP_TRAPS(f, t, TINY_D))
+	left = t[0], right = t[1];
+	sum = hf_addsd(f, left, right);
+	if (DP_TRAPS(f, FP_ADD, FP_D, left, right))
 		return;
 	for (unsigned i = 0; i < 2; i++)
-		if (!(imm >> i & 1))
-			t[i] = 0;
+		t[i] = imm >> i & 1 ? sum : 0;
 	ST(dst, t);
 }

@@ -12,54 +12,78 @@
 		memcpy(&(var), (ptr), 8);                                                          \
 	} while (0)
 
-/* R: result, T: source, load: LDV or LD_LOW, kind: enum fp_tiny. */
-#define CVT(name, R, T, load, kind, fn)                                                            \
+/* R: result, T: source, load: LDV or LD_LOW. */
+#define CVT(name, R, T, load, fn)                                                                  \
 	OP(name)                                                                                   \
 	{                                                                                          \
 		T b;                                                                               \
 		R r;                                                                               \
 		load(b, src);                                                                      \
 		r = fn(f, b);                                                                      \
-		FP_STORE(f, dst, R, r, kind);                                                      \
+		FP_STORE(f, dst, R, r);                                                            \
 	}
-CVT(cvtps2pd, xf64, xf32, LD_LOW, TINY_NONE, hf_cvtps2pd)
-CVT(cvtpd2ps, xf32, xf64, LDV, TINY_S, hf_cvtpd2ps)
-CVT(cvtss2sd, double, float, LDV, TINY_NONE, hf_cvtss2sd)
-CVT(cvtsd2ss, float, double, LDV, TINY_S, hf_cvtsd2ss)
-CVT(cvtdq2ps, xf32, xs32, LDV, TINY_NONE, hf_cvtdq2ps)
-CVT(cvtdq2pd, xf64, xs32, LD_LOW, TINY_NONE, hf_cvtdq2pd)
-CVT(cvtps2dq, xs32, xf32, LDV, TINY_NONE, hf_cvtps2dq)
-CVT(cvttps2dq, xs32, xf32, LDV, TINY_NONE, hf_cvttps2dq)
-CVT(cvtpd2dq, xs32, xf64, LDV, TINY_NONE, hf_cvtpd2dq)
-CVT(cvttpd2dq, xs32, xf64, LDV, TINY_NONE, hf_cvttpd2dq)
+CVT(cvtps2pd, xf64, xf32, LD_LOW, hf_cvtps2pd)
+CVT(cvtss2sd, double, float, LDV, hf_cvtss2sd)
+CVT(cvtdq2ps, xf32, xs32, LDV, hf_cvtdq2ps)
+CVT(cvtdq2pd, xf64, xs32, LD_LOW, hf_cvtdq2pd)
+CVT(cvtps2dq, xs32, xf32, LDV, hf_cvtps2dq)
+CVT(cvttps2dq, xs32, xf32, LDV, hf_cvttps2dq)
+CVT(cvtpd2dq, xs32, xf64, LDV, hf_cvtpd2dq)
+CVT(cvttpd2dq, xs32, xf64, LDV, hf_cvttpd2dq)
 
-CVT(cvtsi2ss, float, s32, LDV, TINY_NONE, hf_cvtsi2ss)
-CVT(cvtsi2ssq, float, s64, LDV, TINY_NONE, hf_cvtsi2ssq)
-CVT(cvtsi2sd, double, s32, LDV, TINY_NONE, hf_cvtsi2sd)
-CVT(cvtsi2sdq, double, s64, LDV, TINY_NONE, hf_cvtsi2sdq)
+/* Narrowing can overflow and underflow. */
+OP(cvtpd2ps)
+{
+	xf64 a = CAT(xf64, src);
+	xf32 r = hf_cvtpd2ps(f, a);
+
+	if (__builtin_expect(f->checked, 0) && emu_fp_traps(f, FP_CVT, FP_S, 8, (xu64)a, (xu64){0}))
+		return;
+	ST(dst, r);
+}
+
+OP(cvtsd2ss)
+{
+	double a = CAT(double, src);
+	float r = hf_cvtsd2ss(f, a), zero = 0;
+
+	FP_STORE_ARITH(f, dst, float, r, FP_CVT, FP_S, a, zero);
+}
+
+CVT(cvtsi2ss, float, s32, LDV, hf_cvtsi2ss)
+CVT(cvtsi2ssq, float, s64, LDV, hf_cvtsi2ssq)
+CVT(cvtsi2sd, double, s32, LDV, hf_cvtsi2sd)
+CVT(cvtsi2sdq, double, s64, LDV, hf_cvtsi2sdq)
 
 /* Results in a general register are zero-extended to 64 bits. */
-CVT(cvtss2si, u64, float, LDV, TINY_NONE, hf_cvtss2si)
-CVT(cvtss2siq, u64, float, LDV, TINY_NONE, hf_cvtss2siq)
-CVT(cvttss2si, u64, float, LDV, TINY_NONE, hf_cvttss2si)
-CVT(cvttss2siq, u64, float, LDV, TINY_NONE, hf_cvttss2siq)
-CVT(cvtsd2si, u64, double, LDV, TINY_NONE, hf_cvtsd2si)
-CVT(cvtsd2siq, u64, double, LDV, TINY_NONE, hf_cvtsd2siq)
-CVT(cvttsd2si, u64, double, LDV, TINY_NONE, hf_cvttsd2si)
-CVT(cvttsd2siq, u64, double, LDV, TINY_NONE, hf_cvttsd2siq)
+CVT(cvtss2si, u64, float, LDV, hf_cvtss2si)
+CVT(cvtss2siq, u64, float, LDV, hf_cvtss2siq)
+CVT(cvttss2si, u64, float, LDV, hf_cvttss2si)
+CVT(cvttss2siq, u64, float, LDV, hf_cvttss2siq)
+CVT(cvtsd2si, u64, double, LDV, hf_cvtsd2si)
+CVT(cvtsd2siq, u64, double, LDV, hf_cvtsd2siq)
+CVT(cvttsd2si, u64, double, LDV, hf_cvttsd2si)
+CVT(cvttsd2siq, u64, double, LDV, hf_cvttsd2siq)
 
-/* Two integers in an MMX register or memory, two floats in an XMM register. */
-OP(cvtpi2ps)
+/* Two integers in an MMX register, two floats in an XMM register. With a memory source neither
+ * instruction touches MMX state; the manual says so of CVTPI2PD only, but processors do it for
+ * both. */
+OP(cvtpi2ps_mem)
 {
 	xs32 b;
 	xf32 r;
 
 	LD_LOW(b, src);
-	mmx_transition(f);
 	r = hf_cvtdq2ps(f, b);
 	if (FP_TRAPS(f))
 		return;
 	memcpy(dst, &r, 8);
+}
+
+OP(cvtpi2ps)
+{
+	mmx_transition(f);
+	op_cvtpi2ps_mem(f, dst, src, imm);
 }
 
 OP(cvtpi2pd)
@@ -68,7 +92,6 @@ OP(cvtpi2pd)
 	op_cvtdq2pd(f, dst, src, imm);
 }
 
-/* With a memory source it does not touch MMX state (vol. 2, CVTPI2PD). */
 OP(cvtpi2pd_mem)
 {
 	op_cvtdq2pd(f, dst, src, imm);
