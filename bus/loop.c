@@ -49,6 +49,8 @@ struct loop_source {
 struct loop {
 	int epoll, wake;                /* owned */
 	struct loop_source *sources[3]; /* by kind; owned */
+	void (*wake_fn)(void *arg);
+	void *wake_arg;
 	bool any_dead;
 	bool stop;
 	int value;
@@ -209,6 +211,12 @@ void loop_wake(struct loop *l)
 	while (n < 0 && errno == EINTR);
 }
 
+void loop_on_wake(struct loop *l, void (*fn)(void *arg), void *arg)
+{
+	l->wake_fn = fn;
+	l->wake_arg = arg;
+}
+
 /* A handler may arm, disarm, add and remove timers; new ones stand before the cursor and are seen
  * in the next turn. */
 static void run_timers(struct loop *l)
@@ -252,6 +260,8 @@ static void dispatch(struct loop *l, struct epoll_event *ev)
 		uint64_t count;
 		if (read(l->wake, &count, sizeof(count)) < 0)
 			return; /* nobody else has this descriptor */
+		if (l->wake_fn)
+			l->wake_fn(l->wake_arg);
 	} else if (s->dead) {
 		return;
 	} else if (s->kind == SOURCE_FD) {

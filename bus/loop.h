@@ -38,6 +38,8 @@ void loop_remove(struct loop_source *s);
 int loop_run(struct loop *l);           /* until loop_stop; returns its value */
 void loop_stop(struct loop *l, int value);
 void loop_wake(struct loop *l);         /* any thread: one turn of the loop, without reason */
+/* fn is called in the loop's thread after one or more loop_wake(); one fn per loop, NULL: none. */
+void loop_on_wake(struct loop *l, void (*fn)(void *arg), void *arg);
 
 uint64_t monotonic_ns(void);
 
