@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Block commands (SBC-3): reading, writing, making durable, giving back.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "vsp/storage/scsi/internal.h"
+
+#define MAX_IOV 1024
+
+struct extent {
+	uint64_t lba;
+	uint64_t blocks;
+};
+
+/* Start and length of a READ, WRITE, VERIFY, WRITE SAME or SYNCHRONIZE CACHE of any size. */
+static struct extent cdb_extent(const uint8_t *cdb)
+{
+	switch (cdb[0] >> 5) {
+	case 0: /* 6 bytes: 21 bits of address; length 0 is 256 */
+		return (struct extent){be32(cdb) & 0x1fffff, cdb[4] ? cdb[4] : 256};
+	case 1:
+	case 2:
+		return (struct extent){be32(cdb + 2), be16(cdb + 7)};
+	case 5:
+		return (struct extent){be32(cdb + 2), be32(cdb + 6)};
+	default:
+		return (struct extent){be64(cdb + 2), be32(cdb + 10)};
+	}
+}
+
+static bool in_range(const struct scsi_unit *u, struct scsi_command *cmd, struct extent e)
+{
+	uint64_t end = scsi_blocks(u);
+
+	if (e.lba <= end && e.blocks <= end - e.lba)
+		return true;
+	scsi_fail_at(cmd, SENSE_LBA_OUT_OF_RANGE, e.lba < end ? end : e.lba);
+	return false;
+}
+
+static bool writable(const struct scsi_unit *u, struct scsi_command *cmd)
+{
+	if (!u->read_only && u->kind == SCSI_DISK)
+		return true;
+	scsi_fail(cmd, SENSE_WRITE_PROTECTED);
+	return false;
+}
+
+/* The first bytes of the data area, as an array of its own: the guest may describe more. */
+static int take_iov(const struct scsi_command *cmd, size_t bytes, struct iovec *iov)
+{
+	int n = 0;
+
+	for (; n < cmd->iovcnt && n < MAX_IOV && bytes; n++) {
+		iov[n] = cmd->iov[n];
+		if (iov[n].iov_len > bytes)
+			iov[n].iov_len = bytes;
+		bytes -= iov[n].iov_len;
+	}
+	return bytes ? -EINVAL : n;
+}
+
+static enum scsi_result write_outcome(struct scsi_command *cmd, int rc, uint64_t lba)
+{
+	if (rc == -ENOSPC || rc == -EDQUOT)
+		return SCSI_NO_SPACE;
+	if (rc)
+		scsi_fail_at(cmd, SENSE_MEDIUM_WRITE_ERROR, lba);
+	return SCSI_DONE;
+}
+
+enum scsi_result scsi_transfer(struct scsi_unit *u, struct scsi_command *cmd)
+{
+	uint8_t op = cmd->cdb[0];
+	bool read = (op & 0x1f) == 0x08;
+	bool fua = op >> 5 && (cmd->cdb[1] & 0x08);
+	struct extent e = cdb_extent(cmd->cdb);
+	struct iovec iov[MAX_IOV];
+	uint64_t bytes;
+	int n, rc;
+
+	if (!in_range(u, cmd, e) || (!read && !writable(u, cmd)))
+		return SCSI_DONE;
+	bytes = e.blocks * scsi_block_bytes(u);
+	if (bytes == 0)
+		return SCSI_DONE;
+	n = bytes <= cmd->data_bytes ? take_iov(cmd, bytes, iov) : -EINVAL;
+	if (n < 0) {
+		scsi_fail(cmd, SENSE_INVALID_FIELD_IN_CDB);
+		return SCSI_DONE;
+	}
+	if (read) {
+		rc = disk_readv(u->disk, iov, n, e.lba * scsi_block_bytes(u));
+		if (rc)
+			scsi_fail_at(cmd, SENSE_MEDIUM_READ_ERROR, e.lba);
+		else
+			cmd->transferred = bytes;
+		return SCSI_DONE;
+	}
+	rc = disk_writev(u->disk, iov, n, e.lba * scsi_block_bytes(u));
+	if (rc == 0 && (fua || u->write_through))
+		rc = disk_flush(u->disk);
+	cmd->transferred = rc ? 0 : bytes;
+	return write_outcome(cmd, rc, e.lba);
+}
+
+/* The whole disk is made durable whatever range is named; the standard allows more than asked. The
+ * IMMED bit is not obeyed: the guest hears of success when there is success. */
+void scsi_synchronize(struct scsi_unit *u, struct scsi_command *cmd)
+{
+	struct extent e = cdb_extent(cmd->cdb);
+
+	if (!in_range(u, cmd, e))
+		return;
+	if (!u->read_only && disk_flush(u->disk) != 0)
+		scsi_fail_at(cmd, SENSE_MEDIUM_WRITE_ERROR, e.lba);
+}
+
+/* Reads the range to see whether it can be read. Comparing with data (BYTCHK) is not offered. */
+void scsi_verify(struct scsi_unit *u, struct scsi_command *cmd)
+{
+	struct extent e = cdb_extent(cmd->cdb);
+	uint32_t block = scsi_block_bytes(u);
+	uint64_t at = e.lba * block, end;
+	char buf[16384];
+
+	if (cmd->cdb[1] & 0x06) {
+		scsi_fail(cmd, SENSE_INVALID_FIELD_IN_CDB);
+		return;
+	}
+	if (!in_range(u, cmd, e))
+		return;
+	for (end = at + e.blocks * block; at < end;) {
+		size_t n = end - at < sizeof(buf) ? end - at : sizeof(buf);
+
+		if (disk_read(u->disk, buf, n, at) != 0) {
+			scsi_fail_at(cmd, SENSE_MEDIUM_READ_ERROR, at / block);
+			return;
+		}
+		at += n;
+	}
+}
+
+static int give_back(struct scsi_unit *u, struct extent e)
+{
+	uint32_t block = scsi_block_bytes(u);
+
+	return disk_discard(u->disk, e.lba * block, e.blocks * block);
+}
+
+/* UNMAP (SBC-3 5.28): a list of ranges, copied and checked whole before any is given back. */
+enum scsi_result scsi_unmap(struct scsi_unit *u, struct scsi_command *cmd)
+{
+	uint8_t list[8 + UNMAP_MAX_DESCRIPTORS * 16];
+	size_t length = be16(&cmd->cdb[7]), n;
+
+	if (!writable(u, cmd) || length == 0)
+		return SCSI_DONE;
+	if (length < 8 || length > sizeof(list)) {
+		scsi_fail(cmd, SENSE_PARAMETER_LENGTH);
+		return SCSI_DONE;
+	}
+	if (!scsi_parameters(cmd, list, length))
+		return SCSI_DONE;
+	n = be16(&list[2]);
+	if (n > length - 8)
+		n = length - 8;
+	n /= 16;
+	for (size_t i = 0; i < n; i++) {
+		const uint8_t *d = &list[8 + i * 16];
+		struct extent e = {be64(d), be32(d + 8)};
+
+		if (!in_range(u, cmd, e))
+			return SCSI_DONE;
+		if (e.blocks > UNMAP_MAX_BLOCKS) {
+			scsi_fail(cmd, SENSE_INVALID_PARAMETER);
+			return SCSI_DONE;
+		}
+	}
+	for (size_t i = 0; i < n; i++) {
+		const uint8_t *d = &list[8 + i * 16];
+		struct extent e = {be64(d), be32(d + 8)};
+		int rc = e.blocks ? give_back(u, e) : 0;
+
+		if (rc)
+			return write_outcome(cmd, rc, e.lba);
+	}
+	return SCSI_DONE;
+}
+
+/* Writes the one block the guest sent over the whole range. */
+static int repeat_block(struct scsi_unit *u, const uint8_t *block, struct extent e)
+{
+	uint32_t bytes = scsi_block_bytes(u);
+	uint8_t buf[64 * 1024];
+	uint64_t at = e.lba * bytes, end = at + e.blocks * bytes;
+	int rc = 0;
+
+	for (uint32_t i = 0; i < sizeof(buf); i += bytes)
+		memcpy(buf + i, block, bytes);
+	while (at < end && rc == 0) {
+		size_t n = end - at < sizeof(buf) ? end - at : sizeof(buf);
+
+		rc = disk_write(u->disk, buf, n, at);
+		at += n;
+	}
+	return rc;
+}
+
+static bool all_zero(const uint8_t *p, size_t n)
+{
+	return p[0] == 0 && memcmp(p, p + 1, n - 1) == 0;
+}
+
+enum scsi_result scsi_write_same(struct scsi_unit *u, struct scsi_command *cmd)
+{
+	struct extent e = cdb_extent(cmd->cdb);
+	bool no_data = cmd->cdb[0] == 0x93 && (cmd->cdb[1] & 0x01); /* NDOB: zeroes */
+	uint32_t bytes = scsi_block_bytes(u);
+	uint8_t block[4096] = {0};
+	int rc;
+
+	if (!writable(u, cmd) || !in_range(u, cmd, e))
+		return SCSI_DONE;
+	if (e.blocks == 0 || e.blocks > WRITE_SAME_MAX_BLOCKS) {
+		scsi_fail(cmd, SENSE_INVALID_FIELD_IN_CDB);
+		return SCSI_DONE;
+	}
+	if (!no_data && !scsi_parameters(cmd, block, bytes))
+		return SCSI_DONE;
+	if (!all_zero(block, bytes))
+		rc = repeat_block(u, block, e);
+	else /* UNMAP allows giving the space back; zeroes cost none in either case */
+		rc = disk_write_zeroes(u->disk, e.lba * bytes, e.blocks * bytes);
+	if (rc == 0 && u->write_through)
+		rc = disk_flush(u->disk);
+	return write_outcome(cmd, rc, e.lba);
+}
+
+/* READ CAPACITY (10), and (16) with what thin provisioning adds (SBC-3 5.15, 5.16). */
+void scsi_read_capacity(const struct scsi_unit *u, struct scsi_command *cmd)
+{
+	uint64_t last = scsi_blocks(u) ? scsi_blocks(u) - 1 : 0;
+	uint8_t d[32] = {0};
+	struct disk_info info = {0};
+
+	if (cmd->cdb[0] == 0x25) {
+		put32(d, last > UINT32_MAX ? UINT32_MAX : last);
+		put32(d + 4, scsi_block_bytes(u));
+		scsi_reply(cmd, d, 8, 8);
+		return;
+	}
+	if ((cmd->cdb[1] & 0x1f) != 0x10) {
+		scsi_fail(cmd, SENSE_INVALID_FIELD_IN_CDB);
+		return;
+	}
+	put64(d, last);
+	put32(d + 8, scsi_block_bytes(u));
+	if (u->kind == SCSI_DISK && disk_info(u->disk, &info) == 0) {
+		if (info.sector_size && info.physical_sector > info.sector_size)
+			d[13] = __builtin_ctz(info.physical_sector / info.sector_size);
+		d[14] = 0x80 | (info.discard_zeroes ? 0x40 : 0); /* LBPME, LBPRZ */
+	}
+	scsi_reply(cmd, d, sizeof(d), be32(&cmd->cdb[10]));
+}

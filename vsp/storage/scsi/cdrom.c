@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a CD/DVD drive answers beyond a disk (MMC-6): one session, one data track.
+ */
+#include <string.h>
+
+#include "vsp/storage/scsi/internal.h"
+
+#define FRAMES_PER_SECOND 75u
+#define LEAD_IN_FRAMES    150u
+
+static void address(uint8_t *d, uint64_t lba, bool msf)
+{
+	if (!msf) {
+		put32(d, lba > UINT32_MAX ? UINT32_MAX : lba);
+		return;
+	}
+	lba += LEAD_IN_FRAMES;
+	d[0] = 0;
+	d[1] = lba / FRAMES_PER_SECOND / 60;
+	d[2] = lba / FRAMES_PER_SECOND % 60;
+	d[3] = lba % FRAMES_PER_SECOND;
+}
+
+static void read_toc(const struct scsi_unit *u, struct scsi_command *cmd)
+{
+	bool msf = cmd->cdb[1] & 2;
+	uint8_t d[20] = {0};
+	size_t n = sizeof(d);
+
+	switch (cmd->cdb[2] & 0x0f) {
+	case 0: /* track list: track 1 and the lead-out */
+		d[5] = 0x14;
+		d[6] = 1;
+		address(&d[8], 0, msf);
+		d[13] = 0x14;
+		d[14] = 0xaa;
+		address(&d[16], scsi_blocks(u), msf);
+		break;
+	case 1: /* session information */
+		d[5] = 0x14;
+		d[6] = 1;
+		address(&d[8], 0, msf);
+		n = 12;
+		break;
+	default:
+		scsi_fail(cmd, SENSE_INVALID_FIELD_IN_CDB);
+		return;
+	}
+	put16(d, n - 2);
+	d[2] = d[3] = 1; /* first and last */
+	scsi_reply(cmd, d, n, be16(&cmd->cdb[7]));
+}
+
+/* Profile DVD-ROM, current; no optional features. */
+static void get_configuration(struct scsi_command *cmd)
+{
+	uint8_t d[8 + 8] = {0};
+
+	put32(d, sizeof(d) - 4);
+	put16(&d[6], 0x0010);
+	d[10] = 0x03; /* feature 0, profile list: persistent, current */
+	d[11] = 4;
+	put16(&d[12], 0x0010);
+	d[14] = 1;
+	scsi_reply(cmd, d, sizeof(d), be16(&cmd->cdb[7]));
+}
+
+/* Polled media events: nothing new; the medium is there. */
+static void event_status(struct scsi_command *cmd)
+{
+	uint8_t d[8] = {0, 6, 0x04, 0x10, 0, 0x02};
+
+	if (!(cmd->cdb[1] & 1)) {
+		scsi_fail(cmd, SENSE_INVALID_FIELD_IN_CDB);
+		return;
+	}
+	scsi_reply(cmd, d, sizeof(d), be16(&cmd->cdb[7]));
+}
+
+static void disc_information(struct scsi_command *cmd)
+{
+	uint8_t d[34] = {0, 32, 0x0e, 1, 1, 1, 1}; /* complete, one session, one track */
+
+	scsi_reply(cmd, d, sizeof(d), be16(&cmd->cdb[7]));
+}
+
+bool scsi_cdrom(const struct scsi_unit *u, struct scsi_command *cmd)
+{
+	switch (cmd->cdb[0]) {
+	case 0x43:
+		read_toc(u, cmd);
+		return true;
+	case 0x46:
+		get_configuration(cmd);
+		return true;
+	case 0x4a:
+		event_status(cmd);
+		return true;
+	case 0x51:
+		disc_information(cmd);
+		return true;
+	default:
+		return false;
+	}
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Mode pages: caching (08h), whose bits are true, and control (0Ah). SPC-4 7.5, SBC-3 6.5.5.
+ */
+#include <string.h>
+
+#include "vsp/storage/scsi/internal.h"
+
+#define PAGE_CACHING 0x08
+#define PAGE_CONTROL 0x0a
+#define PAGE_ALL     0x3f
+#define WCE          0x04 /* the disk has a volatile write cache in use */
+
+enum control { CURRENT, CHANGEABLE, DEFAULT, SAVED };
+
+static size_t caching(const struct scsi_unit *u, enum control pc, uint8_t *d)
+{
+	memset(d, 0, 20);
+	d[0] = PAGE_CACHING;
+	d[1] = 18;
+	if (pc == CHANGEABLE || pc == DEFAULT || !u->write_through)
+		d[2] = WCE;
+	return 20;
+}
+
+static size_t control(enum control pc, uint8_t *d)
+{
+	memset(d, 0, 12);
+	d[0] = PAGE_CONTROL;
+	d[1] = 10;
+	if (pc != CHANGEABLE)
+		d[3] = 0x10; /* unrestricted reordering of commands */
+	return 12;
+}
+
+void scsi_mode_sense(const struct scsi_unit *u, struct scsi_command *cmd)
+{
+	bool ten = cmd->cdb[0] == 0x5a;
+	enum control pc = cmd->cdb[2] >> 6;
+	uint8_t code = cmd->cdb[2] & 0x3f, sub = cmd->cdb[3];
+	uint8_t d[64] = {0};
+	size_t head = ten ? 8 : 4, n = head;
+
+	if (pc == SAVED || (sub != 0 && sub != 0xff) ||
+	    (code != PAGE_ALL && code != PAGE_CACHING && code != PAGE_CONTROL)) {
+		scsi_fail(cmd, SENSE_INVALID_FIELD_IN_CDB);
+		return;
+	}
+	if ((code == PAGE_ALL || code == PAGE_CACHING) && u->kind == SCSI_DISK)
+		n += caching(u, pc, d + n);
+	if (code == PAGE_ALL || code == PAGE_CONTROL)
+		n += control(pc, d + n);
+	/* Device-specific: write protected; DPO and FUA are obeyed. No block descriptors. */
+	d[ten ? 3 : 2] = (u->read_only || u->kind == SCSI_CDROM ? 0x80 : 0) | 0x10;
+	if (ten)
+		put16(d, n - 2);
+	else
+		d[0] = n - 1;
+	scsi_reply(cmd, d, n, ten ? be16(&cmd->cdb[7]) : cmd->cdb[4]);
+}
+
+/* The only thing to change is the write cache; without it every write is made durable. */
+void scsi_mode_select(struct scsi_unit *u, struct scsi_command *cmd)
+{
+	bool ten = cmd->cdb[0] == 0x55;
+	size_t length = ten ? be16(&cmd->cdb[7]) : cmd->cdb[4], at;
+	uint8_t d[128];
+
+	if (length == 0)
+		return;
+	if (length > sizeof(d) || length < (ten ? 8u : 4u)) {
+		scsi_fail(cmd, SENSE_PARAMETER_LENGTH);
+		return;
+	}
+	if (!scsi_parameters(cmd, d, length))
+		return;
+	at = ten ? 8 + be16(&d[6]) : 4 + d[3];
+	while (at + 2 <= length && at + 2 + d[at + 1] <= length) {
+		uint8_t code = d[at] & 0x3f;
+
+		if (code == PAGE_CACHING && d[at + 1] >= 1)
+			u->write_through = !(d[at + 2] & WCE);
+		else if (code != PAGE_CONTROL)
+			break;
+		at += 2 + d[at + 1];
+	}
+	if (at != length)
+		scsi_fail(cmd, SENSE_INVALID_PARAMETER);
+}

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Dispatch, sense data, and moving replies and parameter lists.
+ */
+#include <string.h>
+
+#include "vsp/storage/scsi/internal.h"
+
+/* Fixed-format sense (SPC-4 4.5.3). */
+void scsi_fail(struct scsi_command *cmd, enum scsi_sense sense)
+{
+	memset(cmd->sense, 0, sizeof(cmd->sense));
+	cmd->sense[0] = 0x70;
+	cmd->sense[2] = sense >> 16;
+	cmd->sense[7] = SCSI_SENSE_BYTES - 8;
+	cmd->sense[12] = sense >> 8;
+	cmd->sense[13] = sense;
+	cmd->status = SCSI_CHECK_CONDITION;
+	cmd->transferred = 0;
+}
+
+/* With the block where it failed, if it fits the field. */
+void scsi_fail_at(struct scsi_command *cmd, enum scsi_sense sense, uint64_t lba)
+{
+	scsi_fail(cmd, sense);
+	if (lba <= UINT32_MAX) {
+		cmd->sense[0] |= 0x80;
+		put32(&cmd->sense[3], lba);
+	}
+}
+
+void scsi_reply(struct scsi_command *cmd, const void *data, size_t bytes, size_t allocation)
+{
+	const uint8_t *p = data;
+
+	if (bytes > allocation)
+		bytes = allocation;
+	for (int i = 0; i < cmd->iovcnt && bytes; i++) {
+		size_t n = cmd->iov[i].iov_len < bytes ? cmd->iov[i].iov_len : bytes;
+
+		memcpy(cmd->iov[i].iov_base, p, n);
+		p += n;
+		bytes -= n;
+		cmd->transferred += n;
+	}
+}
+
+bool scsi_parameters(struct scsi_command *cmd, void *buf, size_t bytes)
+{
+	uint8_t *p = buf;
+
+	if (bytes > cmd->data_bytes) {
+		scsi_fail(cmd, SENSE_PARAMETER_LENGTH);
+		return false;
+	}
+	for (int i = 0; i < cmd->iovcnt && bytes; i++) {
+		size_t n = cmd->iov[i].iov_len < bytes ? cmd->iov[i].iov_len : bytes;
+
+		memcpy(p, cmd->iov[i].iov_base, n);
+		p += n;
+		bytes -= n;
+		cmd->transferred += n;
+	}
+	return true;
+}
+
+uint32_t scsi_block_bytes(const struct scsi_unit *u)
+{
+	return u->kind == SCSI_CDROM ? 2048 : disk_sector_size(u->disk);
+}
+
+uint64_t scsi_blocks(const struct scsi_unit *u)
+{
+	return disk_size(u->disk) / scsi_block_bytes(u);
+}
+
+void scsi_size_changed(struct scsi_unit *u)
+{
+	u->attention =
+		u->kind == SCSI_CDROM ? ATTENTION_MEDIUM_CHANGED : ATTENTION_CAPACITY_CHANGED;
+}
+
+/* A unit attention is reported once, by any command but INQUIRY, REPORT LUNS and REQUEST SENSE
+ * (SAM-5 5.14). */
+static bool report_attention(struct scsi_unit *u, struct scsi_command *cmd)
+{
+	uint16_t code;
+
+	if (u->attention == 0)
+		return false;
+	code = __atomic_exchange_n(&u->attention, 0, __ATOMIC_SEQ_CST);
+	if (code == 0)
+		return false;
+	scsi_fail(cmd, (enum scsi_sense)(0x060000 | code));
+	return true;
+}
+
+/* Sense data go with the failed command, so there is never any left to ask for. */
+static void request_sense(struct scsi_command *cmd)
+{
+	static const uint8_t none[SCSI_SENSE_BYTES] = {0x70, [7] = SCSI_SENSE_BYTES - 8};
+
+	scsi_reply(cmd, none, sizeof(none), cmd->cdb[4]);
+}
+
+/* Stopping a disk, or ejecting, is the host's business; the guest may ask and is told "done". */
+static void accept(struct scsi_command *cmd)
+{
+	cmd->status = SCSI_GOOD;
+}
+
+/* Commands that need no medium. False: not one of them. */
+static bool without_medium(struct scsi_unit *u, struct scsi_command *cmd)
+{
+	switch (cmd->cdb[0]) {
+	case 0x03:
+		request_sense(cmd);
+		return true;
+	case 0x12:
+		scsi_inquiry(u, cmd);
+		return true;
+	case 0xa0:
+		scsi_report_luns(cmd);
+		return true;
+	default:
+		return false;
+	}
+}
+
+static enum scsi_result with_medium(struct scsi_unit *u, struct scsi_command *cmd)
+{
+	switch (cmd->cdb[0]) {
+	case 0x00: /* TEST UNIT READY */
+	case 0x1b: /* START STOP UNIT */
+	case 0x1e: /* PREVENT ALLOW MEDIUM REMOVAL */
+		accept(cmd);
+		return SCSI_DONE;
+	case 0x08:
+	case 0x28:
+	case 0xa8:
+	case 0x88: /* READ 6, 10, 12, 16 */
+	case 0x0a:
+	case 0x2a:
+	case 0xaa:
+	case 0x8a: /* WRITE */
+	case 0x2e:
+	case 0x8e: /* WRITE AND VERIFY 10, 16 */
+		return scsi_transfer(u, cmd);
+	case 0x2f:
+	case 0x8f: /* VERIFY 10, 16 */
+		scsi_verify(u, cmd);
+		return SCSI_DONE;
+	case 0x35:
+	case 0x91: /* SYNCHRONIZE CACHE 10, 16 */
+		scsi_synchronize(u, cmd);
+		return SCSI_DONE;
+	case 0x42:
+		return scsi_unmap(u, cmd);
+	case 0x41:
+	case 0x93: /* WRITE SAME 10, 16 */
+		return scsi_write_same(u, cmd);
+	case 0x25:
+	case 0x9e: /* READ CAPACITY 10, SERVICE ACTION IN 16 */
+		scsi_read_capacity(u, cmd);
+		return SCSI_DONE;
+	case 0x1a:
+	case 0x5a:
+		scsi_mode_sense(u, cmd);
+		return SCSI_DONE;
+	case 0x15:
+	case 0x55:
+		scsi_mode_select(u, cmd);
+		return SCSI_DONE;
+	default:
+		if (u->kind != SCSI_CDROM || !scsi_cdrom(u, cmd))
+			scsi_fail(cmd, SENSE_INVALID_OPCODE);
+		return SCSI_DONE;
+	}
+}
+
+enum scsi_result scsi_execute(struct scsi_unit *u, struct scsi_command *cmd)
+{
+	cmd->status = SCSI_GOOD;
+	cmd->transferred = 0;
+	if (without_medium(u, cmd) || report_attention(u, cmd))
+		return SCSI_DONE;
+	if (!u->disk) {
+		scsi_fail(cmd, SENSE_NOT_READY_NO_MEDIUM);
+		return SCSI_DONE;
+	}
+	return with_medium(u, cmd);
+}
+
+void scsi_no_unit(struct scsi_command *cmd)
+{
+	uint8_t inquiry[36] = {0x7f, [4] = sizeof(inquiry) - 5}; /* no unit is possible here */
+
+	cmd->status = SCSI_GOOD;
+	cmd->transferred = 0;
+	if (cmd->cdb[0] == 0xa0)
+		scsi_report_luns(cmd);
+	else if (cmd->cdb[0] == 0x12 && !(cmd->cdb[1] & 1))
+		scsi_reply(cmd, inquiry, sizeof(inquiry), be16(&cmd->cdb[3]));
+	else
+		scsi_fail(cmd, SENSE_NO_SUCH_UNIT);
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A SCSI logical unit over a disk image: one command in, status and sense out. It knows nothing of
+ * the transport (storvsp, later IDE/ATAPI), of threads or of rings.
+ *
+ * Hostile input: the command block has been copied to private memory by the caller; the data area
+ * is guest memory that changes under our feet, so parameter lists are copied before they are
+ * looked at, and data goes between guest pages and the image without being looked at.
+ *
+ * Threads: commands of one unit may run on several threads at once; the unit's own settings are
+ * atomics.
+ *
+ * Source of the numbers: SPC-4 (r37) for INQUIRY, MODE, sense; SBC-3 (r36) for block commands and
+ * the VPD pages B0h to B2h; MMC-6 for CD/DVD; SAM-5 for status codes.
+ */
+#ifndef BULKHEAD_VSP_STORAGE_SCSI_H
+#define BULKHEAD_VSP_STORAGE_SCSI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "vsp/storage/disk/disk.h"
+
+enum scsi_status {
+	SCSI_GOOD = 0x00,
+	SCSI_CHECK_CONDITION = 0x02,
+	SCSI_RESERVATION_CONFLICT = 0x18,
+};
+
+#define SCSI_SENSE_BYTES  18u
+#define SCSI_CDB_BYTES    16u
+#define SCSI_SERIAL_BYTES 36u /* longest serial number, without a terminator */
+
+enum scsi_kind { SCSI_DISK, SCSI_CDROM };
+
+/* One logical unit. Fill disk, kind, read_only, serial; zero the rest. */
+struct scsi_unit {
+	struct disk *disk; /* borrowed; NULL: an empty CD/DVD drive */
+	enum scsi_kind kind;
+	bool read_only;
+	char serial[SCSI_SERIAL_BYTES + 1];
+	_Atomic bool write_through; /* MODE SELECT cleared WCE: each write is durable */
+	_Atomic uint16_t attention; /* unit attention to report once: ASC << 8 | ASCQ, 0: none */
+};
+
+/* One command and its outcome. */
+struct scsi_command {
+	uint8_t cdb[SCSI_CDB_BYTES];
+	uint8_t cdb_bytes; /* 6, 10, 12 or 16 */
+	/* The guest's data area, borrowed: read for commands that send data, else filled. */
+	const struct iovec *iov;
+	int iovcnt;
+	size_t data_bytes; /* sum of iov */
+	/* Units of the target, for REPORT LUNS: bit per LUN. */
+	uint64_t luns;
+
+	/* outcome */
+	enum scsi_status status;
+	size_t transferred;              /* bytes of the data area used */
+	uint8_t sense[SCSI_SENSE_BYTES]; /* fixed format, valid with CHECK CONDITION */
+};
+
+/* Carries out one command; blocks for I/O. The outcome is in cmd. A write that meets a full host
+ * file system ends with SCSI_NO_SPACE, changing nothing: the caller may pause the VM and repeat. */
+enum scsi_result { SCSI_DONE, SCSI_NO_SPACE };
+enum scsi_result scsi_execute(struct scsi_unit *unit, struct scsi_command *cmd);
+
+/* For a LUN without a unit: INQUIRY and REPORT LUNS are answered, the rest fails. */
+void scsi_no_unit(struct scsi_command *cmd);
+
+/* The disk's size changed (resize), or a medium was changed: the guest is told with its next
+ * command. */
+void scsi_size_changed(struct scsi_unit *unit);
+
+#endif
