@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * bulkhead-worker: loads one VM's boot images and emulates its chipset. Started by the broker with
+ * one descriptor, 3, from which it receives START_WORKER and the rest.
+ */
+#include "workers/worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <seccomp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "bus/log.h"
+#include "bus/sandbox.h"
+
+enum { BROKER_FD = 3, WORKER_END = 1 };
+
+#define ARG(n, v)       {.index = (n), .mask = UINT64_MAX, .value = (v)}
+#define ARG32(n, v)     {.index = (n), .mask = UINT32_MAX, .value = (v)}
+
+/* Everything is mapped, open and allocated before the filter is in place. */
+static const struct sandbox_rule rules[] = {
+	{SCMP_SYS(epoll_pwait2), "the event loop's sleep"},
+	{SCMP_SYS(epoll_ctl), "serial sockets: wait for room or input, or for neither; no new ones",
+	 1, {ARG32(1, EPOLL_CTL_MOD)}},
+	{SCMP_SYS(epoll_ctl), "serial sockets: forget one whose other end is closed",
+	 1, {ARG32(1, EPOLL_CTL_DEL)}},
+	{SCMP_SYS(preadv2), "clear a doorbell"},
+	{SCMP_SYS(write), "ring a doorbell; log to standard error"},
+	{SCMP_SYS(sendmsg), "answers to mgmtd, READY to the broker, serial output"},
+	{SCMP_SYS(recvmsg), "mgmtd's messages, serial input"},
+	{SCMP_SYS(pread64), "the kernel and module files"},
+	{SCMP_SYS(lseek), "which parts of RAM a reset has to clear (SEEK_DATA)",
+	 1, {ARG32(2, SEEK_DATA)}},
+	{SCMP_SYS(lseek), "which parts of RAM a reset has to clear (SEEK_HOLE)",
+	 1, {ARG32(2, SEEK_HOLE)}},
+	{SCMP_SYS(fallocate), "give RAM's pages back at a reset",
+	 1, {ARG32(1, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)}},
+	{SCMP_SYS(clock_gettime), "time, on hosts whose clock the vDSO cannot read"},
+	{SCMP_SYS(exit_group), "the end"},
+};
+
+static const struct sandbox_policy policy = {
+	.program = "bulkhead-worker",
+	.rules = rules,
+	.nrules = sizeof(rules) / sizeof(*rules),
+	.max_open_files = 1,    /* those that are open stay so; no others */
+};
+
+static struct worker worker;
+
+/* Tells the broker why we cannot start, and ends. */
+__attribute__((format(printf, 1, 2), noreturn)) static void fail(const char *fmt, ...)
+{
+	struct msg_error msg = {0};
+	char text[CONTROL_TEXT_BYTES];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	control_header(&msg.h, MSG_FAILED, 0);
+	msg.error = EINVAL;
+	control_text(msg.text, sizeof(msg.text), "%s", text);
+	msgsock_send(BROKER_FD, &msg.h, NULL, 0);
+	fatal("%s", text);
+}
+
+/* The received descriptors, handed out in order. control_check() has counted them. */
+struct fd_list {
+	int fd[MSG_MAX_FDS];
+	size_t count, next;
+};
+
+static int next_fd(struct fd_list *l)
+{
+	return l->fd[l->next++];
+}
+
+static void attach(struct channel *ch, struct fd_list *l, const char *what)
+{
+	struct channel_fds fds;
+	int err;
+
+	fds.memory = next_fd(l);
+	fds.doorbell_out = next_fd(l);
+	fds.doorbell_in = next_fd(l);
+	err = channel_attach(ch, fds, WORKER_END);
+	if (err)
+		fail("worker: the %s channel cannot be attached: %s", what, strerror(-err));
+}
+
+static void receive_start(struct msg_start_worker *start, struct fd_list *l)
+{
+	char why[CONTROL_TEXT_BYTES];
+	ptrdiff_t n = msgsock_recv(BROKER_FD, start, sizeof(*start), l->fd, MSG_MAX_FDS, &l->count);
+
+	if (n <= 0)
+		fatal("no start message on descriptor %d; this program is started by the broker",
+		      BROKER_FD);
+	if (control_check(start, (size_t)n, l->count, why, sizeof(why)))
+		fail("worker: bad start message: %s", why);
+	if (start->h.type != MSG_START_WORKER)
+		fail("worker: message %u is no start message", start->h.type);
+}
+
+static void host_line(void *arg, unsigned gsi, bool level)
+{
+	platform_line(arg, gsi, level);
+}
+
+static void host_event(void *arg, unsigned event, uint32_t value)
+{
+	unit_event(arg, event, value);
+}
+
+static void add_device(struct worker *w, struct device *d)
+{
+	int err = chipset_add(&w->chipset, d);
+
+	if (err)
+		fail("worker: device %s: %s", d->ops->name, strerror(-err));
+}
+
+static void build_chipset(struct worker *w)
+{
+	static const uint16_t port[] = {PORT_COM1, PORT_COM2};
+	static const uint8_t irq[] = {IRQ_COM1, IRQ_COM2};
+	struct chipset_host host = {host_line, host_event, w};
+	struct chipset *c = &w->chipset;
+
+	chipset_init(c, &host);
+	for (unsigned i = 0; i < w->config.serials; i++) {
+		struct uart_host line = serial_uart_host;
+
+		line.arg = &w->serial[i];
+		uart_init(&c->com[i], port[i], irq[i], &line);
+		add_device(w, &c->com[i].d);
+	}
+	rtc_init(&c->rtc);
+	rtc_set_memory(&c->rtc, w->gm.low_size, w->gm.size - w->gm.low_size);
+	add_device(w, &c->rtc.d);
+	i8042_init(&c->i8042);
+	add_device(w, &c->i8042.d);
+	acpi_pm_init(&c->acpi_pm);
+	add_device(w, &c->acpi_pm.d);
+	reset_control_init(&c->reset_control);
+	add_device(w, &c->reset_control.d);
+	pci_host_init(&c->pci);
+	add_device(w, &c->pci.d);
+	if (w->config.exit_device) {
+		exit_device_init(&c->exit_device);
+		add_device(w, &c->exit_device.d);
+	}
+}
+
+static void open_images(struct worker *w, struct fd_list *l)
+{
+	struct boot *b = &w->boot;
+	int err = boot_image_open(&b->kernel, next_fd(l), "kernel");
+
+	b->gm = &w->gm;
+	b->config = &w->config;
+	b->modules = w->config.modules;
+	for (unsigned i = 0; i < b->modules && !err; i++) {
+		char what[16] = "initrd";
+
+		if (i)
+			snprintf(what, sizeof(what), "module %u", i % CONTROL_MAX_MODULES);
+		err = boot_image_open(&b->module[i], next_fd(l), what);
+	}
+	if (err)
+		fail("worker: a boot file is not a regular file");
+}
+
+/* Takes over everything that was handed over, in the order of proto/control.h. */
+static void set_up(struct worker *w, const struct msg_start_worker *start, struct fd_list *l)
+{
+	int err, gen_fd, flags;
+
+	w->config = start->config;
+	w->unit_fd = next_fd(l);
+	w->ram_fd = next_fd(l);
+	gen_fd = next_fd(l);
+	err = guestmem_map(&w->gm, w->ram_fd, gen_fd, w->config.ram_bytes);
+	if (err)
+		fail("worker: the machine's RAM cannot be mapped: %s", strerror(-err));
+	close(gen_fd);
+	attach(&w->platform.ch, l, "platform");
+	for (unsigned i = 0; i < w->config.vcpus; i++)
+		attach(&w->vcpu[i].ch, l, "intercept");
+	open_images(w, l);
+
+	w->loop = loop_new();
+	if (!w->loop)
+		fail("worker: no event loop: %m");
+	flags = fcntl(w->unit_fd, F_GETFL);
+	if (flags < 0 || fcntl(w->unit_fd, F_SETFL, flags | O_NONBLOCK) < 0)
+		fail("worker: the unit socket cannot be made non-blocking: %m");
+	err = intercept_start(w);
+	if (!err)
+		err = platform_start(w);
+	if (!err)
+		err = unit_start(w);
+	for (unsigned i = 0; i < w->config.serials && !err; i++)
+		err = serial_start(w, &w->serial[i], next_fd(l), &w->chipset.com[i]);
+	if (err)
+		fail("worker: the event loop does not take a descriptor: %s", strerror(-err));
+	build_chipset(w);
+}
+
+static void confine(const struct msg_start_worker *start)
+{
+	struct sandbox_report r;
+	struct msg_ready ready = {0};
+	struct vm_process *p = &ready.process;
+	char why[CONTROL_TEXT_BYTES];
+	int err;
+
+	if (sandbox_enter(&policy, start->uid, start->gid, start->sandbox_flags, &r, why, sizeof(why)))
+		fail("worker: %s", why);
+	control_header(&ready.h, MSG_READY, 0);
+	p->pid = getpid();
+	p->uid = r.uid;
+	p->syscalls_allowed = r.syscalls_allowed;
+	p->no_new_privs = r.no_new_privs;
+	p->seccomp_mode = r.seccomp_mode;
+	p->landlock_abi = r.landlock_abi;
+	p->empty_root = r.empty_root;
+	p->pid_namespace = r.pid_namespace;
+	p->net_namespace = r.net_namespace;
+	p->ipc_namespace = r.ipc_namespace;
+	p->uts_namespace = r.uts_namespace;
+	p->capabilities = r.capabilities;
+	err = msgsock_send(BROKER_FD, &ready.h, NULL, 0);
+	if (err)
+		fatal("the broker does not take READY (%d)", err);
+}
+
+int main(int argc, char **argv)
+{
+	static struct msg_start_worker start;
+	static struct fd_list fds;
+
+	log_open("bulkhead-worker", LOG_NOTE);
+	receive_start(&start, &fds);
+	set_up(&worker, &start, &fds);
+	confine(&start);
+	_exit(loop_run(worker.loop));
+}
