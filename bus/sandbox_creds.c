@@ -33,8 +33,6 @@ static int limit(int resource, uint64_t value, const char *name, struct sandbox_
 int sandbox_limits(const struct sandbox_policy *policy, unsigned flags, struct sandbox_why *why)
 {
 	int rc = limit(RLIMIT_CORE, 0, "core files", why);
-	if (rc == 0 && policy->max_open_files)
-		rc = limit(RLIMIT_NOFILE, policy->max_open_files, "open files", why);
 	/* Sanitizers reserve terabytes of address space. */
 	if (rc == 0 && policy->max_address_space && !SANDBOX_SANITIZER)
 		rc = limit(RLIMIT_AS, policy->max_address_space, "address space", why);
@@ -44,6 +42,13 @@ int sandbox_limits(const struct sandbox_policy *policy, unsigned flags, struct s
 	if (rc == 0)
 		rc = limit(RLIMIT_MSGQUEUE, 0, "message queues", why);
 	return rc;
+}
+
+int sandbox_limit_files(const struct sandbox_policy *policy, struct sandbox_why *why)
+{
+	return policy->max_open_files
+		       ? limit(RLIMIT_NOFILE, policy->max_open_files, "open files", why)
+		       : 0;
 }
 
 /* No capability can come back by exec, by a change of uid or as ambient, and that is locked. */

@@ -10,7 +10,7 @@
  *   6. groups, gid, uid           need CAP_SETGID and CAP_SETUID
  *   7. all capability sets        nothing below needs one
  *   8. dumpable, no_new_privs     changing ids may set dumpable again; 9 and 10 need no_new_privs
- *   9. Landlock
+ *   9. Landlock, then the limit of open files, which Landlock's descriptor must not meet
  *  10. seccomp                    last: from here on only what the table lists
  */
 #include <errno.h>
@@ -102,6 +102,8 @@ int sandbox_enter(const struct sandbox_policy *policy, uid_t uid, gid_t gid, uns
 	if ((rc = no_way_back(report, &why)) < 0)
 		return rc;
 	if ((rc = sandbox_landlock(report, &why)) < 0)
+		return rc;
+	if ((rc = sandbox_limit_files(policy, &why)) < 0)
 		return rc;
 	if ((rc = sandbox_filter_install(&prog, &why)) < 0)
 		return rc;

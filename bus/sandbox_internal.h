@@ -44,6 +44,9 @@ int sandbox_empty_root(struct sandbox_report *report, struct sandbox_why *why);
 
 /* sandbox_creds.c */
 int sandbox_limits(const struct sandbox_policy *policy, unsigned flags, struct sandbox_why *why);
+/* After the last step that opens something: a program with all its descriptors may allow no more.
+ */
+int sandbox_limit_files(const struct sandbox_policy *policy, struct sandbox_why *why);
 int sandbox_drop_ids(uid_t uid, gid_t gid, struct sandbox_why *why);
 int sandbox_drop_capabilities(struct sandbox_report *report, struct sandbox_why *why);
 
