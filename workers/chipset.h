@@ -14,26 +14,26 @@ enum { CHIPSET_MAX_DEVICES = 16, CHIPSET_MAX_MMIO = 16, CHIPSET_GSIS = 24 };
 
 /* What the chipset needs of the outside. */
 struct chipset_host {
-	void (*line)(void *arg, unsigned gsi, bool level);      /* called on changes only */
+	void (*line)(void *arg, unsigned gsi, bool level); /* called on changes only */
 	void (*event)(void *arg, unsigned event, uint32_t value);
 	void *arg;
 };
 
 struct chipset_mmio {
-	uint64_t base, end;     /* [base, end) */
+	uint64_t base, end; /* [base, end) */
 	struct device *owner;
 };
 
 struct chipset {
 	struct guest_clock clock;
 	struct chipset_host host;
-	struct device *device[CHIPSET_MAX_DEVICES];     /* [0] stays NULL: nobody */
-	unsigned devices;                               /* used entries, [0] included */
-	uint8_t port_owner[65536];                      /* index into device[] */
-	struct chipset_mmio mmio[CHIPSET_MAX_MMIO];     /* sorted by base */
+	struct device *device[CHIPSET_MAX_DEVICES]; /* [0] stays NULL: nobody */
+	unsigned devices;                           /* used entries, [0] included */
+	uint8_t port_owner[65536];                  /* index into device[] */
+	struct chipset_mmio mmio[CHIPSET_MAX_MMIO]; /* sorted by base */
 	unsigned mmios;
-	uint32_t lines;                                 /* level of each GSI */
-	bool unsettled;                                 /* some device is */
+	uint32_t lines; /* level of each GSI */
+	bool unsettled; /* some device is */
 
 	struct uart com[2];
 	struct rtc rtc;

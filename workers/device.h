@@ -43,9 +43,9 @@ struct device_range {
 struct device {
 	const struct device_ops *ops;
 	struct chipset *chipset;
-	struct device_range port[DEVICE_MAX_RANGES];    /* those with a count of 0 are unused */
+	struct device_range port[DEVICE_MAX_RANGES]; /* those with a count of 0 are unused */
 	struct device_range mmio[DEVICE_MAX_RANGES];
-	uint64_t deadline_ns;                           /* guest time of expire(); 0: none */
+	uint64_t deadline_ns; /* guest time of expire(); 0: none */
 	bool unsettled;
 };
 

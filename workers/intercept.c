@@ -10,7 +10,7 @@
 
 #include "bus/log.h"
 
-enum { BATCH = 64 };    /* accesses before the loop may look at something else */
+enum { BATCH = 64 }; /* accesses before the loop may look at something else */
 
 /* Takes the next packet of a vCPU, unless one waits already. Whether there is one. */
 static bool take(struct vcpu_port *p)
@@ -67,7 +67,8 @@ static void handle(struct worker *w, struct vcpu_port *p)
 
 	if ((size != 1 && size != 2 && size != 4 && !(size == 8 && mmio)) ||
 	    (!mmio && i->address > UINT16_MAX))
-		fatal("the partition sent an impossible intercept (type %u, %u bytes)", i->type, size);
+		fatal("the partition sent an impossible intercept (type %u, %u bytes)", i->type,
+		      size);
 	switch (i->type) {
 	case INTERCEPT_PIO_READ:
 		reply(p, chipset_pio_read(&w->chipset, (uint16_t)i->address, size));

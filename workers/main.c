@@ -20,27 +20,43 @@
 
 enum { BROKER_FD = 3, WORKER_END = 1 };
 
-#define ARG(n, v)       {.index = (n), .mask = UINT64_MAX, .value = (v)}
-#define ARG32(n, v)     {.index = (n), .mask = UINT32_MAX, .value = (v)}
+#define ARG(n, v)                                                                                  \
+	{                                                                                          \
+		.index = (n), .mask = UINT64_MAX, .value = (v)                                     \
+	}
+#define ARG32(n, v)                                                                                \
+	{                                                                                          \
+		.index = (n), .mask = UINT32_MAX, .value = (v)                                     \
+	}
 
 /* Everything is mapped, open and allocated before the filter is in place. */
 static const struct sandbox_rule rules[] = {
 	{SCMP_SYS(epoll_pwait2), "the event loop's sleep"},
-	{SCMP_SYS(epoll_ctl), "serial sockets: wait for room or input, or for neither; no new ones",
-	 1, {ARG32(1, EPOLL_CTL_MOD)}},
-	{SCMP_SYS(epoll_ctl), "serial sockets: forget one whose other end is closed",
-	 1, {ARG32(1, EPOLL_CTL_DEL)}},
+	{SCMP_SYS(epoll_ctl),
+	 "serial sockets: wait for room or input, or for neither; no new ones",
+	 1,
+	 {ARG32(1, EPOLL_CTL_MOD)}},
+	{SCMP_SYS(epoll_ctl),
+	 "serial sockets: forget one whose other end is closed",
+	 1,
+	 {ARG32(1, EPOLL_CTL_DEL)}},
 	{SCMP_SYS(preadv2), "clear a doorbell"},
 	{SCMP_SYS(write), "ring a doorbell; log to standard error"},
 	{SCMP_SYS(sendmsg), "answers to mgmtd, READY to the broker, serial output"},
 	{SCMP_SYS(recvmsg), "mgmtd's messages, serial input"},
 	{SCMP_SYS(pread64), "the kernel and module files"},
-	{SCMP_SYS(lseek), "which parts of RAM a reset has to clear (SEEK_DATA)",
-	 1, {ARG32(2, SEEK_DATA)}},
-	{SCMP_SYS(lseek), "which parts of RAM a reset has to clear (SEEK_HOLE)",
-	 1, {ARG32(2, SEEK_HOLE)}},
-	{SCMP_SYS(fallocate), "give RAM's pages back at a reset",
-	 1, {ARG32(1, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)}},
+	{SCMP_SYS(lseek),
+	 "which parts of RAM a reset has to clear (SEEK_DATA)",
+	 1,
+	 {ARG32(2, SEEK_DATA)}},
+	{SCMP_SYS(lseek),
+	 "which parts of RAM a reset has to clear (SEEK_HOLE)",
+	 1,
+	 {ARG32(2, SEEK_HOLE)}},
+	{SCMP_SYS(fallocate),
+	 "give RAM's pages back at a reset",
+	 1,
+	 {ARG32(1, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)}},
 	{SCMP_SYS(clock_gettime), "time, on hosts whose clock the vDSO cannot read"},
 	{SCMP_SYS(exit_group), "the end"},
 };
@@ -49,7 +65,7 @@ static const struct sandbox_policy policy = {
 	.program = "bulkhead-worker",
 	.rules = rules,
 	.nrules = sizeof(rules) / sizeof(*rules),
-	.max_open_files = 1,    /* those that are open stay so; no others */
+	.max_open_files = 1, /* those that are open stay so; no others */
 };
 
 static struct worker worker;
@@ -222,10 +238,11 @@ static void confine(const struct msg_start_worker *start)
 	char why[CONTROL_TEXT_BYTES];
 	int err;
 
-	if (sandbox_enter(&policy, start->uid, start->gid, start->sandbox_flags, &r, why, sizeof(why)))
+	p->pid = getpid();
+	if (sandbox_enter(&policy, start->uid, start->gid, start->sandbox_flags, &r, why,
+			  sizeof(why)))
 		fail("worker: %s", why);
 	control_header(&ready.h, MSG_READY, 0);
-	p->pid = getpid();
 	p->uid = r.uid;
 	p->syscalls_allowed = r.syscalls_allowed;
 	p->no_new_privs = r.no_new_privs;

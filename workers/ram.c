@@ -34,7 +34,7 @@ int ram_clear(struct worker *w)
 
 		from = lseek(w->ram_fd, from, SEEK_DATA);
 		if (from < 0 && errno == ENXIO)
-			break;          /* nothing but holes from here on */
+			break; /* nothing but holes from here on */
 		to = from < 0 ? -1 : lseek(w->ram_fd, from, SEEK_HOLE);
 		if (to < 0)
 			return -errno;

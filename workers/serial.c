@@ -17,8 +17,8 @@
 
 #include "bus/log.h"
 
-#define GATHER_NS    500000u    /* longest time a byte waits for company */
-#define GATHER_BYTES 2048u      /* enough company */
+#define GATHER_NS    500000u /* longest time a byte waits for company */
+#define GATHER_BYTES 2048u   /* enough company */
 
 static void update_events(struct serial *s)
 {
@@ -39,7 +39,7 @@ static void hang_up(struct serial *s)
 {
 	loop_remove(s->source);
 	loop_timer_set(s->flush_timer, 0);
-	s->fd = -1;             /* stays open: closing is not among the allowed calls */
+	s->fd = -1; /* stays open: closing is not among the allowed calls */
 	s->out_count = 0;
 	s->out_blocked = false;
 }
@@ -115,7 +115,8 @@ static void transmit(void *arg, const uint8_t *bytes, size_t count)
 static void feed(struct serial *s)
 {
 	if (s->running && s->in_at < s->in_count)
-		s->in_at += (uint32_t)uart_receive(s->uart, s->in + s->in_at, s->in_count - s->in_at);
+		s->in_at +=
+			(uint32_t)uart_receive(s->uart, s->in + s->in_at, s->in_count - s->in_at);
 	update_events(s);
 }
 

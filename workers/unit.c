@@ -180,7 +180,7 @@ static void unit_ready(void *arg, uint32_t events)
 	n = msgsock_recv(w->unit_fd, &msg, sizeof(msg), NULL, 0, &nfds);
 	if (n == -EAGAIN)
 		return;
-	if (n == 0) {           /* mgmtd has let the machine go; the broker ends the rest */
+	if (n == 0) { /* mgmtd has let the machine go; the broker ends the rest */
 		loop_stop(w->loop, 0);
 		return;
 	}

@@ -36,52 +36,52 @@ struct worker;
 struct vcpu_port {
 	struct channel ch;
 	struct worker *worker;
-	bool waiting;                   /* head holds a packet */
+	bool waiting; /* head holds a packet */
 	uint64_t ticket;
 	struct intercept head;
 };
 
 /* The host side of a UART. */
 struct serial {
-	int fd;                         /* stream socket, owned; -1 once the other end is gone */
+	int fd; /* stream socket, owned; -1 once the other end is gone */
 	struct uart *uart;
 	struct loop_source *source, *flush_timer;
-	bool running;                   /* input goes to the guest */
-	bool out_blocked;               /* the socket is full: wait for EPOLLOUT */
-	uint32_t events;                /* as last set */
-	uint32_t in_at, in_count;       /* in[in_at..in_count) waits for room in the UART */
-	uint32_t out_head, out_count;   /* out is circular */
-	uint64_t dropped;               /* bytes of output nobody took in time */
+	bool running;                 /* input goes to the guest */
+	bool out_blocked;             /* the socket is full: wait for EPOLLOUT */
+	uint32_t events;              /* as last set */
+	uint32_t in_at, in_count;     /* in[in_at..in_count) waits for room in the UART */
+	uint32_t out_head, out_count; /* out is circular */
+	uint64_t dropped;             /* bytes of output nobody took in time */
 	uint8_t in[SERIAL_IN_BYTES];
 	uint8_t out[SERIAL_OUT_BYTES];
 };
 
 struct platform {
 	struct channel ch;
-	uint32_t levels;                /* of each line, as it should be */
-	uint32_t late;                  /* lines whose last change had no room in the ring */
-	uint32_t late_rises;            /* of those, which have risen meanwhile */
+	uint32_t levels;     /* of each line, as it should be */
+	uint32_t late;       /* lines whose last change had no room in the ring */
+	uint32_t late_rises; /* of those, which have risen meanwhile */
 };
 
 struct worker {
 	struct loop *loop;
 	struct vm_config config;
 	struct guestmem gm;
-	int ram_fd;                     /* owned: for clearing */
-	int unit_fd;                    /* owned */
+	int ram_fd;  /* owned: for clearing */
+	int unit_fd; /* owned */
 	struct loop_source *unit_source;
 	struct loop_source *device_timer;
 	struct chipset chipset;
 	struct platform platform;
 	struct vcpu_port vcpu[CONTROL_MAX_VCPUS];
 	uint64_t next_ticket;
-	unsigned last_vcpu;             /* that had the last ticket */
+	unsigned last_vcpu; /* that had the last ticket */
 	struct serial serial[CONTROL_MAX_SERIAL];
 	struct boot boot;
-	bool ram_used;                  /* RAM may hold something */
-	bool wall_unset;                /* the clock of day is set at the next run */
-	bool event_sent;                /* one event of the guest's per life */
-	bool event_waits;               /* the socket to mgmtd was full */
+	bool ram_used;    /* RAM may hold something */
+	bool wall_unset;  /* the clock of day is set at the next run */
+	bool event_sent;  /* one event of the guest's per life */
+	bool event_waits; /* the socket to mgmtd was full */
 	struct msg_event_guest event;
 };
 
@@ -105,7 +105,7 @@ int platform_boot(struct worker *w, const struct platform_boot *state);
 int serial_start(struct worker *w, struct serial *s, int fd, struct uart *uart);
 /* Whether input is handed to the guest. */
 void serial_run(struct serial *s, bool running);
-extern const struct uart_host serial_uart_host;         /* arg: the struct serial */
+extern const struct uart_host serial_uart_host; /* arg: the struct serial */
 
 /* ram.c */
 int ram_clear(struct worker *w);

@@ -13,9 +13,9 @@ enum { SETUP_HEADER = 0x1f1, SETUP_HEADER_END = 0x290, SECTOR = 512 };
 struct __attribute__((packed)) setup_header {
 	uint8_t setup_sects;
 	uint16_t root_flags;
-	uint32_t syssize;               /* of the protected-mode part, in 16 bytes */
+	uint32_t syssize; /* of the protected-mode part, in 16 bytes */
 	uint16_t ram_size, vid_mode, root_dev, boot_flag;
-	uint8_t jump, header_bytes;     /* the header ends that far behind 202h */
+	uint8_t jump, header_bytes; /* the header ends that far behind 202h */
 	char magic[4];
 	uint16_t version;
 	uint32_t realmode_switch;
@@ -54,10 +54,10 @@ bool bzimage_is(const struct boot_head *head)
 
 /* What is to be done with the file, worked out from its header and checked. */
 struct plan {
-	struct setup_header h;          /* fields beyond the file's header are zero */
+	struct setup_header h; /* fields beyond the file's header are zero */
 	size_t header_bytes;
-	uint64_t payload, payload_bytes;        /* in the file */
-	uint64_t load, end;             /* in memory; end includes what it unpacks to */
+	uint64_t payload, payload_bytes; /* in the file */
+	uint64_t load, end;              /* in memory; end includes what it unpacks to */
 	bool entry64;
 };
 
@@ -66,10 +66,11 @@ static int check_header(struct boot *b, const struct boot_head *head, struct pla
 	unsigned bytes = HEADER_BASE + head->bytes[0x201] - SETUP_HEADER;
 
 	if (head->count < SETUP_HEADER_END)
-		return boot_fail(b, ENODATA, "the kernel file is truncated: it ends inside the "
-					     "bzImage header; copy it again");
-	p->header_bytes = bytes < SETUP_HEADER_END - SETUP_HEADER ? bytes
-								  : SETUP_HEADER_END - SETUP_HEADER;
+		return boot_fail(b, ENODATA,
+				 "the kernel file is truncated: it ends inside the "
+				 "bzImage header; copy it again");
+	p->header_bytes =
+		bytes < SETUP_HEADER_END - SETUP_HEADER ? bytes : SETUP_HEADER_END - SETUP_HEADER;
 	memset(&p->h, 0, sizeof(p->h));
 	memcpy(&p->h, head->bytes + SETUP_HEADER,
 	       p->header_bytes < sizeof(p->h) ? p->header_bytes : sizeof(p->h));
@@ -79,8 +80,9 @@ static int check_header(struct boot *b, const struct boot_head *head, struct pla
 				 "2.6.22) is the least; use a newer kernel",
 				 p->h.version >> 8, p->h.version & 0xff);
 	if (!(p->h.loadflags & LOADED_HIGH))
-		return boot_fail(b, ENOTSUP, "the kernel is a zImage, which loads below 1 MiB; "
-					     "build it as a bzImage");
+		return boot_fail(b, ENOTSUP,
+				 "the kernel is a zImage, which loads below 1 MiB; "
+				 "build it as a bzImage");
 	return 0;
 }
 
@@ -116,14 +118,16 @@ static int choose_place(struct boot *b, struct plan *p)
 			need = p->h.init_size;
 	}
 	if (p->load < TABLES_END)
-		return boot_fail(b, EINVAL, "the kernel's header asks for load address %#llx, "
-					    "below 1 MiB; the file is damaged",
+		return boot_fail(b, EINVAL,
+				 "the kernel's header asks for load address %#llx, "
+				 "below 1 MiB; the file is damaged",
 				 (unsigned long long)p->load);
 	p->end = p->load + need;
 	p->entry64 = p->h.version >= VERSION_64 && p->h.xloadflags & XLF_KERNEL_64;
 	if (p->entry64 && p->payload_bytes <= ENTRY_64)
-		return boot_fail(b, EINVAL, "the kernel's header announces a 64-bit entry beyond "
-					    "its end; the file is damaged");
+		return boot_fail(b, EINVAL,
+				 "the kernel's header announces a 64-bit entry beyond "
+				 "its end; the file is damaged");
 	return boot_check_range(b, "the kernel", p->load, need);
 }
 
@@ -161,8 +165,9 @@ int bzimage_load(struct boot *b, const struct boot_head *head)
 	if (!err)
 		err = choose_place(b, &p);
 	if (!err && b->modules > 1)
-		err = boot_fail(b, EINVAL, "a Linux bzImage takes one module, the initrd, and the VM "
-					   "has %u; join them into one file",
+		err = boot_fail(b, EINVAL,
+				"a Linux bzImage takes one module, the initrd, and the VM "
+				"has %u; join them into one file",
 				b->modules);
 	if (!err && b->modules)
 		err = boot_put_module_high(b, 0, p.end, (uint64_t)p.h.initrd_addr_max + 1);
@@ -175,6 +180,6 @@ int bzimage_load(struct boot *b, const struct boot_head *head)
 	if (!err)
 		err = p.entry64 ? boot_cpu_long(b, p.load + ENTRY_64)
 				: boot_cpu_flat32(b, (uint32_t)p.load);
-	b->state.gpr[6] = BOOT_PARAMS;  /* RSI */
+	b->state.gpr[6] = BOOT_PARAMS; /* RSI */
 	return err;
 }

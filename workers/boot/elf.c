@@ -39,13 +39,13 @@ static int read_phdrs(struct boot *b, struct elf_image *elf, uint64_t offset, un
 	elf->count = count;
 	for (unsigned i = 0; i < count; i++) {
 		if (elf->bits == 64)
-			elf->segment[i] = (struct elf_segment){
-				u.p64[i].p_type, u.p64[i].p_offset, u.p64[i].p_paddr,
-				u.p64[i].p_filesz, u.p64[i].p_memsz};
+			elf->segment[i] = (struct elf_segment){u.p64[i].p_type, u.p64[i].p_offset,
+							       u.p64[i].p_paddr, u.p64[i].p_filesz,
+							       u.p64[i].p_memsz};
 		else
-			elf->segment[i] = (struct elf_segment){
-				u.p32[i].p_type, u.p32[i].p_offset, u.p32[i].p_paddr,
-				u.p32[i].p_filesz, u.p32[i].p_memsz};
+			elf->segment[i] = (struct elf_segment){u.p32[i].p_type, u.p32[i].p_offset,
+							       u.p32[i].p_paddr, u.p32[i].p_filesz,
+							       u.p32[i].p_memsz};
 	}
 	return 0;
 }
@@ -93,10 +93,11 @@ static int check_segment(struct boot *b, const struct elf_image *elf, unsigned n
 	if (s->file_bytes > s->memory_bytes)
 		return bad(b, "a segment has more bytes in the file than in memory");
 	if (s->offset > b->kernel.bytes || s->file_bytes > b->kernel.bytes - s->offset)
-		return boot_fail(b, ENODATA,
-				 "the kernel file is truncated: a segment ends beyond its %llu bytes; "
-				 "copy it again",
-				 (unsigned long long)b->kernel.bytes);
+		return boot_fail(
+			b, ENODATA,
+			"the kernel file is truncated: a segment ends beyond its %llu bytes; "
+			"copy it again",
+			(unsigned long long)b->kernel.bytes);
 	err = boot_check_range(b, "the kernel", s->address, s->memory_bytes);
 	if (err)
 		return err;

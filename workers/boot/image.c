@@ -47,11 +47,12 @@ static int check_extent(struct boot *b, const struct boot_image *img, uint64_t o
 {
 	if (offset <= img->bytes && len <= img->bytes - offset)
 		return 0;
-	return boot_fail(b, ENODATA,
-			 "the %s file is truncated: it has %llu bytes, its header needs %llu more; "
-			 "copy it again",
-			 img->what, (unsigned long long)img->bytes,
-			 (unsigned long long)(len - (offset < img->bytes ? img->bytes - offset : 0)));
+	return boot_fail(
+		b, ENODATA,
+		"the %s file is truncated: it has %llu bytes, its header needs %llu more; "
+		"copy it again",
+		img->what, (unsigned long long)img->bytes,
+		(unsigned long long)(len - (offset < img->bytes ? img->bytes - offset : 0)));
 }
 
 int boot_read(struct boot *b, const struct boot_image *img, uint64_t offset, void *buf, size_t len)

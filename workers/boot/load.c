@@ -30,9 +30,10 @@ static int load_kernel(struct boot *b, const struct boot_head *head)
 		strcpy(b->kind, "ELF kernel (PVH)");
 		return pvh_load(b, head);
 	}
-	return boot_fail(b, ENOEXEC,
-			 "the kernel file is none: neither a Linux bzImage, nor an ELF kernel with a "
-			 "PVH note, nor a multiboot kernel; check the path in the machine's definition");
+	return boot_fail(
+		b, ENOEXEC,
+		"the kernel file is none: neither a Linux bzImage, nor an ELF kernel with a "
+		"PVH note, nor a multiboot kernel; check the path in the machine's definition");
 }
 
 int boot_load(struct boot *b)

@@ -43,10 +43,11 @@ int boot_check_range(struct boot *b, const char *who, uint64_t base, uint64_t by
 	if (overlaps(base, bytes, 0, 0x1000) ||
 	    overlaps(base, bytes, BOOT_INFO_BASE, BOOT_INFO_END) ||
 	    overlaps(base, bytes, EBDA_BASE, TABLES_END))
-		return boot_fail(b, EINVAL,
-				 "%s wants address %#llx, where boot information or firmware tables "
-				 "lie; link it at 1 MiB or higher",
-				 who, (unsigned long long)base);
+		return boot_fail(
+			b, EINVAL,
+			"%s wants address %#llx, where boot information or firmware tables "
+			"lie; link it at 1 MiB or higher",
+			who, (unsigned long long)base);
 	return 0;
 }
 

@@ -72,8 +72,9 @@ static int find_entry(struct boot *b, const struct elf_image *elf, uint32_t *ent
 		if (find_note(notes, bytes, entry))
 			return 0;
 	}
-	return boot_fail(b, ENOEXEC, "the ELF kernel has no PVH entry note; build Linux with "
-				     "CONFIG_PVH=y, or use its bzImage");
+	return boot_fail(b, ENOEXEC,
+			 "the ELF kernel has no PVH entry note; build Linux with "
+			 "CONFIG_PVH=y, or use its bzImage");
 }
 
 static int put_start_info(struct boot *b)
@@ -96,7 +97,8 @@ static int put_start_info(struct boot *b)
 		map[i] = (struct start_memmap){b->map.entry[i].base, b->map.entry[i].bytes,
 					       b->map.entry[i].type, 0};
 	for (unsigned i = 0; i < b->modules; i++)
-		modules[i] = (struct start_module){b->module_at[i].base, b->module_at[i].bytes, 0, 0};
+		modules[i] =
+			(struct start_module){b->module_at[i].base, b->module_at[i].bytes, 0, 0};
 	err = boot_put(b, LIST_MEMMAP, map, sizeof(map));
 	if (!err)
 		err = boot_put(b, LIST_MODULES, modules, sizeof(modules));
@@ -115,8 +117,9 @@ int pvh_load(struct boot *b, const struct boot_head *head)
 	if (!err)
 		err = elf_load_segments(b, &elf);
 	if (!err && !elf_in_segment(&elf, entry))
-		err = boot_fail(b, ENOEXEC, "the ELF kernel is damaged: its PVH entry %#x is in none "
-					    "of its segments",
+		err = boot_fail(b, ENOEXEC,
+				"the ELF kernel is damaged: its PVH entry %#x is in none "
+				"of its segments",
 				entry);
 	for (unsigned i = 0; i < b->modules && !err; i++) {
 		err = boot_put_module_high(b, i, elf.high, top);
@@ -128,6 +131,6 @@ int pvh_load(struct boot *b, const struct boot_head *head)
 		err = put_start_info(b);
 	if (!err)
 		err = boot_cpu_flat32(b, entry);
-	b->state.gpr[3] = BOOT_PARAMS;  /* EBX */
+	b->state.gpr[3] = BOOT_PARAMS; /* EBX */
 	return err;
 }

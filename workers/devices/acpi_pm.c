@@ -101,7 +101,7 @@ static void write_byte(struct acpi_pm *a, uint64_t port, uint8_t byte)
 	switch (port) {
 	case PORT_PM1_EVENT:
 	case PORT_PM1_EVENT + 1:
-		a->s.status &= ~(byte << shift);        /* write 1 to clear */
+		a->s.status &= ~(byte << shift); /* write 1 to clear */
 		break;
 	case PORT_PM1_EVENT + 2:
 	case PORT_PM1_EVENT + 3:

@@ -10,11 +10,25 @@
 
 /* Where things are. The DSDT (tables/dsdt.asl) says the same. */
 enum {
-	IRQ_KEYBOARD = 1, IRQ_COM2 = 3, IRQ_COM1 = 4, IRQ_RTC = 8, IRQ_SCI = 9,
-	PORT_KEYBOARD_DATA = 0x60, PORT_KEYBOARD_STATUS = 0x64, PORT_RTC = 0x70, PORT_SYSTEM_A = 0x92,
-	PORT_EXIT = 0xf4, PORT_COM2 = 0x2f8, PORT_COM1 = 0x3f8,
-	PORT_PM1_EVENT = 0x600, PORT_PM1_CONTROL = 0x604, PORT_PM_TIMER = 0x608, PORT_GPE0 = 0x620,
-	PORT_PCI_ADDRESS = 0xcf8, PORT_RESET = 0xcf9, PORT_PCI_DATA = 0xcfc,
+	IRQ_KEYBOARD = 1,
+	IRQ_COM2 = 3,
+	IRQ_COM1 = 4,
+	IRQ_RTC = 8,
+	IRQ_SCI = 9,
+	PORT_KEYBOARD_DATA = 0x60,
+	PORT_KEYBOARD_STATUS = 0x64,
+	PORT_RTC = 0x70,
+	PORT_SYSTEM_A = 0x92,
+	PORT_EXIT = 0xf4,
+	PORT_COM2 = 0x2f8,
+	PORT_COM1 = 0x3f8,
+	PORT_PM1_EVENT = 0x600,
+	PORT_PM1_CONTROL = 0x604,
+	PORT_PM_TIMER = 0x608,
+	PORT_GPE0 = 0x620,
+	PORT_PCI_ADDRESS = 0xcf8,
+	PORT_RESET = 0xcf9,
+	PORT_PCI_DATA = 0xcfc,
 };
 
 /* uart.c: 16550D (National Semiconductor data sheet PC16550D, 1995). */
@@ -23,7 +37,7 @@ enum { UART_FIFO_BYTES = 16 };
 /* The other side of the serial line. */
 struct uart_host {
 	void (*transmit)(void *arg, const uint8_t *bytes, size_t count);
-	void (*room)(void *arg);        /* the receiver has room again after uart_receive refused */
+	void (*room)(void *arg); /* the receiver has room again after uart_receive refused */
 	void *arg;
 };
 
@@ -32,14 +46,14 @@ struct uart {
 	struct uart_host host;
 	uint16_t base;
 	uint8_t irq;
-	bool refused;                   /* the host has more: call room() */
+	bool refused; /* the host has more: call room() */
 	struct uart_state {
 		uint8_t ier, lcr, mcr, scr, dll, dlm;
-		uint8_t fcr;            /* enable and trigger level as last written */
-		uint8_t lsr_errors;     /* overrun, parity, framing, break */
-		uint8_t msr_lines;      /* DCD RI DSR CTS as last seen, MSR bits 7-4 */
-		uint8_t msr_deltas;     /* MSR bits 3-0 */
-		uint8_t thre_pending;   /* THRE interrupt not yet acknowledged */
+		uint8_t fcr;          /* enable and trigger level as last written */
+		uint8_t lsr_errors;   /* overrun, parity, framing, break */
+		uint8_t msr_lines;    /* DCD RI DSR CTS as last seen, MSR bits 7-4 */
+		uint8_t msr_deltas;   /* MSR bits 3-0 */
+		uint8_t thre_pending; /* THRE interrupt not yet acknowledged */
 		uint8_t rx_head, rx_count, tx_count;
 		uint8_t rx[UART_FIFO_BYTES], tx[UART_FIFO_BYTES];
 	} s;
@@ -57,9 +71,9 @@ struct rtc {
 	struct device d;
 	struct rtc_state {
 		uint8_t index;
-		uint8_t ram[RTC_BYTES]; /* registers A to C too; the time registers while it stands */
+		uint8_t ram[RTC_BYTES]; /* registers A to C; time registers while it stands */
 		int64_t wall_ns;        /* time of day (ns since 1970) at guest time 0 */
-		int64_t host_wall_ns;   /* what the host said it was; the rest is what the guest set */
+		int64_t host_wall_ns;   /* what the host said; the rest is the guest's doing */
 		uint64_t seen_ns;       /* guest time up to which register C is right */
 	} s;
 };
@@ -75,13 +89,13 @@ enum { I8042_QUEUE = 4 };
 struct i8042 {
 	struct device d;
 	struct i8042_state {
-		uint8_t control;                /* "command byte" */
+		uint8_t control; /* "command byte" */
 		uint8_t output_port;
-		uint8_t command;                /* that waits for its data byte; 0: none */
+		uint8_t command; /* that waits for its data byte; 0: none */
 		uint8_t last_was_command;
-		uint8_t last_byte;              /* what the output buffer register still holds */
+		uint8_t last_byte; /* what the output buffer register still holds */
 		uint8_t count;
-		uint16_t queue[I8042_QUEUE];    /* data byte, and status bits in the high half */
+		uint16_t queue[I8042_QUEUE]; /* data byte, and status bits in the high half */
 		uint8_t ram[32];
 	} s;
 };
@@ -93,10 +107,10 @@ enum { ACPI_SLEEP_TYPE_S5 = 5, ACPI_PM_TIMER_HZ = 3579545 };
 struct acpi_pm {
 	struct device d;
 	struct acpi_pm_state {
-		uint16_t status, enable;        /* PM1 event */
+		uint16_t status, enable; /* PM1 event */
 		uint16_t control;
 		uint8_t gpe_status[2], gpe_enable[2];
-		uint64_t timer_turns;           /* changes of the timer's bit 31 when status was right */
+		uint64_t timer_turns; /* changes of the timer's bit 31 when status was right */
 	} s;
 };
 void acpi_pm_init(struct acpi_pm *a);

@@ -11,17 +11,29 @@
 #include <string.h>
 
 enum {
-	STATUS_OUTPUT_FULL = 0x01, STATUS_SYSTEM = 0x04, STATUS_COMMAND = 0x08,
-	STATUS_UNLOCKED = 0x10, STATUS_TIMEOUT = 0x40,
+	STATUS_OUTPUT_FULL = 0x01,
+	STATUS_SYSTEM = 0x04,
+	STATUS_COMMAND = 0x08,
+	STATUS_UNLOCKED = 0x10,
+	STATUS_TIMEOUT = 0x40,
 };
 enum { CONTROL_INTERRUPT = 0x01, CONTROL_SYSTEM = 0x04, CONTROL_KEYBOARD_OFF = 0x10 };
 enum { OUTPUT_NO_RESET = 0x01, OUTPUT_A20 = 0x02 };
 enum {
-	COMMAND_READ_RAM = 0x20, COMMAND_WRITE_RAM = 0x60,
-	COMMAND_AUX_TEST = 0xa9, COMMAND_SELF_TEST = 0xaa, COMMAND_KEYBOARD_TEST = 0xab,
-	COMMAND_KEYBOARD_OFF = 0xad, COMMAND_KEYBOARD_ON = 0xae, COMMAND_READ_INPUT = 0xc0,
-	COMMAND_READ_OUTPUT = 0xd0, COMMAND_WRITE_OUTPUT = 0xd1, COMMAND_ECHO_KEYBOARD = 0xd2,
-	COMMAND_ECHO_AUX = 0xd3, COMMAND_TO_AUX = 0xd4, COMMAND_PULSE = 0xf0,
+	COMMAND_READ_RAM = 0x20,
+	COMMAND_WRITE_RAM = 0x60,
+	COMMAND_AUX_TEST = 0xa9,
+	COMMAND_SELF_TEST = 0xaa,
+	COMMAND_KEYBOARD_TEST = 0xab,
+	COMMAND_KEYBOARD_OFF = 0xad,
+	COMMAND_KEYBOARD_ON = 0xae,
+	COMMAND_READ_INPUT = 0xc0,
+	COMMAND_READ_OUTPUT = 0xd0,
+	COMMAND_WRITE_OUTPUT = 0xd1,
+	COMMAND_ECHO_KEYBOARD = 0xd2,
+	COMMAND_ECHO_AUX = 0xd3,
+	COMMAND_TO_AUX = 0xd4,
+	COMMAND_PULSE = 0xf0,
 };
 enum { SELF_TEST_PASSED = 0x55, TEST_PASSED = 0x00, TEST_CLOCK_LOW = 0x01, RESEND = 0xfe };
 enum { INPUT_UNLOCKED = 0x80 };
@@ -46,7 +58,7 @@ static uint8_t read_data(struct i8042 *k)
 		byte = k->s.last_byte = k->s.queue[0];
 		k->s.count--;
 		memmove(k->s.queue, k->s.queue + 1, k->s.count * sizeof(k->s.queue[0]));
-		device_line(&k->d, IRQ_KEYBOARD, false);        /* one edge for each byte */
+		device_line(&k->d, IRQ_KEYBOARD, false); /* one edge for each byte */
 	}
 	update_line(k);
 	return byte;
@@ -88,7 +100,7 @@ static void command(struct i8042 *k, uint8_t c)
 		k->s.command = c;
 		break;
 	case COMMAND_AUX_TEST:
-		answer(k, TEST_CLOCK_LOW, 0);   /* there is no second port */
+		answer(k, TEST_CLOCK_LOW, 0); /* there is no second port */
 		break;
 	case COMMAND_SELF_TEST:
 		k->s.control |= CONTROL_SYSTEM;
@@ -133,10 +145,10 @@ static void write_data(struct i8042 *k, uint8_t value)
 		write_output_port(k, value);
 		break;
 	case COMMAND_ECHO_KEYBOARD:
-	case COMMAND_ECHO_AUX:          /* without the second port's mark: there is none */
+	case COMMAND_ECHO_AUX: /* without the second port's mark: there is none */
 		answer(k, value, 0);
 		break;
-	default:                        /* for the keyboard, or (D4h) the mouse */
+	default: /* for the keyboard, or (D4h) the mouse */
 		k->s.control &= ~CONTROL_KEYBOARD_OFF;
 		answer(k, RESEND, STATUS_TIMEOUT);
 	}
@@ -166,7 +178,7 @@ static void i8042_reset(struct device *d)
 	struct i8042 *k = (struct i8042 *)d;
 
 	memset(&k->s, 0, sizeof(k->s));
-	k->s.control = CONTROL_SYSTEM;  /* as firmware leaves it: self test passed, interrupt off */
+	k->s.control = CONTROL_SYSTEM; /* as firmware leaves it: self test passed, interrupt off */
 	k->s.output_port = OUTPUT_NO_RESET | OUTPUT_A20;
 	update_line(k);
 }

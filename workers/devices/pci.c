@@ -8,13 +8,18 @@
 #include <string.h>
 
 enum {
-	CONFIG_VENDOR = 0x00, CONFIG_DEVICE = 0x02, CONFIG_COMMAND = 0x04, CONFIG_STATUS = 0x06,
-	CONFIG_REVISION = 0x08, CONFIG_CLASS = 0x0a,
-	CONFIG_LATENCY = 0x0d, CONFIG_OWN = 0x40,
+	CONFIG_VENDOR = 0x00,
+	CONFIG_DEVICE = 0x02,
+	CONFIG_COMMAND = 0x04,
+	CONFIG_STATUS = 0x06,
+	CONFIG_REVISION = 0x08,
+	CONFIG_CLASS = 0x0a,
+	CONFIG_LATENCY = 0x0d,
+	CONFIG_OWN = 0x40,
 };
 #define ADDRESS_ENABLE 0x80000000u
-#define ADDRESS_BITS   0x80fffffcu      /* 30-24 and 1-0 are reserved and read as 0 */
-#define NOT_OFFSET     0x00ffff00u      /* bus, device and function */
+#define ADDRESS_BITS   0x80fffffcu /* 30-24 and 1-0 are reserved and read as 0 */
+#define NOT_OFFSET     0x00ffff00u /* bus, device and function */
 
 static uint64_t pci_read(struct device *d, uint64_t address, unsigned size)
 {
@@ -33,7 +38,7 @@ static uint64_t pci_read(struct device *d, uint64_t address, unsigned size)
 static uint8_t writable(unsigned offset)
 {
 	if (offset == CONFIG_COMMAND + 1)
-		return 0x01;    /* SERR# enable; memory space and bus master are fixed on */
+		return 0x01; /* SERR# enable; memory space and bus master are fixed on */
 	if (offset == CONFIG_LATENCY)
 		return 0xf8;
 	return offset >= CONFIG_OWN ? 0xff : 0;
@@ -71,10 +76,10 @@ static void pci_reset(struct device *d)
 	memset(&p->s, 0, sizeof(p->s));
 	put16(p->s.config + CONFIG_VENDOR, 0x8086);
 	put16(p->s.config + CONFIG_DEVICE, 0x7192);
-	put16(p->s.config + CONFIG_COMMAND, 0x0006);    /* memory space, bus master */
-	put16(p->s.config + CONFIG_STATUS, 0x0200);     /* medium DEVSEL# */
+	put16(p->s.config + CONFIG_COMMAND, 0x0006); /* memory space, bus master */
+	put16(p->s.config + CONFIG_STATUS, 0x0200);  /* medium DEVSEL# */
 	p->s.config[CONFIG_REVISION] = 3;
-	put16(p->s.config + CONFIG_CLASS, 0x0600);      /* bridge, host */
+	put16(p->s.config + CONFIG_CLASS, 0x0600); /* bridge, host */
 }
 
 static const struct device_ops ops = {

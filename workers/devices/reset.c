@@ -8,7 +8,13 @@
 
 #include "proto/control.h"
 
-enum { SYSTEM_A_RESET = 1, SYSTEM_A_GATE = 2, CONTROL_HARD = 2, CONTROL_RESET = 4, CONTROL_FULL = 8 };
+enum {
+	SYSTEM_A_RESET = 1,
+	SYSTEM_A_GATE = 2,
+	CONTROL_HARD = 2,
+	CONTROL_RESET = 4,
+	CONTROL_FULL = 8
+};
 
 static uint64_t reset_read(struct device *d, uint64_t address, unsigned size)
 {

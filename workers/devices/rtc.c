@@ -10,13 +10,37 @@
 #include <string.h>
 
 enum {
-	REG_SECOND, REG_SECOND_ALARM, REG_MINUTE, REG_MINUTE_ALARM, REG_HOUR, REG_HOUR_ALARM,
-	REG_WEEKDAY, REG_DAY, REG_MONTH, REG_YEAR, REG_A, REG_B, REG_C, REG_D,
-	REG_BASE_LOW = 0x15, REG_EXT_LOW = 0x17, REG_EXT2_LOW = 0x30, REG_CENTURY = 0x32,
-	REG_ABOVE_16M = 0x34, REG_ABOVE_4G = 0x5b,
+	REG_SECOND,
+	REG_SECOND_ALARM,
+	REG_MINUTE,
+	REG_MINUTE_ALARM,
+	REG_HOUR,
+	REG_HOUR_ALARM,
+	REG_WEEKDAY,
+	REG_DAY,
+	REG_MONTH,
+	REG_YEAR,
+	REG_A,
+	REG_B,
+	REG_C,
+	REG_D,
+	REG_BASE_LOW = 0x15,
+	REG_EXT_LOW = 0x17,
+	REG_EXT2_LOW = 0x30,
+	REG_CENTURY = 0x32,
+	REG_ABOVE_16M = 0x34,
+	REG_ABOVE_4G = 0x5b,
 };
 enum { A_UIP = 0x80, A_DIVIDER = 0x70, A_RUNNING = 0x20, A_RATE = 0x0f, A_DIVIDER_RESET = 0x60 };
-enum { B_SET = 0x80, B_PIE = 0x40, B_AIE = 0x20, B_UIE = 0x10, B_SQWE = 8, B_BINARY = 4, B_24H = 2 };
+enum {
+	B_SET = 0x80,
+	B_PIE = 0x40,
+	B_AIE = 0x20,
+	B_UIE = 0x10,
+	B_SQWE = 8,
+	B_BINARY = 4,
+	B_24H = 2
+};
 enum { C_IRQF = 0x80, C_PF = 0x40, C_AF = 0x20, C_UF = 0x10 };
 enum { D_VALID = 0x80, HOUR_PM = 0x80, ALARM_ANY = 0xc0 };
 
@@ -25,7 +49,8 @@ enum { D_VALID = 0x80, HOUR_PM = 0x80, ALARM_ANY = 0xc0 };
 #define DAY_S  86400
 
 struct moment {
-	int second, minute, hour, weekday, day, month;  /* weekday 1 (Sunday) to 7; day, month from 1 */
+	int second, minute, hour, weekday, day,
+		month; /* weekday 1 (Sunday) to 7; day, month from 1 */
 	int64_t year;
 };
 
@@ -41,14 +66,15 @@ static int64_t days_of(int64_t year, int month, int day)
 
 static void date_of(int64_t days, struct moment *m)
 {
-	int64_t z = days + 719468, era = (z >= 0 ? z : z - 146096) / 146097, in_era = z - era * 146097;
+	int64_t z = days + 719468, era = (z >= 0 ? z : z - 146096) / 146097,
+		in_era = z - era * 146097;
 	int64_t y = (in_era - in_era / 1460 + in_era / 36524 - in_era / 146096) / 365;
 	int64_t in_year = in_era - (365 * y + y / 4 - y / 100), march = (5 * in_year + 2) / 153;
 
 	m->day = (int)(in_year - (153 * march + 2) / 5 + 1);
 	m->month = (int)(march < 10 ? march + 3 : march - 9);
 	m->year = y + era * 400 + (m->month <= 2);
-	m->weekday = (int)(((days % 7) + 11) % 7) + 1;  /* 1970-01-01 was a Thursday, 5 */
+	m->weekday = (int)(((days % 7) + 11) % 7) + 1; /* 1970-01-01 was a Thursday, 5 */
 }
 
 /* Divides rounding down, also for times before 1970. */
@@ -113,7 +139,8 @@ static void commit(struct rtc *r, uint64_t now, int64_t phase)
 	int month = decode(r, r->s.ram[REG_MONTH]);
 	int64_t s;
 
-	/* A month that is none would index nowhere; hours and days beyond their range carry over. */
+	/* A month that is none would index nowhere; hours and days beyond their range carry over.
+	 */
 	month = month < 1 ? 1 : month > 12 ? 12 : month;
 	s = days_of(year, month, decode(r, r->s.ram[REG_DAY])) * DAY_S;
 	s += decode_hour(r, r->s.ram[REG_HOUR]) * 3600 + decode(r, r->s.ram[REG_MINUTE]) * 60 +
@@ -221,7 +248,7 @@ static void arm(struct rtc *r, uint64_t now)
 
 	r->d.deadline_ns = 0;
 	if (r->s.ram[REG_C] & C_IRQF)
-		return;         /* raised already: nothing changes until C is read */
+		return; /* raised already: nothing changes until C is read */
 	if (b & B_PIE && period)
 		earlier(&r->d.deadline_ns, tick_begins((ticks_at(now) / period + 1) * period));
 	if (stands(r))
@@ -306,7 +333,7 @@ static void write_register(struct rtc *r, unsigned reg, uint8_t value, uint64_t 
 		break;
 	}
 	default:
-		evaluate(r, now);       /* it may be an alarm register */
+		evaluate(r, now); /* it may be an alarm register */
 		r->s.ram[reg] = value;
 	}
 	arm(r, now);
@@ -324,7 +351,7 @@ static void rtc_write(struct device *d, uint64_t address, unsigned size, uint64_
 	struct rtc *r = (struct rtc *)d;
 
 	if (address == PORT_RTC)
-		r->s.index = value % RTC_BYTES;         /* bit 7 masks NMI on a PC: none here */
+		r->s.index = value % RTC_BYTES; /* bit 7 masks NMI on a PC: none here */
 	else
 		write_register(r, r->s.index, value, device_now(d));
 }
@@ -363,7 +390,7 @@ void rtc_init(struct rtc *r)
 	r->d.ops = &ops;
 	r->d.port[0] = (struct device_range){PORT_RTC, 2};
 	memset(&r->s, 0, sizeof(r->s));
-	r->s.ram[REG_A] = A_RUNNING | 6;        /* 1024 Hz, as firmware leaves it */
+	r->s.ram[REG_A] = A_RUNNING | 6; /* 1024 Hz, as firmware leaves it */
 	r->s.ram[REG_B] = B_24H;
 	r->s.ram[REG_D] = D_VALID;
 }
@@ -388,10 +415,10 @@ void rtc_set_memory(struct rtc *r, uint64_t ram_below_4g, uint64_t ram_above_4g)
 	uint64_t above_16m = ram_below_4g > 16u << 20 ? ram_below_4g - (16u << 20) : 0;
 	uint64_t high = ram_above_4g >> 16;
 
-	put_word(r, REG_BASE_LOW, 640);                 /* KiB */
-	put_word(r, REG_EXT_LOW, above_1m >> 10);       /* KiB, at most 64 MiB */
+	put_word(r, REG_BASE_LOW, 640);           /* KiB */
+	put_word(r, REG_EXT_LOW, above_1m >> 10); /* KiB, at most 64 MiB */
 	put_word(r, REG_EXT2_LOW, above_1m >> 10);
-	put_word(r, REG_ABOVE_16M, above_16m >> 16);    /* 64 KiB */
+	put_word(r, REG_ABOVE_16M, above_16m >> 16); /* 64 KiB */
 	high = high > 0xffffff ? 0xffffff : high;
 	for (unsigned i = 0; i < 3; i++)
 		r->s.ram[REG_ABOVE_4G + i] = high >> (i * 8);

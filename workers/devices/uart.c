@@ -18,7 +18,12 @@ enum { REG_DATA, REG_IER, REG_IIR_FCR, REG_LCR, REG_MCR, REG_LSR, REG_MSR, REG_S
 
 enum { IER_RX = 1, IER_THRE = 2, IER_LINE = 4, IER_MODEM = 8 };
 enum {
-	IIR_NONE = 1, IIR_MODEM = 0, IIR_THRE = 2, IIR_RX = 4, IIR_LINE = 6, IIR_TIMEOUT = 0xc,
+	IIR_NONE = 1,
+	IIR_MODEM = 0,
+	IIR_THRE = 2,
+	IIR_RX = 4,
+	IIR_LINE = 6,
+	IIR_TIMEOUT = 0xc,
 	IIR_FIFOS = 0xc0,
 };
 enum { FCR_ENABLE = 1, FCR_CLEAR_RX = 2, FCR_CLEAR_TX = 4, FCR_TRIGGER = 0xc0 };
@@ -26,8 +31,14 @@ enum { LCR_DLAB = 0x80 };
 enum { MCR_DTR = 1, MCR_RTS = 2, MCR_OUT1 = 4, MCR_OUT2 = 8, MCR_LOOP = 0x10, MCR_BITS = 0x1f };
 enum { LSR_DR = 1, LSR_OE = 2, LSR_THRE = 0x20, LSR_TEMT = 0x40 };
 enum {
-	MSR_DCTS = 1, MSR_DDSR = 2, MSR_TERI = 4, MSR_DDCD = 8,
-	MSR_CTS = 0x10, MSR_DSR = 0x20, MSR_RI = 0x40, MSR_DCD = 0x80,
+	MSR_DCTS = 1,
+	MSR_DDSR = 2,
+	MSR_TERI = 4,
+	MSR_DDCD = 8,
+	MSR_CTS = 0x10,
+	MSR_DSR = 0x20,
+	MSR_RI = 0x40,
+	MSR_DCD = 0x80,
 };
 
 static unsigned capacity(const struct uart *u)
@@ -105,7 +116,7 @@ static uint8_t read_data(struct uart *u)
 	uint8_t value = u->s.rx[u->s.rx_head];
 
 	if (!u->s.rx_count)
-		return value;   /* the last byte, as the buffer register still holds it */
+		return value; /* the last byte, as the buffer register still holds it */
 	u->s.rx_head = (u->s.rx_head + 1) % UART_FIFO_BYTES;
 	u->s.rx_count--;
 	if (u->refused)
@@ -150,7 +161,7 @@ static void update_modem(struct uart *u)
 
 static void write_mcr(struct uart *u, uint8_t value)
 {
-	drain(u);       /* what is in the transmitter goes where it was meant to go */
+	drain(u); /* what is in the transmitter goes where it was meant to go */
 	u->s.mcr = value & MCR_BITS;
 	update_modem(u);
 	if (u->refused)

@@ -33,7 +33,7 @@ struct PACKED rsdp {
 };
 _Static_assert(sizeof(struct rsdp) == 36, "ACPI table 5.3");
 
-struct PACKED gas {                     /* generic address structure */
+struct PACKED gas { /* generic address structure */
 	uint8_t space, bits, offset, access;
 	uint64_t address;
 };
@@ -45,7 +45,8 @@ struct PACKED fadt {
 	uint16_t sci;
 	uint32_t smi_command;
 	uint8_t acpi_enable, acpi_disable, s4bios, pstate_control;
-	uint32_t pm1a_event, pm1b_event, pm1a_control, pm1b_control, pm2_control, pm_timer, gpe0, gpe1;
+	uint32_t pm1a_event, pm1b_event, pm1a_control, pm1b_control, pm2_control, pm_timer, gpe0,
+		gpe1;
 	uint8_t pm1_event_bytes, pm1_control_bytes, pm2_control_bytes, pm_timer_bytes, gpe0_bytes,
 		gpe1_bytes, gpe1_base, cst_control;
 	uint16_t c2_latency, c3_latency, flush_size, flush_stride;
@@ -63,11 +64,20 @@ struct PACKED fadt {
 };
 _Static_assert(sizeof(struct fadt) == 268, "ACPI 5.0 table 5-34");
 
-enum { FADT_PROFILE_SERVER = 4, FADT_CENTURY = 0x32, FADT_RESET_VALUE = 6, FADT_NO_CSTATE = 0xffff };
-enum { BOOT_LEGACY_DEVICES = 1, BOOT_NO_VGA = 4 };     /* bit 1, the 8042, stays clear: no keyboard */
 enum {
-	FLAG_WBINVD = 1 << 0, FLAG_C1 = 1 << 2, FLAG_SLEEP_BUTTON_NOT_FIXED = 1 << 5,
-	FLAG_RTC_NOT_FIXED = 1 << 6, FLAG_TIMER_32 = 1 << 8, FLAG_RESET = 1 << 10,
+	FADT_PROFILE_SERVER = 4,
+	FADT_CENTURY = 0x32,
+	FADT_RESET_VALUE = 6,
+	FADT_NO_CSTATE = 0xffff
+};
+enum { BOOT_LEGACY_DEVICES = 1, BOOT_NO_VGA = 4 }; /* bit 1, the 8042, stays clear: no keyboard */
+enum {
+	FLAG_WBINVD = 1 << 0,
+	FLAG_C1 = 1 << 2,
+	FLAG_SLEEP_BUTTON_NOT_FIXED = 1 << 5,
+	FLAG_RTC_NOT_FIXED = 1 << 6,
+	FLAG_TIMER_32 = 1 << 8,
+	FLAG_RESET = 1 << 10,
 	FLAG_HEADLESS = 1 << 12,
 };
 
@@ -111,7 +121,8 @@ static uint32_t address_of(const struct table_writer *w, uint32_t offset)
 }
 
 /* Room for a table of that size with its header filled, except length and checksum. */
-static uint32_t begin(struct table_writer *w, uint32_t bytes, const char *signature, uint8_t revision)
+static uint32_t begin(struct table_writer *w, uint32_t bytes, const char *signature,
+		      uint8_t revision)
 {
 	uint32_t at = table_reserve(w, bytes, 16);
 	struct sdt_header *h = (void *)(w->buf + at);
@@ -170,7 +181,7 @@ static void fadt_registers(struct fadt *f)
 	f->pm1a_event = PORT_PM1_EVENT;
 	f->pm1_event_bytes = 4;
 	f->x_pm1a_event = port(PORT_PM1_EVENT, 4);
-	f->x_pm1a_event.access = 2;     /* status and enable are words */
+	f->x_pm1a_event.access = 2; /* status and enable are words */
 	f->pm1a_control = PORT_PM1_CONTROL;
 	f->pm1_control_bytes = 2;
 	f->x_pm1a_control = port(PORT_PM1_CONTROL, 2);
@@ -194,7 +205,7 @@ static uint32_t add_fadt(struct table_writer *w, uint32_t facs, uint32_t dsdt)
 		return 0;
 	f->facs = address_of(w, facs);
 	f->dsdt = address_of(w, dsdt);
-	f->x_dsdt = f->dsdt;            /* the FACS goes into only one of its two fields */
+	f->x_dsdt = f->dsdt; /* the FACS goes into only one of its two fields */
 	f->profile = FADT_PROFILE_SERVER;
 	f->sci = IRQ_SCI;
 	fadt_registers(f);

@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define PACKED      __attribute__((packed))
-#define ENTRY_AREA  0xf0000u            /* entry points are searched for from here up */
+#define PACKED     __attribute__((packed))
+#define ENTRY_AREA 0xf0000u /* entry points are searched for from here up */
 
 struct PACKED entry3 {
 	char anchor[5];
@@ -37,7 +37,7 @@ struct PACKED smbios_header {
 	uint8_t type, bytes;
 	uint16_t handle;
 };
-struct PACKED bios_info {               /* type 0 */
+struct PACKED bios_info { /* type 0 */
 	struct smbios_header h;
 	uint8_t vendor, version;
 	uint16_t segment;
@@ -45,18 +45,18 @@ struct PACKED bios_info {               /* type 0 */
 	uint64_t characteristics;
 	uint8_t extension[2], major, minor, ec_major, ec_minor;
 };
-struct PACKED system_info {             /* type 1 */
+struct PACKED system_info { /* type 1 */
 	struct smbios_header h;
 	uint8_t manufacturer, product, version, serial, uuid[16], wake_up, sku, family;
 };
-struct PACKED enclosure {               /* type 3 */
+struct PACKED enclosure { /* type 3 */
 	struct smbios_header h;
 	uint8_t manufacturer, type, version, serial, asset, boot_state, power_state, thermal_state,
 		security;
 	uint32_t oem;
 	uint8_t height, cords, elements, element_bytes, sku;
 };
-struct PACKED processor {               /* type 4 */
+struct PACKED processor { /* type 4 */
 	struct smbios_header h;
 	uint8_t socket, type, family, manufacturer;
 	uint64_t id;
@@ -67,14 +67,14 @@ struct PACKED processor {               /* type 4 */
 	uint8_t serial, asset, part, cores, enabled, threads;
 	uint16_t characteristics, family2, cores2, enabled2, threads2;
 };
-struct PACKED memory_array {            /* type 16 */
+struct PACKED memory_array { /* type 16 */
 	struct smbios_header h;
 	uint8_t location, use, correction;
 	uint32_t kib;
 	uint16_t error_handle, devices;
 	uint64_t bytes;
 };
-struct PACKED memory_device {           /* type 17 */
+struct PACKED memory_device { /* type 17 */
 	struct smbios_header h;
 	uint16_t array, error_handle, total_width, data_width, size;
 	uint8_t form, set, locator, bank, type;
@@ -83,14 +83,14 @@ struct PACKED memory_device {           /* type 17 */
 	uint32_t extended_size;
 	uint16_t configured_speed, min_mv, max_mv, mv;
 };
-struct PACKED memory_mapped {           /* type 19 */
+struct PACKED memory_mapped { /* type 19 */
 	struct smbios_header h;
 	uint32_t start_kib, end_kib;
 	uint16_t array;
 	uint8_t width;
 	uint64_t start, end;
 };
-struct PACKED boot_info {               /* type 32 */
+struct PACKED boot_info { /* type 32 */
 	struct smbios_header h;
 	uint8_t reserved[6], status;
 };
@@ -117,7 +117,7 @@ static void add(struct maker *m, uint8_t type, void *structure, size_t bytes,
 		h->handle = m->handle++;
 	for (unsigned i = 0; strings && strings[i]; i++)
 		text += strlen(strings[i]) + 1;
-	text = text ? text + 1 : 2;     /* the set ends with one more NUL, an empty one has two */
+	text = text ? text + 1 : 2; /* the set ends with one more NUL, an empty one has two */
 	at = table_reserve(m->w, bytes + text, 1);
 	if (m->w->full)
 		return;
@@ -136,14 +136,31 @@ static void add(struct maker *m, uint8_t type, void *structure, size_t bytes,
 static void add_platform(struct maker *m, const struct vm_config *config, const char *serial)
 {
 	static const uint8_t order[16] = {3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15};
-	struct bios_info bios = {.vendor = 1, .version = 2, .segment = 0xe000, .date = 3, .rom_size = 1,
-				 .characteristics = 1 << 3,     /* "characteristics not supported" */
-				 .extension = {1, 0x10},        /* ACPI; a virtual machine */
-				 .major = 0, .minor = 1, .ec_major = 0xff, .ec_minor = 0xff};
-	struct system_info sys = {.manufacturer = 1, .product = 2, .version = 3, .serial = 4,
-				  .wake_up = 6, .family = 5};
-	struct enclosure box = {.manufacturer = 1, .type = 1, .version = 2, .serial = 3,
-				.boot_state = 3, .power_state = 3, .thermal_state = 3, .security = 2};
+	struct bios_info bios = {.vendor = 1,
+				 .version = 2,
+				 .segment = 0xe000,
+				 .date = 3,
+				 .rom_size = 1,
+				 .characteristics = 1 << 3, /* "characteristics not supported" */
+				 .extension = {1, 0x10},    /* ACPI; a virtual machine */
+				 .major = 0,
+				 .minor = 1,
+				 .ec_major = 0xff,
+				 .ec_minor = 0xff};
+	struct system_info sys = {.manufacturer = 1,
+				  .product = 2,
+				  .version = 3,
+				  .serial = 4,
+				  .wake_up = 6,
+				  .family = 5};
+	struct enclosure box = {.manufacturer = 1,
+				.type = 1,
+				.version = 2,
+				.serial = 3,
+				.boot_state = 3,
+				.power_state = 3,
+				.thermal_state = 3,
+				.security = 2};
 
 	/* The first three fields of a UUID are little-endian here (DSP0134, 7.2.1). */
 	for (unsigned i = 0; i < sizeof(order); i++)
@@ -157,12 +174,22 @@ static void add_platform(struct maker *m, const struct vm_config *config, const 
 static void add_processor(struct maker *m, const struct vm_config *config)
 {
 	uint8_t count = config->vcpus;
-	struct processor cpu = {.socket = 1, .type = 3, .family = 0xfe, .manufacturer = 2, .version = 2,
-				.status = 0x41, .upgrade = 2, .cache = {0xffff, 0xffff, 0xffff},
-				.cores = count, .enabled = count, .threads = count,
-				.characteristics = 1 << 2,      /* 64-bit */
-				.family2 = 1,                   /* other */
-				.cores2 = count, .enabled2 = count, .threads2 = count};
+	struct processor cpu = {.socket = 1,
+				.type = 3,
+				.family = 0xfe,
+				.manufacturer = 2,
+				.version = 2,
+				.status = 0x41,
+				.upgrade = 2,
+				.cache = {0xffff, 0xffff, 0xffff},
+				.cores = count,
+				.enabled = count,
+				.threads = count,
+				.characteristics = 1 << 2, /* 64-bit */
+				.family2 = 1,              /* other */
+				.cores2 = count,
+				.enabled2 = count,
+				.threads2 = count};
 
 	add(m, 4, &cpu, sizeof(cpu), STRINGS("CPU 0", "Virtual processor"));
 }
@@ -185,12 +212,22 @@ static void add_mapped(struct maker *m, uint64_t start, uint64_t end)
 static void add_memory(struct maker *m, const struct vm_config *config)
 {
 	uint64_t ram = config->ram_bytes, low = ram < GUESTMEM_LOW_MAX ? ram : GUESTMEM_LOW_MAX;
-	struct memory_array array = {.h.handle = HANDLE_ARRAY, .location = 1, .use = 3,
-				     .correction = 3, .error_handle = HANDLE_NONE, .devices = 1};
-	struct memory_device dimm = {.h.handle = HANDLE_DEVICE, .array = HANDLE_ARRAY,
-				     .error_handle = HANDLE_NONE, .total_width = 64,
-				     .data_width = 64, .form = 9, .locator = 1, .type = 7,
-				     .detail = 1 << 1, .manufacturer = 2};
+	struct memory_array array = {.h.handle = HANDLE_ARRAY,
+				     .location = 1,
+				     .use = 3,
+				     .correction = 3,
+				     .error_handle = HANDLE_NONE,
+				     .devices = 1};
+	struct memory_device dimm = {.h.handle = HANDLE_DEVICE,
+				     .array = HANDLE_ARRAY,
+				     .error_handle = HANDLE_NONE,
+				     .total_width = 64,
+				     .data_width = 64,
+				     .form = 9,
+				     .locator = 1,
+				     .type = 7,
+				     .detail = 1 << 1,
+				     .manufacturer = 2};
 
 	if (ram >> 10 < 0x80000000u) {
 		array.kib = ram >> 10;
@@ -254,7 +291,8 @@ int smbios_build(struct table_writer *w, const struct vm_config *config)
 {
 	struct maker m = {.w = w};
 	struct boot_info boot = {0};
-	uint32_t skip = w->base + w->used < ENTRY_AREA ? ENTRY_AREA - w->base - w->used : 0, entries;
+	uint32_t skip = w->base + w->used < ENTRY_AREA ? ENTRY_AREA - w->base - w->used : 0,
+		 entries;
 	char serial[37];
 
 	table_reserve(w, skip, 1);

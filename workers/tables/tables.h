@@ -15,12 +15,12 @@
 #include "bus/guestmem.h"
 #include "proto/control.h"
 
-#define EBDA_BASE       0x9fc00u
-#define LOW_RAM_END     0xa0000u
-#define TABLES_BASE     0xe0000u
-#define TABLES_END      0x100000u
-#define IOAPIC_ADDRESS  0xfec00000u
-#define LAPIC_ADDRESS   0xfee00000u
+#define EBDA_BASE      0x9fc00u
+#define LOW_RAM_END    0xa0000u
+#define TABLES_BASE    0xe0000u
+#define TABLES_END     0x100000u
+#define IOAPIC_ADDRESS 0xfec00000u
+#define LAPIC_ADDRESS  0xfee00000u
 
 /* e820.c: the memory map. Types as in the E820 interface (ACPI 6.4, table 15.1). */
 enum { MEMMAP_RAM = 1, MEMMAP_RESERVED = 2, MEMMAP_MAX = 8 };
@@ -37,9 +37,9 @@ void memmap_build(struct memmap *map, const struct guestmem *gm);
 
 /* A writer of tables: appends to a buffer of fixed size. */
 struct table_writer {
-	uint8_t *buf;           /* borrowed; lies at guest-physical base */
+	uint8_t *buf; /* borrowed; lies at guest-physical base */
 	uint32_t base, size, used;
-	bool full;              /* something did not fit */
+	bool full; /* something did not fit */
 };
 /* Room for bytes at the alignment, zeroed; returns its offset in buf, or 0 with full set. */
 uint32_t table_reserve(struct table_writer *w, uint32_t bytes, uint32_t align);

@@ -26,9 +26,14 @@ static union {
 
 struct vm_config peer_config(void)
 {
-	struct vm_config c = {
-		.id = 1, .ram_bytes = PEER_RAM, .vcpus = PEER_VCPUS, .backend = BACKEND_EMU,
-		.serials = 2, .exit_device = 1, .name = "test", .cmdline = "console=ttyS0"};
+	struct vm_config c = {.id = 1,
+			      .ram_bytes = PEER_RAM,
+			      .vcpus = PEER_VCPUS,
+			      .backend = BACKEND_EMU,
+			      .serials = 2,
+			      .exit_device = 1,
+			      .name = "test",
+			      .cmdline = "console=ttyS0"};
 
 	return c;
 }
@@ -84,7 +89,9 @@ static pid_t spawn(int broker)
 void peer_start(struct peer *p, int kernel_fd, int module_fd, const struct vm_config *config)
 {
 	int pair[2], fds[MSG_MAX_FDS], gen;
-	struct msg_start_worker start = {.config = *config, .uid = getuid(), .gid = getgid(),
+	struct msg_start_worker start = {.config = *config,
+					 .uid = getuid(),
+					 .gid = getgid(),
 					 .sandbox_flags = SANDBOX_UNPRIVILEGED};
 	size_t n = 0;
 
@@ -104,8 +111,9 @@ void peer_start(struct peer *p, int kernel_fd, int module_fd, const struct vm_co
 	if (module_fd >= 0)
 		fds[n++] = dup(module_fd);
 	for (unsigned i = 0; i < config->serials; i++) {
-		ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0,
-					    pair), 0);
+		ck_assert_int_eq(
+			socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair),
+			0);
 		p->serial[i] = pair[0];
 		fds[n++] = pair[1];
 	}

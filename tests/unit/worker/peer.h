@@ -20,7 +20,7 @@ struct peer {
 	struct guestmem gm;
 	struct channel platform, vcpu[PEER_VCPUS];
 	uint64_t ticket;
-	uint32_t lines;                 /* as the worker has driven them */
+	uint32_t lines; /* as the worker has driven them */
 	unsigned rises[24];
 	bool booted;
 	struct platform_boot boot;

@@ -24,8 +24,9 @@ enum { COM1 = 0x3f8, IER = 1, LSR = 5, SCR = 7, LOAD_AT = 0x100000 };
 /* A multiboot kernel with load addresses, one page long, whose code is "hlt". */
 static int tiny_kernel(void)
 {
-	uint32_t page[1024] = {0x1badb002, 0x10000, -(0x1badb002u + 0x10000u), LOAD_AT, LOAD_AT,
-			       0, 0, LOAD_AT + 64};
+	uint32_t page[1024] = {0x1badb002, 0x10000,     -(0x1badb002u + 0x10000u),
+			       LOAD_AT,    LOAD_AT,     0,
+			       0,          LOAD_AT + 64};
 	int fd = memfd_create("kernel", MFD_CLOEXEC);
 
 	page[16] = 0xf4;
@@ -268,7 +269,8 @@ START_TEST(reset_and_load_give_a_machine_as_new)
 	ck_assert(p.booted);
 	ck_assert_uint_eq(*low, 0xf4);
 	ck_assert_uint_eq(*high, 0);
-	ck_assert_msg(p.gm.page_gen[(PEER_RAM - 4) / 4096] != gen, "the page's counter stood still");
+	ck_assert_msg(p.gm.page_gen[(PEER_RAM - 4) / 4096] != gen,
+		      "the page's counter stood still");
 	ck_assert_uint_eq(peer_in(&p, COM1 + SCR), 0);
 	stop();
 }
@@ -383,7 +385,8 @@ Suite *worker_suite(void)
 
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, ready_tells_the_confinement_it_has);
-	tcase_add_test(t, load_puts_the_kernel_in_ram_and_the_boot_state_in_the_channel_before_it_answers);
+	tcase_add_test(
+		t, load_puts_the_kernel_in_ram_and_the_boot_state_in_the_channel_before_it_answers);
 	tcase_add_test(t, reads_are_answered_and_unowned_ports_float);
 	tcase_add_test(t, accesses_of_two_vcpus_are_handled_in_ticket_order);
 	tcase_add_test(t, serial_output_reaches_the_socket_in_order);
