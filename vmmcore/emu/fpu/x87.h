@@ -80,8 +80,8 @@ x87_fn x87_f2xm1, x87_fsqrt, x87_fsin, x87_fcos, x87_frndint, x87_fprem, x87_fpr
 x87_fn x87_fld_m32, x87_fld_m64, x87_fld_m80, x87_fild_m16, x87_fild_m32, x87_fild_m64, x87_fbld,
 	x87_fst_m32, x87_fstp_m32, x87_fst_m64, x87_fstp_m64, x87_fstp_m80, x87_fist_m16,
 	x87_fistp_m16, x87_fist_m32, x87_fistp_m32, x87_fistp_m64, x87_fisttp_m16, x87_fisttp_m32,
-	x87_fisttp_m64, x87_fbstp, x87_fld_sti, x87_fst_sti, x87_fstp_sti, x87_fxch, x87_fcmov,
-	x87_fld_const, x87_fchs, x87_fabs, x87_fxam, x87_fincstp, x87_fdecstp, x87_ffree,
+	x87_fisttp_m64, x87_fbstp, x87_fld_sti, x87_fst_sti, x87_fstp_sti, x87_fstpnce, x87_fxch,
+	x87_fcmov, x87_fld_const, x87_fchs, x87_fabs, x87_fxam, x87_fincstp, x87_fdecstp, x87_ffree,
 	x87_ffreep, x87_fnop;
 
 /* -- x87_env.c -- control */

@@ -49,13 +49,14 @@ int x87_arith_sti_pop(struct emu_fpu *f, uint8_t modrm, void *mem, const struct 
 	return arith(f, reversed(modrm), modrm & 7, 0, true);
 }
 
-/* After a compare: an unmasked fault leaves the stack alone. Empty operands compare unordered. */
+/* After a compare: an unmasked fault leaves the stack alone. Empty operands compare unordered, even
+ * if that fault is not masked. */
 static int compared(struct emu_fpu *f, bool any_empty, uint16_t host_sw, unsigned pops)
 {
 	if (any_empty) {
+		f->sw |= SW_C0 | SW_C2 | SW_C3;
 		if (!x87_underflow(f))
 			return 0;
-		f->sw |= SW_C0 | SW_C2 | SW_C3;
 	} else if (x87_commit(f, host_sw, SW_CC) & SW_FAULTS) {
 		return 0;
 	}
@@ -115,22 +116,23 @@ COMPARE(x87_fucom, modrm & 7, true, 0)
 COMPARE(x87_fucomp, modrm & 7, true, 1)
 COMPARE(x87_fucompp, 1, true, 2)
 
-/* The forms that set EFLAGS; of the condition codes they only clear C1. */
+/* The forms that set EFLAGS, even with an exception that is not masked; of the condition codes they
+ * only clear C1. */
 static int compare_flags(struct emu_fpu *f, unsigned i, bool unordered, bool pops)
 {
-	f->flags_out = FL_ZF | FL_PF | FL_CF;
+	bool done;
+
 	if (empty(f, 0) || empty(f, i)) {
-		if (!x87_underflow(f))
-			return 0;
+		f->flags_out = FL_ZF | FL_PF | FL_CF;
+		done = x87_underflow(f);
 	} else {
 		uint16_t sw = x87h_compare(unordered, f->cw, st(f, 0), st(f, i));
 
-		if (x87_commit(f, sw, SW_C1) & SW_FAULTS)
-			return 0;
 		f->flags_out = (sw & SW_C3 ? FL_ZF : 0) | (sw & SW_C2 ? FL_PF : 0) |
 			       (sw & SW_C0 ? FL_CF : 0);
+		done = !(x87_commit(f, sw, SW_C1) & SW_FAULTS);
 	}
-	if (pops)
+	if (pops && done)
 		pop(f);
 	return EMU_X87_EFLAGS;
 }

@@ -145,7 +145,7 @@ static const struct x87_entry reg_table[8][8] = {
 	       {x87_arith_st0},
 	       {x87_arith_st0},
 	       {x87_arith_st0}},
-	[1] = {{x87_fld_sti}, {x87_fxch}, {0}, {x87_fstp_sti}},
+	[1] = {{x87_fld_sti}, {x87_fxch}, {0}, {x87_fstpnce}},
 	[2] = {{x87_fcmov}, {x87_fcmov}, {x87_fcmov}, {x87_fcmov}},
 	[3] = {{x87_fcmov}, {x87_fcmov}, {x87_fcmov}, {x87_fcmov}, {0}, {x87_fucomi}, {x87_fcomi}},
 	[4] = {{x87_arith_sti},

@@ -23,8 +23,8 @@ static int load(struct emu_fpu *f, enum x87_format fmt, const void *mem)
 {
 	struct emu_f80 v;
 
-	/* A full stack is found before the operand is looked at. */
-	if (empty(f, 7) && x87_commit(f, x87h_load(fmt, f->cw, &v, mem), SW_C1) & SW_FAULTS)
+	/* A full stack is found before the operand is looked at. An unmasked denormal is loaded. */
+	if (empty(f, 7) && x87_commit(f, x87h_load(fmt, f->cw, &v, mem), SW_C1) & SW_IE)
 		return 0;
 	return push_checked(f, &v);
 }
@@ -165,6 +165,16 @@ HANDLER(fstp_sti)
 	return store_sti(f, modrm & 7, true);
 }
 
+/* D9 D8 to DF, undocumented: a store and pop that does not mind an empty stack. */
+HANDLER(fstpnce)
+{
+	if (!empty(f, 0))
+		return store_sti(f, modrm & 7, true);
+	f->sw &= (uint16_t)~SW_C1;
+	pop(f);
+	return 0;
+}
+
 HANDLER(fxch)
 {
 	unsigned i = modrm & 7;
@@ -192,7 +202,6 @@ HANDLER(fcmov)
 	bool negate = f->fop & 0x100;
 	struct emu_f80 v = *st(f, modrm & 7);
 
-	f->sw &= (uint16_t)~SW_C1;
 	if (empty(f, 0) || empty(f, modrm & 7)) {
 		if (x87_underflow(f))
 			set_st(f, 0, &x87_indefinite);
@@ -261,6 +270,7 @@ HANDLER(fdecstp)
 
 HANDLER(ffree)
 {
+	f->sw &= (uint16_t)~SW_C1;
 	f->tag &= (uint8_t) ~(1u << ((f->top + modrm) & 7));
 	return 0;
 }

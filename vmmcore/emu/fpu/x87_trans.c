@@ -10,6 +10,7 @@ static int unary(struct emu_fpu *f, enum x87_unary op, unsigned cc)
 	struct emu_f80 v = *st(f, 0);
 
 	if (empty(f, 0)) {
+		f->sw &= (uint16_t) ~(cc & SW_C2);
 		if (!x87_underflow(f))
 			return 0;
 		v = x87_indefinite;
@@ -38,11 +39,19 @@ static int binary(struct emu_fpu *f, enum x87_binary op, unsigned cc, bool pops)
 	struct emu_f80 v;
 
 	if (empty(f, 0) || empty(f, 1)) {
+		f->sw &= (uint16_t) ~(cc & SW_C2);
 		if (!x87_underflow(f))
 			return 0;
 		v = x87_indefinite;
-	} else if (x87_commit(f, x87h_binary(op, f->cw, st(f, 0), st(f, 1), &v), cc) & SW_FAULTS) {
-		return 0;
+	} else {
+		uint16_t sw = x87h_binary(op, f->cw, st(f, 0), st(f, 1), &v);
+
+		/* There is no quotient of NaNs, or if the operation was not done. */
+		if (sw & SW_IE || sw & ~f->cw & SW_FAULTS ||
+		    ((v.se & 0x7fff) == 0x7fff && v.m << 1))
+			cc &= SW_C1 | SW_C2;
+		if (x87_commit(f, sw, cc) & SW_FAULTS)
+			return 0;
 	}
 	if (pops)
 		pop(f);
@@ -69,6 +78,7 @@ static int pair(struct emu_fpu *f, enum x87_pair op, unsigned cc)
 	struct emu_f80 st0, st1;
 
 	if (empty(f, 0) || !empty(f, 7)) {
+		f->sw &= (uint16_t) ~(cc & SW_C2);
 		if (!(empty(f, 0) ? x87_underflow(f) : x87_overflow(f)))
 			return 0;
 		f->sw &= (uint16_t) ~(cc & SW_C2);
