@@ -163,6 +163,11 @@ struct vcpu_backend {
 	/* Feature words the processor can offer: the CPUID leaves 1, 7, 0xd and 0x8000xxxx that
 	 * depend on it. The partition's CPUID is this, plus topology, APIC and hypervisor leaves. */
 	void (*cpuid)(struct vm *vm, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
+	/* The rest may be NULL. Both are called while the vCPU is parked. */
+	/* The guest clock goes on after a pause (or starts): take the TSC over from the platform. */
+	void (*resumed)(struct vcpu *v);
+	/* Power-on reset of what the back end has beyond struct vcpu_state. set_state follows. */
+	void (*reset)(struct vcpu *v);
 };
 
 struct vcpu {

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a VM is made of before any process of it runs: RAM, channels, sockets, and the messages
+ * that hand them to the children. The broker keeps none of it once the children have it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "bus/guestmem.h"
+#include "bus/sandbox.h"
+#include "proto/intercept.h"
+#include "vmmcore/broker/broker.h"
+
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+static void parts_clear(struct vm_parts *p)
+{
+	const struct channel_fds none = CHANNEL_FDS_NONE;
+
+	p->ram = p->gen = p->kvm = -1;
+	for (unsigned i = 0; i < ROLE_COUNT; i++)
+		p->unit[i] = -1;
+	for (unsigned i = 0; i < CONTROL_MAX_SERIAL; i++)
+		p->serial[i] = -1;
+	for (unsigned e = 0; e < 2; e++) {
+		p->platform[e] = none;
+		for (unsigned i = 0; i < CONTROL_MAX_VCPUS; i++)
+			p->intercept[i][e] = none;
+	}
+}
+
+void parts_close(struct vm_parts *p)
+{
+	close_fd(&p->ram);
+	close_fd(&p->gen);
+	close_fd(&p->kvm);
+	for (unsigned i = 0; i < ROLE_COUNT; i++)
+		close_fd(&p->unit[i]);
+	for (unsigned i = 0; i < CONTROL_MAX_SERIAL; i++)
+		close_fd(&p->serial[i]);
+	for (unsigned e = 0; e < 2; e++) {
+		channel_fds_close(&p->platform[e]);
+		for (unsigned i = 0; i < CONTROL_MAX_VCPUS; i++)
+			channel_fds_close(&p->intercept[i][e]);
+	}
+}
+
+/* ours goes to the client, theirs to the child. */
+static int pair(int type, int *ours, int *theirs)
+{
+	int s[2];
+
+	if (socketpair(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, s) < 0)
+		return -errno;
+	*ours = s[0];
+	*theirs = s[1];
+	return 0;
+}
+
+static int make_sockets(struct vm_parts *p, const struct vm_config *config, int *client_fds)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < ROLE_COUNT && !r; i++)
+		r = pair(SOCK_SEQPACKET, &client_fds[i], &p->unit[i]);
+	for (unsigned i = 0; i < config->serials && !r; i++)
+		r = pair(SOCK_STREAM, &client_fds[ROLE_COUNT + i], &p->serial[i]);
+	return r;
+}
+
+static int make_channel(const char *name, size_t bytes, struct channel_fds ends[2])
+{
+	struct channel_fds made[2];
+	int r = channel_create(name, bytes, made);
+
+	for (unsigned e = 0; e < 2 && !r; e++)
+		ends[e] = made[e];
+	return r;
+}
+
+static int make_channels(struct vm_parts *p, const struct vm_config *config)
+{
+	int r = make_channel("bulkhead-platform", PLATFORM_RING_BYTES, p->platform);
+
+	for (unsigned i = 0; !r && i < config->vcpus && i < CONTROL_MAX_VCPUS; i++)
+		r = make_channel("bulkhead-intercept", INTERCEPT_RING_BYTES, p->intercept[i]);
+	return r;
+}
+
+int parts_make(struct vm_parts *p, const struct vm_config *config, const char *kvm_device,
+	       int client_fds[ROLE_COUNT + CONTROL_MAX_SERIAL], char *why, size_t why_size)
+{
+	const char *what;
+	int r;
+
+	parts_clear(p);
+	for (unsigned i = 0; i < ROLE_COUNT + CONTROL_MAX_SERIAL; i++)
+		client_fds[i] = -1;
+
+	what = "guest memory";
+	r = guestmem_create(config->ram_bytes, &p->ram, &p->gen);
+	if (!r) {
+		what = "sockets";
+		r = make_sockets(p, config, client_fds);
+	}
+	if (!r) {
+		what = "channels";
+		r = make_channels(p, config);
+	}
+	if (!r && config->backend == BACKEND_KVM) {
+		what = kvm_device;
+		p->kvm = open(kvm_device, O_RDWR | O_CLOEXEC);
+		r = p->kvm < 0 ? -errno : 0;
+	}
+	if (!r)
+		return 0;
+	snprintf(why, why_size, "cannot make the VM's %s: %s", what, strerror(-r));
+	parts_close(p);
+	for (unsigned i = 0; i < ROLE_COUNT + CONTROL_MAX_SERIAL; i++)
+		close_fd(&client_fds[i]);
+	return r;
+}
+
+/* The descriptors both children get, in the order proto/control.h gives: this end's. */
+static size_t common_fds(const struct vm_parts *p, const struct vm_config *config, unsigned role,
+			 int *fds)
+{
+	size_t n = 0;
+
+	fds[n++] = p->unit[role];
+	fds[n++] = p->ram;
+	fds[n++] = p->gen;
+	for (unsigned i = 0; i <= config->vcpus; i++) {
+		const struct channel_fds *c = i ? &p->intercept[i - 1][role] : &p->platform[role];
+
+		fds[n++] = c->memory;
+		fds[n++] = c->doorbell_out;
+		fds[n++] = c->doorbell_in;
+	}
+	return n;
+}
+
+int parts_send_partition(const struct vm_parts *p, int sock, const struct vm_config *config,
+			 uint32_t uid, uint32_t flags)
+{
+	struct msg_start_partition msg = {
+		.config = *config, .uid = uid, .gid = uid, .sandbox_flags = flags};
+	int fds[MSG_MAX_FDS];
+	size_t n = common_fds(p, config, ROLE_PARTITION, fds);
+
+	if (config->backend == BACKEND_KVM)
+		fds[n++] = p->kvm;
+	control_header(&msg.h, MSG_START_PARTITION, 0);
+	return msgsock_send(sock, &msg.h, fds, n);
+}
+
+int parts_send_worker(const struct vm_parts *p, int sock, const struct vm_config *config,
+		      uint32_t uid, uint32_t flags, const int *images, size_t nimages)
+{
+	struct msg_start_worker msg = {
+		.config = *config, .uid = uid, .gid = uid, .sandbox_flags = flags};
+	int fds[MSG_MAX_FDS];
+	size_t n = common_fds(p, config, ROLE_WORKER, fds);
+
+	for (size_t i = 0; i < nimages; i++)
+		fds[n++] = images[i];
+	for (unsigned i = 0; i < config->serials; i++)
+		fds[n++] = p->serial[i];
+	control_header(&msg.h, MSG_START_WORKER, 0);
+	return msgsock_send(sock, &msg.h, fds, n);
+}

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Map of the partition process: one VM's memory and virtual processors, and nothing else.
+ *
+ *   main thread                       vCPU thread n
+ *   loop: broker socket               run(): guest code, in the back end
+ *         unit socket (mgmtd)           │ platform callbacks
+ *         platform channel (worker)     ├── irq_*, CPUID, MSRs: answered here
+ *         clock                         └── ports and device memory: intercept channel n ► worker
+ *         doorbell (vCPU threads)
+ *
+ * Set-up, sandbox, work, in this order: everything that takes a descriptor or makes one happens
+ * before sandbox_enter(); the channels, whose other end is the worker, are first read after it.
+ *
+ * vCPU threads: each is running (inside run() or about to be), asleep (HLT, or waiting for SIPI) on
+ * its attention word, or parked (outside run(), its registers free for others) on `hold`. To park
+ * all, the main thread sets hold and kicks; the last one to park rings the doorbell. A vCPU in the
+ * middle of a device read parks when the worker has answered.
+ *
+ * Locks: none of our own; the fabric and the clock have theirs (irq.h).
+ */
+#ifndef BULKHEAD_VMMCORE_PARTITION_H
+#define BULKHEAD_VMMCORE_PARTITION_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "bus/channel.h"
+#include "bus/loop.h"
+#include "bus/sandbox.h"
+#include "proto/control.h"
+#include "proto/intercept.h"
+#include "vmmcore/clock.h"
+#include "vmmcore/irq/irq.h"
+#include "vmmcore/vcpu.h"
+
+enum vcpu_where { WHERE_RUNNING, WHERE_ASLEEP, WHERE_PARKED };
+
+struct vcpu_thread {
+	struct partition *part;
+	struct vcpu vcpu;
+	struct channel intercept;
+	pthread_t id;
+	_Atomic uint32_t where; /* enum vcpu_where */
+	bool dead;              /* triple fault or error; cleared by reset */
+	_Atomic uint32_t event; /* enum guest_event for the main thread, 0: none */
+};
+
+enum part_state {
+	PART_NEW, /* power-on state; runs when it has a boot state */
+	PART_RUNNING,
+	PART_PAUSING, /* not all vCPUs are parked yet */
+	PART_PAUSED,
+	PART_DEAD, /* a vCPU cannot go on; needs a reset */
+};
+
+struct partition {
+	struct vm_config config;
+	struct vm vm;
+	const struct vcpu_backend *backend;
+	struct vcpu_backend ops; /* the back end's, with our kick around its own */
+	bool backend_open;
+	struct vcpu_thread *thread; /* config.vcpus of them; owned */
+	unsigned vcpus_open, threads_started;
+
+	struct loop *loop;
+	struct clock *clock;
+	struct irq_fabric *irq;
+	struct channel platform;
+	int broker_sock, unit_sock; /* owned */
+	int doorbell;               /* eventfd: a vCPU thread wants the main thread */
+	struct loop_source *unit_source, *pause_timer;
+
+	_Atomic uint64_t ticket;   /* next one for an intercept */
+	_Atomic uint32_t hold;     /* 1: park */
+	_Atomic uint32_t unparked; /* threads not parked */
+	uint32_t stop;             /* 1: leave; polled by channel_wait */
+
+	enum part_state state;
+	uint64_t pause_cookie;
+	bool pause_asked; /* pause_cookie waits for its answer */
+	bool fresh;       /* registers are to be set before the next run */
+	bool have_boot;
+	bool clock_runs;
+	struct platform_boot boot;
+};
+
+/* What the broker has handed over; the order is proto/control.h's. */
+struct part_fds {
+	int unit, ram, gen, kvm;
+	struct channel_fds platform, intercept[CONTROL_MAX_VCPUS];
+};
+
+/* memory.c */
+/* Reserves the guest-physical range and maps RAM and generation counters into it. The descriptors
+ * stay the caller's. */
+int memory_map(struct vm_memory *mem, int ram_fd, int gen_fd, uint64_t size);
+void memory_unmap(struct vm_memory *mem);
+
+/* platform.c: what the back end asks of us */
+extern const struct vcpu_platform partition_platform;
+
+/* msr.c: MSRs that neither the back end nor the fabric has; as vcpu_platform */
+int msr_read(struct vcpu *v, uint32_t index, uint64_t *value);
+int msr_write(struct vcpu *v, uint32_t index, uint64_t value);
+
+/* cpuid.c: what the guest sees, composed of the back end's features and the VM's shape */
+void partition_cpuid(struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
+
+/* thread.c */
+int threads_start(struct partition *p); /* all park at once */
+void threads_hold(struct partition *p); /* asks all to park; doorbell when they have */
+bool threads_parked(struct partition *p);
+void threads_release(struct partition *p);
+void threads_join(struct partition *p); /* ends them, parked or not */
+void thread_kick(struct vcpu *v);       /* the kick of p->ops */
+
+/* setup.c */
+/* Before the sandbox: memory, clock, back end, vCPUs, fabric, loop. */
+int partition_setup(struct partition *p, const struct msg_start_partition *msg,
+		    const struct part_fds *fds, char *why, size_t why_size);
+/* In the sandbox: channels and threads. Takes over the channels' descriptors. */
+int partition_open(struct partition *p, struct part_fds *fds, char *why, size_t why_size);
+void partition_close(struct partition *p);
+
+/* boot.c: registers of a VM that starts */
+int boot_registers(struct partition *p, char *why, size_t why_size);
+
+/* unit.c: run, pause, reset, events, lines; the handlers of the loop */
+int unit_open(struct partition *p);
+
+/* probe.c: bulkhead-partition --probe; returns the exit status */
+int probe_main(int sock);
+
+#endif
