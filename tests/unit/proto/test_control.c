@@ -1,0 +1,520 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * control_check() against every message type: a good one passes, and each single thing wrong with
+ * it is refused with a sentence.
+ */
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "bus/sandbox.h"
+#include "proto/control.h"
+#include "tests/unit/bus/suite.h"
+
+union any {
+	struct msg_header h;
+	struct msg_error error;
+	struct msg_plain plain;
+	struct msg_host_info_reply host_info;
+	struct msg_vm_create create;
+	struct msg_vm_created created;
+	struct msg_vm_destroy destroy;
+	struct msg_vm_gone gone;
+	struct msg_start_partition partition;
+	struct msg_start_worker worker;
+	struct msg_start_probe probe;
+	struct msg_probe_result result;
+	struct msg_ready ready;
+	struct msg_unit_run run;
+	struct msg_unit_done done;
+	struct msg_event_guest event;
+	uint8_t bytes[MSG_MAX_BYTES];
+};
+
+static union any m;
+static char why[200];
+
+static int check_it(size_t bytes, size_t nfds)
+{
+	why[0] = 0;
+	int rc = control_check(&m, bytes, nfds, why, sizeof(why));
+	must(rc == 0 || (rc == -EPROTO && why[0]));
+	return rc;
+}
+
+static void config(struct vm_config *c, uint32_t backend)
+{
+	*c = (struct vm_config){
+		.id = 7,
+		.ram_bytes = 512ull << 20,
+		.vcpus = 2,
+		.backend = backend,
+		.modules = 1,
+		.serials = 2,
+		.name = "Büro 1",
+		.cmdline = "console=ttyS0 quiet",
+	};
+}
+
+static void error_msg(void)
+{
+	m.error.error = ENOENT;
+	strcpy(m.error.text, "no such thing");
+}
+
+static void host_info_reply(void)
+{
+	m.host_info.backend_auto = BACKEND_EMU;
+	m.host_info.cgroup_version = 2;
+	m.host_info.privileged = 1;
+	strcpy(m.host_info.backend_reason, "the probe guest did not finish");
+	strcpy(m.host_info.version, "0.1.0");
+}
+
+static void vm_create(void)
+{
+	config(&m.create.config, BACKEND_AUTO);
+}
+
+static void process(struct vm_process *p)
+{
+	*p = (struct vm_process){.pid = 12, .uid = 70001, .no_new_privs = 1, .seccomp_mode = 2};
+}
+
+static void vm_created(void)
+{
+	m.created.backend = BACKEND_KVM;
+	process(&m.created.process[0]);
+	process(&m.created.process[1]);
+}
+
+static void vm_destroy(void)
+{
+	m.destroy.id = 7;
+}
+
+static void vm_gone(void)
+{
+	m.gone.id = 7;
+	m.gone.role = ROLE_WORKER;
+	m.gone.pid = 12;
+	m.gone.signal = 9;
+	strcpy(m.gone.text, "worker (pid 12) was killed by signal 9 (Killed)");
+}
+
+static void start_partition(void)
+{
+	config(&m.partition.config, BACKEND_EMU);
+	m.partition.uid = m.partition.gid = 70001;
+}
+
+static void start_partition_kvm(void)
+{
+	config(&m.partition.config, BACKEND_KVM);
+	m.partition.sandbox_flags = SANDBOX_UNPRIVILEGED;
+}
+
+static void start_worker(void)
+{
+	config(&m.worker.config, BACKEND_KVM);
+	m.worker.uid = m.worker.gid = 70002;
+}
+
+static void start_probe(void)
+{
+	m.probe.uid = m.probe.gid = 70003;
+}
+
+static void probe_result(void)
+{
+	m.result.usable = 1;
+}
+
+static void ready(void)
+{
+	process(&m.ready.process);
+}
+
+static void unit_run(void)
+{
+	m.run.guest_ns = 1000000000;
+}
+
+static void unit_done(void)
+{
+	m.done.guest_ns = 1000000000;
+}
+
+static void event_guest(void)
+{
+	m.event.event = GUEST_EXIT;
+	m.event.value = 31;
+}
+
+static void plain(void)
+{
+}
+
+/* One good message of each kind. The sizes and descriptor counts are written out, not taken from
+ * the code under test. */
+static const struct kind {
+	uint16_t type;
+	size_t bytes, nfds;
+	void (*fill)(void);
+	bool fds_vary; /* one more is good too */
+} kinds[] = {
+	{MSG_ERROR, sizeof(struct msg_error), 0, error_msg},
+	{MSG_OK, sizeof(struct msg_plain), 0, plain},
+	{MSG_HOST_INFO, sizeof(struct msg_plain), 0, plain},
+	{MSG_HOST_INFO_REPLY, sizeof(struct msg_host_info_reply), 0, host_info_reply},
+	{MSG_VM_CREATE, sizeof(struct msg_vm_create), 1 + 1, vm_create},
+	{MSG_VM_CREATED, sizeof(struct msg_vm_created), 2 + 1, vm_created, true},
+	{MSG_VM_DESTROY, sizeof(struct msg_vm_destroy), 0, vm_destroy},
+	{MSG_VM_GONE, sizeof(struct msg_vm_gone), 0, vm_gone},
+	{MSG_START_PARTITION, sizeof(struct msg_start_partition), 3 + 3 + 2 * 3, start_partition},
+	{MSG_START_PARTITION, sizeof(struct msg_start_partition), 3 + 3 + 2 * 3 + 1,
+	 start_partition_kvm},
+	{MSG_START_WORKER, sizeof(struct msg_start_worker), 3 + 3 + 2 * 3 + 1 + 1 + 2,
+	 start_worker},
+	{MSG_START_PROBE, sizeof(struct msg_start_probe), 1, start_probe},
+	{MSG_PROBE_RESULT, sizeof(struct msg_probe_result), 0, probe_result},
+	{MSG_READY, sizeof(struct msg_ready), 0, ready},
+	{MSG_FAILED, sizeof(struct msg_error), 0, error_msg},
+	{MSG_UNIT_LOAD, sizeof(struct msg_plain), 0, plain},
+	{MSG_UNIT_RUN, sizeof(struct msg_unit_run), 0, unit_run},
+	{MSG_UNIT_PAUSE, sizeof(struct msg_plain), 0, plain},
+	{MSG_UNIT_RESET, sizeof(struct msg_plain), 0, plain},
+	{MSG_UNIT_DONE, sizeof(struct msg_unit_done), 0, unit_done},
+	{MSG_EVENT_GUEST, sizeof(struct msg_event_guest), 0, event_guest},
+};
+enum { KINDS = sizeof(kinds) / sizeof(*kinds) };
+
+static void good(const struct kind *k)
+{
+	memset(&m, 0, sizeof(m));
+	control_header(&m.h, k->type, 99);
+	k->fill();
+	must(m.h.bytes == k->bytes);
+}
+
+START_TEST(a_good_message_passes)
+{
+	const struct kind *k = &kinds[_i];
+	good(k);
+	ck_assert_uint_eq(m.h.version, MSG_VERSION);
+	ck_assert_uint_eq(m.h.cookie, 99);
+	ck_assert_msg(check_it(k->bytes, k->nfds) == 0, "type %u: %s", k->type, why);
+}
+END_TEST
+
+START_TEST(any_other_length_is_refused)
+{
+	const struct kind *k = &kinds[_i];
+	good(k);
+	for (size_t n = 0; n <= k->bytes + 64; n++)
+		if (n != k->bytes)
+			must(check_it(n, k->nfds) == -EPROTO);
+	m.h.bytes = (uint32_t)k->bytes + 8; /* consistent, and still wrong */
+	ck_assert_int_eq(check_it(k->bytes + 8, k->nfds), -EPROTO);
+	m.h.bytes = (uint32_t)k->bytes - 8;
+	ck_assert_int_eq(check_it(k->bytes - 8, k->nfds), -EPROTO);
+	m.h.bytes = (uint32_t)k->bytes - 1;
+	ck_assert_int_eq(check_it(k->bytes, k->nfds), -EPROTO);
+}
+END_TEST
+
+START_TEST(any_other_number_of_descriptors_is_refused)
+{
+	const struct kind *k = &kinds[_i];
+	good(k);
+	for (size_t n = 0; n <= MSG_MAX_FDS + 1; n++)
+		if (n != k->nfds && !(k->fds_vary && n == k->nfds + 1))
+			must(check_it(k->bytes, n) == -EPROTO);
+}
+END_TEST
+
+START_TEST(another_version_is_refused)
+{
+	const struct kind *k = &kinds[_i];
+	good(k);
+	m.h.version = MSG_VERSION + 1;
+	ck_assert_int_eq(check_it(k->bytes, k->nfds), -EPROTO);
+}
+END_TEST
+
+START_TEST(types_that_do_not_exist_are_refused)
+{
+	for (unsigned type = 0; type <= 0xFFFF; type++) {
+		bool known = false;
+		for (unsigned i = 0; i < KINDS; i++)
+			known |= kinds[i].type == type;
+		if (known)
+			continue;
+		control_header(&m.h, (uint16_t)type, 0);
+		must(m.h.bytes == 0); /* which nothing sends */
+		m.h.bytes = sizeof(m.h);
+		must(check_it(sizeof(m.h), 0) == -EPROTO);
+	}
+}
+END_TEST
+
+/* ---- strings ---- */
+
+#define STRING(kind_fill, member)                                                                  \
+	{                                                                                          \
+		kind_fill, offsetof(union any, member), sizeof(m.member)                           \
+	}
+
+static const struct string {
+	void (*fill)(void);
+	size_t at, size;
+} strings[] = {
+	STRING(error_msg, error.text),
+	STRING(host_info_reply, host_info.backend_reason),
+	STRING(host_info_reply, host_info.version),
+	STRING(vm_create, create.config.name),
+	STRING(vm_create, create.config.cmdline),
+	STRING(vm_created, created.backend_reason),
+	STRING(vm_gone, gone.text),
+	STRING(start_partition, partition.config.name),
+	STRING(start_partition, partition.config.cmdline),
+	STRING(start_worker, worker.config.name),
+	STRING(start_worker, worker.config.cmdline),
+	STRING(probe_result, result.text),
+	STRING(unit_done, done.text),
+	STRING(event_guest, event.text),
+};
+enum { STRINGS = sizeof(strings) / sizeof(*strings) };
+
+static const struct kind *kind_of(void (*fill)(void))
+{
+	for (unsigned i = 0; i < KINDS; i++)
+		if (kinds[i].fill == fill)
+			return &kinds[i];
+	ck_abort_msg("no such kind");
+}
+
+START_TEST(strings_must_end_inside_their_field)
+{
+	const struct string *s = &strings[_i];
+	const struct kind *k = kind_of(s->fill);
+	good(k);
+	memset(m.bytes + s->at, 'a', s->size);
+	ck_assert_int_eq(check_it(k->bytes, k->nfds), -EPROTO);
+	m.bytes[s->at + s->size - 1] = 0;
+	ck_assert_msg(check_it(k->bytes, k->nfds) == 0, "%s", why);
+}
+END_TEST
+
+START_TEST(strings_must_be_fit_to_show)
+{
+	static const char *const bad[] = {
+		"a\nb",
+		"a\033[2J",
+		"a\177",
+		"a\tb",
+		"a\302\233b", /* the control character CSI */
+		"a\200",
+		"a\303",
+		"a\303(",
+		"a\377",
+		"a\300\200",         /* overlong NUL */
+		"a\340\200\257",     /* overlong / */
+		"a\355\240\200",     /* surrogate */
+		"a\364\220\200\200", /* beyond Unicode */
+	};
+	static const char *const fine[] = {"a", "B\303\274ro", "\346\227\245\346\234\254",
+					   "\360\237\230\200"};
+	const struct string *s = &strings[_i];
+	const struct kind *k = kind_of(s->fill);
+	for (unsigned i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		good(k);
+		strcpy((char *)m.bytes + s->at, bad[i]);
+		ck_assert_msg(check_it(k->bytes, k->nfds) == -EPROTO, "%s", bad[i]);
+	}
+	for (unsigned i = 0; i < sizeof(fine) / sizeof(*fine); i++) {
+		good(k);
+		strcpy((char *)m.bytes + s->at, fine[i]);
+		ck_assert_msg(check_it(k->bytes, k->nfds) == 0, "%s: %s", fine[i], why);
+	}
+}
+END_TEST
+
+/* ---- numbers ---- */
+
+#define NUMBER(kind_fill, member, value)                                                           \
+	{                                                                                          \
+		kind_fill, offsetof(union any, member), sizeof(m.member), (uint64_t)(value)        \
+	}
+#define CONFIG(kind_fill, which)                                                                   \
+	NUMBER(kind_fill, which.config.id, 0), NUMBER(kind_fill, which.config.ram_bytes, 0),       \
+		NUMBER(kind_fill, which.config.ram_bytes, 1ull << 20),                             \
+		NUMBER(kind_fill, which.config.ram_bytes, (4ull << 20) + 4096),                    \
+		NUMBER(kind_fill, which.config.ram_bytes, 100ull << 40),                           \
+		NUMBER(kind_fill, which.config.ram_bytes, (1ull << 40) + (1 << 20)),               \
+		NUMBER(kind_fill, which.config.ram_bytes, UINT64_MAX),                             \
+		NUMBER(kind_fill, which.config.vcpus, 0),                                          \
+		NUMBER(kind_fill, which.config.vcpus, 65),                                         \
+		NUMBER(kind_fill, which.config.vcpus, 4000),                                       \
+		NUMBER(kind_fill, which.config.vcpus, UINT32_MAX),                                 \
+		NUMBER(kind_fill, which.config.backend, 3),                                        \
+		NUMBER(kind_fill, which.config.modules, 9),                                        \
+		NUMBER(kind_fill, which.config.modules, UINT32_MAX),                               \
+		NUMBER(kind_fill, which.config.serials, 0),                                        \
+		NUMBER(kind_fill, which.config.serials, 3),                                        \
+		NUMBER(kind_fill, which.config.exit_device, 2)
+
+static const struct number {
+	void (*fill)(void);
+	size_t at, size;
+	uint64_t bad;
+} numbers[] = {
+	CONFIG(vm_create, create),
+	CONFIG(start_partition, partition),
+	CONFIG(start_worker, worker),
+	NUMBER(error_msg, error.error, 0),
+	NUMBER(error_msg, error.error, -ENOENT),
+	NUMBER(error_msg, error.error, 4096),
+	NUMBER(host_info_reply, host_info.backend_auto, BACKEND_AUTO),
+	NUMBER(host_info_reply, host_info.backend_auto, 3),
+	NUMBER(host_info_reply, host_info.kvm_usable, 2),
+	NUMBER(host_info_reply, host_info.cgroup_version, 3),
+	NUMBER(host_info_reply, host_info.privileged, 2),
+	NUMBER(vm_created, created.backend, BACKEND_AUTO),
+	NUMBER(vm_created, created.backend, 3),
+	NUMBER(vm_created, created.process[0].pid, 0),
+	NUMBER(vm_created, created.process[1].pid, -1),
+	NUMBER(vm_created, created.process[1].no_new_privs, 2),
+	NUMBER(vm_created, created.process[1].seccomp_mode, 3),
+	NUMBER(vm_destroy, destroy.id, 0),
+	NUMBER(vm_gone, gone.id, 0),
+	NUMBER(vm_gone, gone.role, ROLE_COUNT),
+	NUMBER(vm_gone, gone.pid, -1),
+	NUMBER(vm_gone, gone.signal, -1),
+	NUMBER(vm_gone, gone.signal, 65),
+	NUMBER(vm_gone, gone.status, 256),
+	NUMBER(vm_gone, gone.status, -1),
+	NUMBER(start_partition, partition.config.backend, BACKEND_AUTO),
+	NUMBER(start_partition, partition.uid, 0),
+	NUMBER(start_partition, partition.gid, 0),
+	NUMBER(start_partition, partition.sandbox_flags, 4),
+	NUMBER(start_worker, worker.config.backend, BACKEND_AUTO),
+	NUMBER(start_worker, worker.uid, 0),
+	NUMBER(start_worker, worker.gid, 0),
+	NUMBER(start_worker, worker.sandbox_flags, 0x80000000),
+	NUMBER(start_probe, probe.uid, 0),
+	NUMBER(start_probe, probe.gid, 0),
+	NUMBER(start_probe, probe.sandbox_flags, 8),
+	NUMBER(probe_result, result.usable, 2),
+	NUMBER(ready, ready.process.pid, 0),
+	NUMBER(ready, ready.process.empty_root, 255),
+	NUMBER(unit_run, run.guest_ns, 1ull << 63),
+	NUMBER(unit_done, done.guest_ns, UINT64_MAX),
+	NUMBER(unit_done, done.error, -1),
+	NUMBER(unit_done, done.error, 4096),
+	NUMBER(event_guest, event.event, 0),
+	NUMBER(event_guest, event.event, GUEST_FAULT + 1),
+};
+enum { NUMBERS = sizeof(numbers) / sizeof(*numbers) };
+
+START_TEST(numbers_out_of_range_are_refused)
+{
+	const struct number *n = &numbers[_i];
+	const struct kind *k = kind_of(n->fill);
+	good(k);
+	memcpy(m.bytes + n->at, &n->bad, n->size); /* little-endian, as the processor is */
+	ck_assert_msg(check_it(k->bytes, k->nfds) == -EPROTO, "type %u offset %zu value %#lx",
+		      k->type, n->at, n->bad);
+	/* A descriptor count that would suit the bad number does not help. */
+	for (size_t fds = 0; fds <= MSG_MAX_FDS; fds++)
+		must(check_it(k->bytes, fds) == -EPROTO);
+}
+END_TEST
+
+/* ---- configuration ---- */
+
+START_TEST(names_that_are_no_folder_are_refused)
+{
+	static const char *const bad[] = {"", ".", "..", ".hidden", "-rf", " a", "a ", "a/b", "/"};
+	struct vm_config c;
+	for (unsigned i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		config(&c, BACKEND_AUTO);
+		memset(c.name, 0, sizeof(c.name));
+		strcpy(c.name, bad[i]);
+		ck_assert_msg(vm_config_check(&c, why, sizeof(why)) == -EPROTO, "'%s'", bad[i]);
+	}
+	config(&c, BACKEND_AUTO);
+	ck_assert_int_eq(vm_config_check(&c, why, sizeof(why)), 0);
+}
+END_TEST
+
+START_TEST(the_largest_and_the_smallest_vm_pass)
+{
+	struct vm_config c;
+	config(&c, BACKEND_KVM);
+	c.ram_bytes = 4ull << 20;
+	c.vcpus = 1;
+	c.modules = 0;
+	c.serials = 1;
+	c.cmdline[0] = 0;
+	ck_assert_int_eq(vm_config_check(&c, why, sizeof(why)), 0);
+	c.ram_bytes = 1ull << 40;
+	c.vcpus = 64;
+	c.modules = 8;
+	c.serials = 2;
+	c.exit_device = 1;
+	ck_assert_int_eq(vm_config_check(&c, why, sizeof(why)), 0);
+	/* And its descriptors fit in one message. */
+	good(kind_of(start_worker));
+	m.worker.config = c;
+	ck_assert_int_eq(check_it(sizeof(m.worker), 6 + 64 * 3 + 9 + 2), 0);
+}
+END_TEST
+
+START_TEST(texts_we_write_pass_our_own_check)
+{
+	good(kind_of(error_msg));
+	memset(m.error.text, 'x', sizeof(m.error.text));
+	control_text(m.error.text, sizeof(m.error.text), "bad\nthing \033[31m%s\377", "B\303\274");
+	ck_assert_str_eq(m.error.text, "bad?thing ?[31mB\303\274?");
+	for (size_t i = strlen(m.error.text); i < sizeof(m.error.text); i++)
+		must(m.error.text[i] == 0);
+	ck_assert_int_eq(check_it(sizeof(m.error), 0), 0);
+	char longer[600];
+	for (unsigned i = 0; i < 599; i++)
+		longer[i] = i % 2 ? '\274' : '\303'; /* cut in the middle of one */
+	longer[599] = 0;
+	control_text(m.error.text, sizeof(m.error.text), "%s", longer);
+	ck_assert_int_eq(check_it(sizeof(m.error), 0), 0);
+	ck_assert_uint_eq(strlen(m.error.text), sizeof(m.error.text) - 1);
+}
+END_TEST
+
+START_TEST(roles_have_names)
+{
+	ck_assert_str_eq(vm_role_name(ROLE_PARTITION), "partition");
+	ck_assert_str_eq(vm_role_name(ROLE_WORKER), "worker");
+	ck_assert_ptr_nonnull(vm_role_name(12345));
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("control");
+	TCase *t = tcase_create("control");
+	tcase_set_timeout(t, 60);
+	tcase_add_loop_test(t, a_good_message_passes, 0, KINDS);
+	tcase_add_loop_test(t, any_other_length_is_refused, 0, KINDS);
+	tcase_add_loop_test(t, any_other_number_of_descriptors_is_refused, 0, KINDS);
+	tcase_add_loop_test(t, another_version_is_refused, 0, KINDS);
+	tcase_add_test(t, types_that_do_not_exist_are_refused);
+	tcase_add_loop_test(t, strings_must_end_inside_their_field, 0, STRINGS);
+	tcase_add_loop_test(t, strings_must_be_fit_to_show, 0, STRINGS);
+	tcase_add_loop_test(t, numbers_out_of_range_are_refused, 0, NUMBERS);
+	tcase_add_test(t, names_that_are_no_folder_are_refused);
+	tcase_add_test(t, the_largest_and_the_smallest_vm_pass);
+	tcase_add_test(t, texts_we_write_pass_our_own_check);
+	tcase_add_test(t, roles_have_names);
+	suite_add_tcase(s, t);
+	return suite_main(s);
+}
