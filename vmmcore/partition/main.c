@@ -29,7 +29,7 @@
  * cannot see; what it could make is bounded by RLIMIT_NPROC and the pids cgroup, and confined in
  * the same way. No memory can become executable. */
 static const struct sandbox_rule rules[] = {
-	{SCMP_SYS(epoll_wait), "the event loop"},
+	{SCMP_SYS(epoll_pwait2), "the event loop"},
 	{SCMP_SYS(epoll_ctl), "the event loop: sources come and go"},
 	{SCMP_SYS(recvmsg), "unit operations from mgmtd"},
 	{SCMP_SYS(sendmsg), "READY to the broker; answers and events to mgmtd"},
@@ -40,10 +40,7 @@ static const struct sandbox_rule rules[] = {
 	{SCMP_SYS(futex), "halted and parked vCPUs; locks"},
 	{SCMP_SYS(timerfd_settime), "the guest clock and the loop's timers"},
 	{SCMP_SYS(clock_gettime), "where the vDSO has no clock"},
-	{SCMP_SYS(mmap),
-	 "channels, thread stacks, allocator; never executable",
-	 1,
-	 {{2, PROT_EXEC, 0}}},
+	{SCMP_SYS(mmap), "thread stacks, allocator; never executable", 1, {{2, PROT_EXEC, 0}}},
 	{SCMP_SYS(mprotect),
 	 "guard pages of stacks, allocator; never executable",
 	 1,
@@ -51,8 +48,6 @@ static const struct sandbox_rule rules[] = {
 	{SCMP_SYS(munmap), "stacks of threads that ended, allocator"},
 	{SCMP_SYS(madvise), "stacks of threads that ended, allocator"},
 	{SCMP_SYS(brk), "allocator"},
-	{SCMP_SYS(newfstatat), "size of a channel's memory (fstat)"},
-	{SCMP_SYS(fcntl), "seals of a channel's memory", 1, {{1, ~0ull, F_GET_SEALS}}},
 	{SCMP_SYS(close), "channels, when the process ends"},
 	{SCMP_SYS(clone3), "vCPU threads"},
 	{SCMP_SYS(set_robust_list), "glibc: thread start"},
@@ -213,7 +208,7 @@ static int partition_main(void)
 	r = enter(&start, &report, why, sizeof(why));
 	if (r)
 		fail(r, why);
-	r = partition_open(&p, &pf, why, sizeof(why));
+	r = partition_open(&p, why, sizeof(why));
 	if (r)
 		fail(r, why);
 	send_ready(&report);

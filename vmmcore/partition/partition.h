@@ -108,6 +108,9 @@ int msr_write(struct vcpu *v, uint32_t index, uint64_t value);
 void partition_cpuid(struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
 
 /* thread.c */
+/* Makes as many threads as there will be, and ends them: so that glibc has done, before the
+ * sandbox, what it does for the first thread, and keeps their stacks for those to come. */
+int threads_rehearse(struct partition *p);
 int threads_start(struct partition *p); /* all park at once */
 void threads_hold(struct partition *p); /* asks all to park; doorbell when they have */
 bool threads_parked(struct partition *p);
@@ -116,11 +119,12 @@ void threads_join(struct partition *p); /* ends them, parked or not */
 void thread_kick(struct vcpu *v);       /* the kick of p->ops */
 
 /* setup.c */
-/* Before the sandbox: memory, clock, back end, vCPUs, fabric, loop. */
+/* Before the sandbox: memory, clock, back end, vCPUs, fabric, loop; channels are attached, not
+ * read. Takes over fds->unit and the channels'. */
 int partition_setup(struct partition *p, const struct msg_start_partition *msg,
 		    const struct part_fds *fds, char *why, size_t why_size);
-/* In the sandbox: channels and threads. Takes over the channels' descriptors. */
-int partition_open(struct partition *p, struct part_fds *fds, char *why, size_t why_size);
+/* In the sandbox: threads, handlers. */
+int partition_open(struct partition *p, char *why, size_t why_size);
 void partition_close(struct partition *p);
 
 /* boot.c: registers of a VM that starts */

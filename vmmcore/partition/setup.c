@@ -94,6 +94,16 @@ static int open_vcpus(struct partition *p)
 	return 0;
 }
 
+static int setup_channels(struct partition *p, const struct part_fds *fds)
+{
+	int r = channel_attach(&p->platform, fds->platform, ROLE_PARTITION);
+
+	for (unsigned i = 0; i < p->config.vcpus && !r; i++) {
+		r = channel_attach(&p->thread[i].intercept, fds->intercept[i], ROLE_PARTITION);
+	}
+	return r;
+}
+
 static int setup_loop(struct partition *p)
 {
 	p->doorbell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -140,6 +150,14 @@ int partition_setup(struct partition *p, const struct msg_start_partition *msg,
 		r = open_vcpus(p);
 	}
 	if (!r) {
+		what = "attach the channels";
+		r = setup_channels(p, fds);
+	}
+	if (!r) {
+		what = "make threads";
+		r = threads_rehearse(p);
+	}
+	if (!r) {
 		what = "make the event loop";
 		r = setup_loop(p);
 	}
@@ -148,27 +166,11 @@ int partition_setup(struct partition *p, const struct msg_start_partition *msg,
 	return r;
 }
 
-static int open_channels(struct partition *p, struct part_fds *fds)
+int partition_open(struct partition *p, char *why, size_t why_size)
 {
-	int r = channel_attach(&p->platform, fds->platform, ROLE_PARTITION);
+	const char *what = "start its vCPU threads";
+	int r = threads_start(p);
 
-	fds->platform = (struct channel_fds)CHANNEL_FDS_NONE;
-	for (unsigned i = 0; i < p->config.vcpus && !r; i++) {
-		r = channel_attach(&p->thread[i].intercept, fds->intercept[i], ROLE_PARTITION);
-		fds->intercept[i] = (struct channel_fds)CHANNEL_FDS_NONE;
-	}
-	return r;
-}
-
-int partition_open(struct partition *p, struct part_fds *fds, char *why, size_t why_size)
-{
-	const char *what = "attach its channels";
-	int r = open_channels(p, fds);
-
-	if (!r) {
-		what = "start its vCPU threads";
-		r = threads_start(p);
-	}
 	if (!r) {
 		what = "watch its descriptors";
 		r = unit_open(p);

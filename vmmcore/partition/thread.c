@@ -160,30 +160,66 @@ static void *thread_main(void *arg)
 	return NULL;
 }
 
-int threads_start(struct partition *p)
+static int start_all(struct partition *p, void *(*fn)(void *))
 {
 	pthread_attr_t attr;
-	int r;
+	int r = 0;
 
-	atomic_store(&p->hold, 1);
-	atomic_store(&p->unparked, p->config.vcpus);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK_BYTES);
 	while (p->threads_started < p->config.vcpus) {
 		struct vcpu_thread *t = &p->thread[p->threads_started];
 
-		r = pthread_create(&t->id, &attr, thread_main, t);
+		r = pthread_create(&t->id, &attr, fn, t);
 		if (r)
-			return -r;
+			break;
 		p->threads_started++;
 	}
 	pthread_attr_destroy(&attr);
-	while (!threads_parked(p)) {
+	return -r;
+}
+
+static void join_all(struct partition *p)
+{
+	for (unsigned i = 0; i < p->threads_started; i++)
+		pthread_join(p->thread[i].id, NULL);
+	p->threads_started = 0;
+}
+
+static void *rehearsal(void *arg)
+{
+	struct vcpu_thread *t = arg;
+
+	while (atomic_load(&t->part->hold))
+		futex_wait(&t->part->hold, 1);
+	return NULL;
+}
+
+int threads_rehearse(struct partition *p)
+{
+	int r;
+
+	atomic_store(&p->hold, 1);
+	r = start_all(p, rehearsal);
+	atomic_store(&p->hold, 0);
+	futex_wake(&p->hold, INT_MAX);
+	join_all(p);
+	return r;
+}
+
+int threads_start(struct partition *p)
+{
+	int r;
+
+	atomic_store(&p->hold, 1);
+	atomic_store(&p->unparked, p->config.vcpus);
+	r = start_all(p, thread_main);
+	while (!r && !threads_parked(p)) {
 		struct pollfd pfd = {.fd = p->doorbell, .events = POLLIN};
 
 		ppoll(&pfd, 1, NULL, NULL);
 	}
-	return 0;
+	return r;
 }
 
 void threads_hold(struct partition *p)
@@ -219,7 +255,5 @@ void threads_join(struct partition *p)
 			log_debug("doorbell of vCPU %u: %m", i);
 		vcpu_kick(&t->vcpu, VCPU_ATT_STOP);
 	}
-	for (unsigned i = 0; i < p->threads_started; i++)
-		pthread_join(p->thread[i].id, NULL);
-	p->threads_started = 0;
+	join_all(p);
 }

@@ -1,0 +1,590 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * run: one guest through the real broker, partition and worker, without mgmtd. For bare-metal test
+ * guests, and to look at what a kernel does.
+ *
+ *   run [--backend emu|kvm|auto] [--vcpus N] [--ram MIB] [--timeout S] [--module FILE]...
+ *       [--cmdline TEXT] [--expect TEXT | --send TEXT]... [--interactive] [--stamps] [--quiet]
+ *       [--build DIR] KERNEL
+ *
+ * Prints what the first serial port says. --expect and --send are a conversation: wait for the
+ * text, then write it ("\n" for a new line); when its last step is done, run ends with status 0.
+ * Exit status: the value the guest writes to the exit device; 0 also for power off; otherwise one
+ * of the numbers below.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bus/loop.h"
+#include "bus/msgsock.h"
+#include "proto/control.h"
+
+enum {
+	STATUS_SKIP = 77,
+	STATUS_RESET = 112,
+	STATUS_TRIPLE_FAULT,
+	STATUS_FAULT, /* the back end cannot go on */
+	STATUS_GONE,  /* a process of the VM died */
+	STATUS_SETUP, /* it did not come to running the guest */
+	STATUS_TIMEOUT = 124,
+};
+
+enum { MAX_STEPS = 32 };
+
+struct step {
+	bool send;
+	const char *text;
+};
+
+static struct {
+	struct vm_config config;
+	const char *build, *kernel, *modules[CONTROL_MAX_MODULES];
+	unsigned timeout_s;
+	bool interactive, stamps, quiet;
+	struct step step[MAX_STEPS];
+	unsigned steps, next;
+} opt;
+
+static char directory[] = "/tmp/bulkhead-run.XXXXXX";
+static pid_t broker;
+static int control = -1, unit[ROLE_COUNT] = {-1, -1}, serial = -1;
+static uint64_t started;
+static struct termios saved_terminal;
+static bool terminal_changed;
+
+/* ---- the end ---- */
+
+static void stop_broker(void)
+{
+	char path[128];
+
+	if (terminal_changed)
+		tcsetattr(STDIN_FILENO, TCSANOW, &saved_terminal);
+	if (control >= 0)
+		close(control);
+	if (broker > 0) {
+		kill(broker, SIGTERM);
+		waitpid(broker, NULL, 0);
+	}
+	static const char *const names[] = {"bulkhead-partition", "bulkhead-worker", "socket"};
+
+	for (unsigned i = 0; i < 3; i++) {
+		snprintf(path, sizeof(path), "%s/%s", directory, names[i]);
+		unlink(path);
+	}
+	rmdir(directory);
+}
+
+static double seconds(void)
+{
+	return (double)(monotonic_ns() - started) / 1e9;
+}
+
+static void __attribute__((format(printf, 2, 3), noreturn)) end(int status, const char *fmt, ...)
+{
+	va_list ap;
+
+	fflush(stdout);
+	if (!opt.quiet || status) {
+		fprintf(stderr, "run: ");
+		va_start(ap, fmt);
+		vfprintf(stderr, fmt, ap);
+		va_end(ap);
+		fprintf(stderr, " (%.2f s)\n", seconds());
+	}
+	stop_broker();
+	exit(status);
+}
+
+static void on_signal(int sig)
+{
+	end(128 + sig, "signal %d", sig);
+}
+
+/* ---- messages ---- */
+
+union message {
+	struct msg_header h;
+	struct msg_error error;
+	struct msg_vm_created created;
+	struct msg_vm_gone gone;
+	struct msg_unit_done done;
+	struct msg_event_guest event;
+	uint8_t bytes[MSG_MAX_BYTES];
+};
+
+static void receive(int sock, union message *msg, int *fds, size_t max_fds, size_t *nfds)
+{
+	char why[CONTROL_TEXT_BYTES];
+	struct pollfd p = {.fd = sock, .events = POLLIN};
+	ptrdiff_t n;
+
+	do {
+		poll(&p, 1, -1);
+		n = msgsock_recv(sock, msg, sizeof(*msg), fds, max_fds, nfds);
+	} while (n == -EAGAIN);
+	if (n <= 0)
+		end(STATUS_GONE, "the connection ended: %s", strerror((int)-n));
+	if (control_check(msg, n, *nfds, why, sizeof(why)))
+		end(STATUS_SETUP, "bad message: %s", why);
+}
+
+static void on_event(const struct msg_event_guest *e)
+{
+	switch (e->event) {
+	case GUEST_POWER_OFF:
+		end(0, "power off");
+	case GUEST_EXIT:
+		end((int)(e->value & 0xff), "guest exit %u", e->value);
+	case GUEST_RESET:
+		end(STATUS_RESET, "reset");
+	case GUEST_TRIPLE_FAULT:
+		end(STATUS_TRIPLE_FAULT, "%s", e->text);
+	default:
+		end(STATUS_FAULT, "fault: %s", e->text);
+	}
+}
+
+/* What comes unasked. */
+static void on_message(const union message *m)
+{
+	if (m->h.type == MSG_EVENT_GUEST)
+		on_event(&m->event);
+	if (m->h.type == MSG_VM_GONE)
+		end(STATUS_GONE, "%s", m->gone.text);
+}
+
+/* One request to a unit and its answer. */
+static void ask(int sock, const struct msg_header *request)
+{
+	union message m;
+	size_t nfds;
+	int r = msgsock_send(sock, request, NULL, 0);
+
+	if (r)
+		end(STATUS_SETUP, "request %u: %s", request->type, strerror(-r));
+	for (;;) {
+		receive(sock, &m, NULL, 0, &nfds);
+		if (m.h.type == MSG_UNIT_DONE)
+			break;
+		on_message(&m);
+	}
+	if (m.done.error)
+		end(STATUS_SETUP, "%s", m.done.text);
+}
+
+static void ask_plain(int sock, uint16_t type)
+{
+	struct msg_plain p = {0};
+
+	control_header(&p.h, type, 1);
+	ask(sock, &p.h);
+}
+
+/* ---- setting up ---- */
+
+static void link_program(const char *folder, const char *name)
+{
+	char from[PATH_MAX], to[128];
+
+	snprintf(from, sizeof(from), "%s/%s/%s", opt.build, folder, name);
+	snprintf(to, sizeof(to), "%s/%s", directory, name);
+	if (access(from, X_OK) < 0)
+		end(STATUS_SETUP, "%s: %s", from, strerror(errno));
+	if (symlink(from, to) < 0)
+		end(STATUS_SETUP, "%s: %s", to, strerror(errno));
+}
+
+static void start_broker(void)
+{
+	char program[PATH_MAX], socket_arg[160], libexec_arg[160], path[128];
+
+	if (!mkdtemp(directory))
+		end(STATUS_SETUP, "%s: %s", directory, strerror(errno));
+	link_program("vmmcore/partition", "bulkhead-partition");
+	link_program("workers", "bulkhead-worker");
+	snprintf(program, sizeof(program), "%s/vmmcore/broker/bulkhead-vmmcore", opt.build);
+	snprintf(path, sizeof(path), "%s/socket", directory);
+	snprintf(socket_arg, sizeof(socket_arg), "--socket=%s", path);
+	snprintf(libexec_arg, sizeof(libexec_arg), "--libexec=%s", directory);
+	broker = fork();
+	if (broker == 0) {
+		if (opt.quiet) {
+			int null = open("/dev/null", O_WRONLY);
+
+			dup2(null, STDERR_FILENO);
+		}
+		setpgid(0, 0); /* Ctrl-C is ours to handle */
+		execl(program, "bulkhead-vmmcore", socket_arg, libexec_arg, NULL);
+		_exit(127);
+	}
+	for (unsigned i = 0; i < 1000 && control < 0; i++) {
+		control = msgsock_connect(path);
+		if (control >= 0)
+			break;
+		if (waitpid(broker, NULL, WNOHANG) > 0) {
+			broker = 0;
+			end(STATUS_SETUP, "%s ended", program);
+		}
+		usleep(10000);
+	}
+	if (control < 0)
+		end(STATUS_SETUP, "the broker does not answer: %s", strerror(-control));
+}
+
+static int open_image(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		end(STATUS_SETUP, "%s: %s", path, strerror(errno));
+	return fd;
+}
+
+static void create_vm(void)
+{
+	struct msg_vm_create c = {.config = opt.config};
+	int fds[1 + CONTROL_MAX_MODULES], got[8], r;
+	union message m;
+	size_t n = 0, ngot;
+
+	fds[n++] = open_image(opt.kernel);
+	for (unsigned i = 0; i < opt.config.modules; i++)
+		fds[n++] = open_image(opt.modules[i]);
+	control_header(&c.h, MSG_VM_CREATE, 1);
+	r = msgsock_send(control, &c.h, fds, n);
+	if (r)
+		end(STATUS_SETUP, "VM_CREATE: %s", strerror(-r));
+	while (n)
+		close(fds[--n]);
+	receive(control, &m, got, 8, &ngot);
+	if (m.h.type == MSG_ERROR)
+		end(STATUS_SETUP, "%s", m.error.text);
+	if (m.h.type != MSG_VM_CREATED)
+		end(STATUS_SETUP, "message %u in answer to VM_CREATE", m.h.type);
+	unit[ROLE_PARTITION] = got[0];
+	unit[ROLE_WORKER] = got[1];
+	serial = got[2];
+	if (!opt.quiet)
+		fprintf(stderr, "run: back end %s (%s), partition pid %d, worker pid %d (%.2f s)\n",
+			m.created.backend == BACKEND_KVM ? "kvm" : "emu", m.created.backend_reason,
+			m.created.process[0].pid, m.created.process[1].pid, seconds());
+}
+
+static void run_vm(void)
+{
+	struct msg_unit_run go = {.guest_ns = 0};
+
+	ask_plain(unit[ROLE_WORKER], MSG_UNIT_LOAD);
+	control_header(&go.h, MSG_UNIT_RUN, 2);
+	ask(unit[ROLE_WORKER], &go.h);
+	ask(unit[ROLE_PARTITION], &go.h);
+}
+
+/* ---- the console ---- */
+
+static char seen[65536]; /* the end of what the guest said, since the last step */
+static size_t seen_bytes;
+
+static void send_text(const char *text)
+{
+	for (; *text; text++) {
+		char c = *text;
+
+		if (c == '\\' && text[1] == 'n') {
+			c = '\n';
+			text++;
+		}
+		while (write(serial, &c, 1) < 0 && (errno == EAGAIN || errno == EINTR))
+			poll(&(struct pollfd){.fd = serial, .events = POLLOUT}, 1, 1000);
+	}
+}
+
+/* Goes on with the conversation as far as it can. */
+static void converse(void)
+{
+	while (opt.next < opt.steps) {
+		const struct step *s = &opt.step[opt.next];
+
+		if (s->send) {
+			send_text(s->text);
+		} else {
+			char *at = memmem(seen, seen_bytes, s->text, strlen(s->text));
+
+			if (!at)
+				return;
+			at += strlen(s->text);
+			seen_bytes -= (size_t)(at - seen);
+			memmove(seen, at, seen_bytes);
+			if (opt.stamps)
+				fprintf(stderr, "run: \"%s\" (%.2f s)\n", s->text, seconds());
+		}
+		opt.next++;
+	}
+	if (opt.steps)
+		end(0, "the conversation is complete");
+}
+
+static void remember(const char *text, size_t n)
+{
+	if (n > sizeof(seen) / 2) {
+		text += n - sizeof(seen) / 2;
+		n = sizeof(seen) / 2;
+	}
+	if (seen_bytes + n > sizeof(seen)) {
+		memmove(seen, seen + sizeof(seen) / 2, seen_bytes - sizeof(seen) / 2);
+		seen_bytes -= sizeof(seen) / 2;
+	}
+	memcpy(seen + seen_bytes, text, n);
+	seen_bytes += n;
+}
+
+static void on_serial(void)
+{
+	char text[4096];
+	ssize_t n = read(serial, text, sizeof(text));
+
+	if (n <= 0)
+		return;
+	if (opt.stamps && !seen_bytes && !opt.next)
+		fprintf(stderr, "run: first console output (%.2f s)\n", seconds());
+	fwrite(text, 1, (size_t)n, stdout);
+	fflush(stdout);
+	remember(text, (size_t)n);
+	converse();
+}
+
+static void on_keyboard(void)
+{
+	char text[256];
+	ssize_t n = read(STDIN_FILENO, text, sizeof(text));
+
+	if (n <= 0)
+		opt.interactive = false;
+	else if (memchr(text, 0x1d, (size_t)n)) /* Ctrl-] */
+		end(0, "detached");
+	else if (write(serial, text, (size_t)n) < 0 && errno != EAGAIN)
+		opt.interactive = false;
+}
+
+static void raw_terminal(void)
+{
+	struct termios t;
+
+	if (!opt.interactive || tcgetattr(STDIN_FILENO, &saved_terminal) < 0)
+		return;
+	t = saved_terminal;
+	cfmakeraw(&t);
+	terminal_changed = tcsetattr(STDIN_FILENO, TCSANOW, &t) == 0;
+}
+
+static void watch(void)
+{
+	uint64_t deadline = started + opt.timeout_s * 1000000000ull;
+
+	for (;;) {
+		struct pollfd p[] = {
+			{.fd = serial, .events = POLLIN},
+			{.fd = unit[ROLE_WORKER], .events = POLLIN},
+			{.fd = unit[ROLE_PARTITION], .events = POLLIN},
+			{.fd = control, .events = POLLIN},
+			{.fd = opt.interactive ? STDIN_FILENO : -1, .events = POLLIN},
+		};
+		uint64_t now = monotonic_ns();
+		union message m;
+		size_t nfds;
+
+		if (now >= deadline)
+			end(STATUS_TIMEOUT, "timeout");
+		if (poll(p, 5, (int)((deadline - now) / 1000000) + 1) <= 0)
+			continue;
+		if (p[0].revents) {
+			on_serial(); /* first, so that nothing it said before an event is lost */
+			continue;
+		}
+		if (p[4].revents)
+			on_keyboard();
+		for (unsigned i = 1; i <= 3; i++) {
+			if (!p[i].revents)
+				continue;
+			/* A unit's socket that ends is for the broker to explain. */
+			if (i < 3 && !(p[i].revents & POLLIN)) {
+				unit[i == 1 ? ROLE_WORKER : ROLE_PARTITION] = -1;
+				continue;
+			}
+			receive(p[i].fd, &m, NULL, 0, &nfds);
+			on_message(&m);
+		}
+	}
+}
+
+/* ---- options ---- */
+
+static void __attribute__((noreturn)) usage(void)
+{
+	fprintf(stderr,
+		"usage: run [--backend emu|kvm|auto] [--vcpus N] [--ram MIB] [--timeout S]\n"
+		"           [--module FILE]... [--cmdline TEXT] [--expect TEXT|--send TEXT]...\n"
+		"           [--interactive] [--stamps] [--quiet] [--build DIR] KERNEL\n");
+	exit(STATUS_SETUP);
+}
+
+static void add_step(bool send, const char *text)
+{
+	if (opt.steps == MAX_STEPS)
+		usage();
+	opt.step[opt.steps++] = (struct step){send, text};
+}
+
+static uint32_t backend(const char *name)
+{
+	if (!strcmp(name, "emu"))
+		return BACKEND_EMU;
+	if (!strcmp(name, "kvm"))
+		return BACKEND_KVM;
+	if (!strcmp(name, "auto"))
+		return BACKEND_AUTO;
+	usage();
+}
+
+/* The build folder that this program lies in. */
+static const char *own_build(void)
+{
+	static char path[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+
+	for (unsigned i = 0; n > 0 && i < 3; i++) {
+		path[n] = 0;
+		char *slash = strrchr(path, '/');
+
+		n = slash ? slash - path : 0;
+	}
+	path[n > 0 ? n : 0] = 0;
+	return path;
+}
+
+static void read_options(int argc, char **argv)
+{
+	enum {
+		BACKEND = 256,
+		VCPUS,
+		RAM,
+		TIMEOUT,
+		MODULE,
+		CMDLINE,
+		EXPECT,
+		SEND,
+		INTERACTIVE,
+		STAMPS,
+		QUIET,
+		BUILD
+	};
+	static const struct option options[] = {
+		{"backend", 1, NULL, BACKEND},
+		{"vcpus", 1, NULL, VCPUS},
+		{"ram", 1, NULL, RAM},
+		{"timeout", 1, NULL, TIMEOUT},
+		{"module", 1, NULL, MODULE},
+		{"cmdline", 1, NULL, CMDLINE},
+		{"expect", 1, NULL, EXPECT},
+		{"send", 1, NULL, SEND},
+		{"interactive", 0, NULL, INTERACTIVE},
+		{"stamps", 0, NULL, STAMPS},
+		{"quiet", 0, NULL, QUIET},
+		{"build", 1, NULL, BUILD},
+		{0},
+	};
+	struct vm_config *c = &opt.config;
+	int o;
+
+	*c = (struct vm_config){
+		.id = 1,
+		.ram_bytes = 64ull << 20,
+		.vcpus = 1,
+		.backend = BACKEND_AUTO,
+		.serials = 1,
+		.exit_device = 1,
+	};
+	snprintf(c->name, sizeof(c->name), "run");
+	opt.timeout_s = 60;
+	opt.build = own_build();
+	while ((o = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (o) {
+		case BACKEND:
+			c->backend = backend(optarg);
+			break;
+		case VCPUS:
+			c->vcpus = (uint32_t)atoi(optarg);
+			break;
+		case RAM:
+			c->ram_bytes = strtoull(optarg, NULL, 10) << 20;
+			break;
+		case TIMEOUT:
+			opt.timeout_s = (unsigned)atoi(optarg);
+			break;
+		case MODULE:
+			if (c->modules == CONTROL_MAX_MODULES)
+				usage();
+			opt.modules[c->modules++] = optarg;
+			break;
+		case CMDLINE:
+			snprintf(c->cmdline, sizeof(c->cmdline), "%s", optarg);
+			break;
+		case EXPECT:
+			add_step(false, optarg);
+			break;
+		case SEND:
+			add_step(true, optarg);
+			break;
+		case INTERACTIVE:
+			opt.interactive = true;
+			break;
+		case STAMPS:
+			opt.stamps = true;
+			break;
+		case QUIET:
+			opt.quiet = true;
+			break;
+		case BUILD:
+			opt.build = optarg;
+			break;
+		default:
+			usage();
+		}
+	}
+	if (optind != argc - 1)
+		usage();
+	opt.kernel = argv[optind];
+	if (c->backend == BACKEND_KVM && access("/dev/kvm", R_OK | W_OK) < 0) {
+		printf("SKIP: /dev/kvm: %s\n", strerror(errno));
+		exit(STATUS_SKIP);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	started = monotonic_ns();
+	read_options(argc, argv);
+	signal(SIGINT, on_signal);
+	signal(SIGTERM, on_signal);
+	signal(SIGPIPE, SIG_IGN);
+	start_broker();
+	create_vm();
+	started = monotonic_ns(); /* the probe and the processes are up: now the guest */
+	raw_terminal();
+	run_vm();
+	watch();
+}
