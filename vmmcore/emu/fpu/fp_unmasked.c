@@ -102,9 +102,11 @@ static u64 lane_cvt(struct emu_fpu *f, u64 a)
 	return CAT(u32, &r);
 }
 
-/* True if the result, rounded to the format's precision with any exponent, is not exact. */
+/* True if the result, rounded to the format's precision with any exponent, is not exact. Without an
+ * exact x87 unit, true: what rounding within bounds has found stays. */
 static bool inexact(struct emu_fpu *f, enum fp_what what, enum fp_lanes lanes, u64 a, u64 b)
 {
+#if defined(__x86_64__) && !defined(EMU_X87_PORTABLE)
 	static const enum x87_arith op[] = {
 		[FP_ADD] = X87_ADD, [FP_SUB] = X87_SUB, [FP_MUL] = X87_MUL,
 		[FP_DIV] = X87_DIV, [FP_CVT] = X87_ADD,
@@ -118,6 +120,9 @@ static bool inexact(struct emu_fpu *f, enum fp_what what, enum fp_lanes lanes, u
 	x87h_load(from, cw, &x, &a);
 	x87h_load(from, cw, &y, &b);
 	return x87h_arith(op[what], cw, &x, &y) & SW_PE;
+#else
+	return true;
+#endif
 }
 
 static u32 lane_flags(struct emu_fpu *f, enum fp_what what, enum fp_lanes lanes, u64 a, u64 b)
@@ -145,10 +150,8 @@ static u32 lane_flags(struct emu_fpu *f, enum fp_what what, enum fp_lanes lanes,
 	raised = take_flags();
 	if (late & MX_UE && tiny(r, lanes))
 		raised |= MX_UE;
-#ifdef __x86_64__
 	if (raised & late && !inexact(f, what, lanes, a, b))
 		raised &= ~MX_PE;
-#endif
 	return raised;
 }
 

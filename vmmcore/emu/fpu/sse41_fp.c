@@ -1,83 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * ROUNDxx and dot products. Rounding is done on the bits, so it does not depend on the host.
+ * ROUNDxx and dot products.
  */
 #include "vmmcore/emu/fpu/fp_commit.h"
+#include "vmmcore/emu/fpu/fp_round.h"
 
-/* Rounding control of the immediate: bits 1:0, or MXCSR's if bit 2; bit 3 suppresses precision. */
-enum { RC_NEAR, RC_DOWN, RC_UP, RC_ZERO };
-
-/* A binary format: significand bits without the hidden one, exponent bias, width. */
-struct format {
-	unsigned mant, bias, width;
-};
-static const struct format single = {23, 127, 32}, dbl = {52, 1023, 64};
-
-/* True if a magnitude with these cut-off bits (below half, half, above) is to be increased. */
-static bool round_away(unsigned rc, bool neg, bool odd, u64 rest, u64 half)
+static u64 round_value(struct emu_fpu *f, u64 v, const struct fp_format *fm, unsigned imm)
 {
-	switch (rc) {
-	case RC_NEAR:
-		return rest > half || (rest == half && odd);
-	case RC_DOWN:
-		return neg && rest;
-	case RC_UP:
-		return !neg && rest;
-	default:
-		return false;
-	}
-}
+	unsigned raised = 0;
 
-static u64 round_bits(struct emu_fpu *f, u64 v, const struct format *fm, unsigned imm)
-{
-	unsigned rc = imm & 4 ? MX_RC(f->mxcsr) : imm & 3;
-	u64 sign = v >> (fm->width - 1) << (fm->width - 1);
-	u64 mag = v ^ sign, one = (u64)fm->bias << fm->mant;
-	int e = (int)(mag >> fm->mant) - (int)fm->bias;
-	u64 mant = mag & ((1ull << fm->mant) - 1), unit, rest;
-
-	if (e > (int)fm->bias) {
-		/* Infinity, or a NaN, which becomes quiet. */
-		if (mant && !(mant >> (fm->mant - 1)))
-			emu_fp_raise(f, MX_IE);
-		return mant ? v | 1ull << (fm->mant - 1) : v;
-	}
-	if (e >= (int)fm->mant || !mag)
-		return v;
-	if (e == -(int)fm->bias && f->mxcsr & MX_DAZ)
-		return sign;
-	if (e < 0) {
-		/* Below one: against one half, which is the next exponent down. */
-		u64 half = one - (1ull << fm->mant);
-
-		if (!(imm & 8))
-			emu_fp_raise(f, MX_PE);
-		return round_away(rc, sign, false, mag, half) ? sign | one : sign;
-	}
-	unit = 1ull << (fm->mant - (unsigned)e);
-	rest = mag & (unit - 1);
-	if (!rest)
-		return v;
-	if (!(imm & 8))
-		emu_fp_raise(f, MX_PE);
-	/* With e 0 the unit's place is the hidden bit, always one; the exponent's low bit, which
-	 * stands there, is the bias's and one too. */
-	mag -= rest;
-	if (round_away(rc, sign, mag & unit, rest, unit >> 1))
-		mag += unit;
-	return sign | mag;
+	v = emu_fp_round(v, fm, imm & 4 ? MX_RC(f->mxcsr) : imm & 3, f->mxcsr & MX_DAZ, &raised);
+	/* Bit 3 of the immediate suppresses precision. */
+	if (imm & 8)
+		raised &= ~MX_PE;
+	if (raised)
+		emu_fp_raise(f, raised);
+	return v;
 }
 
 OP(roundss)
 {
-	u32 r = (u32)round_bits(f, CAT(u32, src), &single, imm);
+	u32 r = (u32)round_value(f, CAT(u32, src), &fp_single, imm);
 
 	FP_STORE(f, dst, u32, r);
 }
 
 OP(roundsd)
 {
-	u64 r = round_bits(f, CAT(u64, src), &dbl, imm);
+	u64 r = round_value(f, CAT(u64, src), &fp_double, imm);
 
 	FP_STORE(f, dst, u64, r);
 }
@@ -87,7 +37,7 @@ OP(roundps)
 	xu32 v = CAT(xu32, src);
 
 	for (unsigned i = 0; i < 4; i++)
-		v[i] = (u32)round_bits(f, v[i], &single, imm);
+		v[i] = (u32)round_value(f, v[i], &fp_single, imm);
 	FP_STORE(f, dst, xu32, v);
 }
 
@@ -96,7 +46,7 @@ OP(roundpd)
 	xu64 v = CAT(xu64, src);
 
 	for (unsigned i = 0; i < 2; i++)
-		v[i] = round_bits(f, v[i], &dbl, imm);
+		v[i] = round_value(f, v[i], &fp_double, imm);
 	FP_STORE(f, dst, xu64, v);
 }
 

@@ -30,7 +30,14 @@ struct form {
 	bool mem, same, w; /* memory operand; one register for both; REX.W */
 };
 
-static unsigned long cases, mismatches, forms;
+/* The code for hosts that are not x86-64, tested here, documents where it differs. */
+#ifdef PORTABLE
+static const bool portable = true;
+#else
+static const bool portable = false;
+#endif
+
+static unsigned long cases, mismatches, forms, skipped;
 static unsigned printed;
 
 /* The registers a form names: ModRM.reg and ModRM.rm. */
@@ -182,6 +189,20 @@ static void random_state(const struct form *fm, struct side *s)
 	s->at = fm->mem && !rnd_below(8) ? MEM_AT + 1 + (unsigned)rnd_below(15) : MEM_AT;
 }
 
+/* Of an unmasked overflow or underflow it does not know whether an unbounded exponent would have
+ * made the result exact. */
+static void hide_unknown(struct side *s)
+{
+	if (portable && s->n.trap == SIGFPE)
+		s->n.out.mxcsr |= MX_PE;
+}
+
+/* Approximations are the processor maker's. */
+static bool comparable(const struct simd_entry *e)
+{
+	return !portable || (strncmp(e->op.name, "rcp", 3) && strncmp(e->op.name, "rsqrt", 5));
+}
+
 static void hex(const char *what, const void *p, unsigned n)
 {
 	printf("    %-8s", what);
@@ -258,6 +279,8 @@ static void run_form(const struct form *fm, unsigned long count)
 		host.n.gpr[MEM_REG] = (uint64_t)(host.mem + host.at);
 		native_run(&host.n, code[imm]);
 		run_ours(fm, &ours, imm);
+		hide_unknown(&host);
+		hide_unknown(&ours);
 		if (!same_state(&host, &ours)) {
 			if (!wrong++ || wrong < 3)
 				print_mismatch(fm, imm, &start, &host, &ours);
@@ -304,7 +327,7 @@ int main(int argc, char **argv)
 	} tables[] = {{simd_table_0f, &simd_count_0f},
 		      {simd_table_0f38, &simd_count_0f38},
 		      {simd_table_0f3a, &simd_count_0f3a}};
-	unsigned long count = getenv("BULKHEAD_LONG") ? 100000 : 1500, entries = 0;
+	unsigned long count = getenv("BULKHEAD_LONG") ? 100000 : 1000, entries = 0;
 	const char *why, *only = argc > 3 ? argv[3] : NULL;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -320,12 +343,15 @@ int main(int argc, char **argv)
 			if (only && strcmp(only, tables[t].t[i].op.name))
 				continue;
 			entries++;
+			if (!comparable(&tables[t].t[i])) {
+				skipped++;
+				continue;
+			}
 			run_entry(&tables[t].t[i], count);
 		}
 	}
-	printf("MMX and SSE: %lu table entries, %lu register and memory forms run of %lu, %lu "
-	       "cases, "
-	       "%lu mismatches\n",
-	       entries, forms, forms, cases, mismatches);
+	printf("MMX and SSE%s: %lu table entries (%lu left out), %lu register and memory forms, "
+	       "%lu cases, %lu mismatches\n",
+	       portable ? " (portable code)" : "", entries, skipped, forms, cases, mismatches);
 	return mismatches != 0;
 }

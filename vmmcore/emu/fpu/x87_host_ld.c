@@ -1,0 +1,552 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * x87_host.h for hosts without an x87 unit: long double and libm.
+ *
+ * REDUCED PRECISION: results are long double's rounded to 64 bits (twice rounded where long double
+ * is wider, 53 bits where it is double), precision control is ignored, C1 is never set, exceptions
+ * give the masked response even if unmasked, and FPREM finishes in one step.
+ */
+#include "vmmcore/emu/fpu/x87_host.h"
+
+#if !defined(__x86_64__) || defined(EMU_X87_PORTABLE)
+
+#include <fenv.h>
+#include <math.h>
+#include <string.h>
+
+static const struct emu_f80 default_nan = {.m = 0xc000000000000000, .se = 0xffff};
+
+/* -- the format -- */
+
+static bool is_nan(const struct emu_f80 *v)
+{
+	return (v->se & 0x7fff) == 0x7fff && v->m << 1;
+}
+
+static bool is_snan(const struct emu_f80 *v)
+{
+	return is_nan(v) && !(v->m >> 62 & 1);
+}
+
+static bool is_denormal(const struct emu_f80 *v)
+{
+	return !(v->se & 0x7fff) && v->m;
+}
+
+/* Encodings without the integer bit they need are invalid operands. */
+static bool is_unsupported(const struct emu_f80 *v)
+{
+	return v->se & 0x7fff && !(v->m >> 63);
+}
+
+static long double to_ld(const struct emu_f80 *v)
+{
+	int e = v->se & 0x7fff;
+	long double r;
+
+	if (e == 0x7fff)
+		r = HUGE_VALL;
+	else
+		r = ldexpl((long double)v->m, (e ? e : 1) - 16383 - 63);
+	return v->se >> 15 ? -r : r;
+}
+
+/* Rounds by the current mode where long double has more bits than 64. */
+static struct emu_f80 from_ld(long double v)
+{
+	struct emu_f80 r = {.se = signbit(v) ? 0x8000 : 0};
+	long double mag = fabsl(v);
+	int e;
+
+	if (isnan(v))
+		return default_nan;
+	if (isinf(v)) {
+		r.m = 1ull << 63;
+		r.se |= 0x7fff;
+		return r;
+	}
+	if (mag == 0)
+		return r;
+	frexpl(mag, &e);
+	e += 16382;
+	if (e < 1)
+		e = 1;
+	mag = rintl(ldexpl(v, 63 + 16383 - e));
+	mag = fabsl(mag);
+	if (mag >= 0x1p64L) {
+		mag /= 2;
+		e++;
+	}
+	r.m = (uint64_t)mag;
+	r.se |= (uint16_t)(r.m >> 63 ? e : 0);
+	return r;
+}
+
+/* -- mode and flags around an operation -- */
+
+static void begin(uint16_t cw, fenv_t *env)
+{
+	static const int mode[] = {FE_TONEAREST, FE_DOWNWARD, FE_UPWARD, FE_TOWARDZERO};
+
+	feholdexcept(env);
+	fesetround(mode[cw >> 10 & 3]);
+}
+
+static uint16_t end(const fenv_t *env)
+{
+	int e = fetestexcept(FE_ALL_EXCEPT);
+
+	fesetenv(env);
+	return (e & FE_INVALID ? SW_IE : 0) | (e & FE_DIVBYZERO ? SW_ZE : 0) |
+	       (e & FE_OVERFLOW ? SW_OE : 0) | (e & FE_UNDERFLOW ? SW_UE : 0) |
+	       (e & FE_INEXACT ? SW_PE : 0);
+}
+
+/* If an operand is a NaN or unsupported, sets *out to the result and returns true: the NaN with the
+ * larger significand, quiet (SDM vol. 1, table 4-7). */
+static bool nan_result(const struct emu_f80 *a, const struct emu_f80 *b, struct emu_f80 *out,
+		       uint16_t *sw)
+{
+	const struct emu_f80 *pick;
+
+	if (is_unsupported(a) || is_unsupported(b)) {
+		*out = default_nan;
+		*sw = SW_IE;
+		return true;
+	}
+	if (!is_nan(a) && !is_nan(b))
+		return false;
+	*sw = is_snan(a) || is_snan(b) ? SW_IE : 0;
+	if (!is_nan(a) || !is_nan(b))
+		pick = is_nan(a) ? a : b;
+	else if (is_snan(a) != is_snan(b))
+		pick = is_snan(a) ? b : a;
+	else if (a->m != b->m)
+		pick = a->m > b->m ? a : b;
+	else
+		pick = a->se < b->se ? a : b;
+	*out = *pick;
+	out->m |= 1ull << 62;
+	return true;
+}
+
+static uint16_t denormals(const struct emu_f80 *a, const struct emu_f80 *b)
+{
+	return is_denormal(a) || is_denormal(b) ? SW_DE : 0;
+}
+
+/* -- operations -- */
+
+uint16_t x87h_arith(enum x87_arith op, uint16_t cw, struct emu_f80 *d, const struct emu_f80 *s)
+{
+	volatile long double a, b, r;
+	uint16_t sw = 0, e;
+	fenv_t env;
+
+	if (nan_result(d, s, d, &sw))
+		return sw;
+	sw = denormals(d, s);
+	a = to_ld(d);
+	b = to_ld(s);
+	begin(cw, &env);
+	switch (op) {
+	case X87_ADD:
+		r = a + b;
+		break;
+	case X87_MUL:
+		r = a * b;
+		break;
+	case X87_SUB:
+		r = a - b;
+		break;
+	case X87_SUBR:
+		r = b - a;
+		break;
+	case X87_DIV:
+		r = a / b;
+		break;
+	default:
+		r = b / a;
+		break;
+	}
+	*d = from_ld(r);
+	e = end(&env);
+	/* Invalid and zero divide are found before a denormal. */
+	return e & (SW_IE | SW_ZE) ? e : sw | e;
+}
+
+/* A memory operand widened, as a denormal reported and as a signalling NaN still one. */
+static uint16_t widen(enum x87_format fmt, struct emu_f80 *out, const void *mem);
+
+/* Of a denormal memory operand nothing is said if the operation did not get to it. */
+static uint16_t with_widened(uint16_t widened, uint16_t sw, const struct emu_f80 *d)
+{
+	return is_nan(d) || is_unsupported(d) || sw & (SW_IE | SW_ZE) ? sw : sw | widened;
+}
+
+uint16_t x87h_arith_mem(enum x87_arith op, enum x87_format fmt, uint16_t cw, struct emu_f80 *d,
+			const void *s)
+{
+	struct emu_f80 v, before = *d;
+	uint16_t sw = widen(fmt, &v, s);
+
+	return with_widened(sw, x87h_arith(op, cw, d, &v), &before);
+}
+
+uint16_t x87h_compare(bool unordered, uint16_t cw, const struct emu_f80 *a, const struct emu_f80 *b)
+{
+	struct emu_f80 ignored;
+	uint16_t sw = 0;
+
+	if (nan_result(a, b, &ignored, &sw))
+		return (unordered ? sw : SW_IE) | SW_C0 | SW_C2 | SW_C3;
+	sw = denormals(a, b);
+	if (to_ld(a) < to_ld(b))
+		return sw | SW_C0;
+	return to_ld(a) == to_ld(b) ? sw | SW_C3 : sw;
+}
+
+uint16_t x87h_compare_mem(enum x87_format fmt, uint16_t cw, const struct emu_f80 *a, const void *b)
+{
+	struct emu_f80 v;
+	uint16_t sw = widen(fmt, &v, b);
+
+	return with_widened(sw, x87h_compare(false, cw, a, &v), a);
+}
+
+uint16_t x87h_unary(enum x87_unary op, uint16_t cw, struct emu_f80 *d)
+{
+	static const struct emu_f80 zero;
+	volatile long double a, r;
+	uint16_t sw = 0, e;
+	fenv_t env;
+
+	if (nan_result(d, &zero, d, &sw))
+		return sw;
+	sw = denormals(d, d);
+	a = to_ld(d);
+	if ((op == X87_SIN || op == X87_COS) && fabsl(a) >= 0x1p63L && !isinf(a))
+		return SW_C2;
+	begin(cw, &env);
+	switch (op) {
+	case X87_F2XM1:
+		r = expm1l(a * M_LN2);
+		break;
+	case X87_SQRT:
+		r = sqrtl(a);
+		break;
+	case X87_SIN:
+		r = sinl(a);
+		break;
+	case X87_COS:
+		r = cosl(a);
+		break;
+	default:
+		r = rintl(a);
+		break;
+	}
+	*d = from_ld(r);
+	e = end(&env);
+	return e & SW_IE ? e : sw | e;
+}
+
+/* Remainder with the low three bits of the quotient in C0, C3, C1. */
+static long double remainder_cc(bool ieee, long double a, long double b, uint16_t *sw)
+{
+	long double r;
+	int q = 0;
+
+	if (ieee) {
+		r = remquol(a, b, &q);
+		q = q < 0 ? -q : q;
+	} else {
+		r = fmodl(a, b);
+		if (isfinite(b) && isfinite(8 * b))
+			q = (int)(fmodl(fabsl(a), 8 * fabsl(b)) / fabsl(b));
+	}
+	if (!isnan(r))
+		*sw |= (q & 4 ? SW_C0 : 0) | (q & 2 ? SW_C3 : 0) | (q & 1 ? SW_C1 : 0);
+	return r;
+}
+
+uint16_t x87h_binary(enum x87_binary op, uint16_t cw, const struct emu_f80 *st0,
+		     const struct emu_f80 *st1, struct emu_f80 *out)
+{
+	long double a = to_ld(st0), b = to_ld(st1);
+	volatile long double r;
+	uint16_t sw = 0, cc = 0, e;
+	fenv_t env;
+
+	if (nan_result(st0, st1, out, &sw))
+		return sw;
+	sw = denormals(st0, st1);
+	begin(cw, &env);
+	switch (op) {
+	case X87_PREM:
+	case X87_PREM1:
+		r = remainder_cc(op == X87_PREM1, a, b, &cc);
+		break;
+	case X87_SCALE:
+		if (isinf(b))
+			r = b > 0 ? a * b : a / b * 0;
+		else
+			r = scalbnl(a, (int)fmaxl(-100000, fminl(100000, truncl(b))));
+		break;
+	case X87_PATAN:
+		r = atan2l(b, a);
+		break;
+	case X87_YL2X:
+		r = b * log2l(a);
+		break;
+	default:
+		r = b * (log1pl(a) / (long double)M_LN2);
+		break;
+	}
+	*out = from_ld(r);
+	e = end(&env);
+	if (op == X87_PREM || op == X87_PREM1)
+		e &= SW_IE;
+	return (e & (SW_IE | SW_ZE) ? e : sw | e) | cc;
+}
+
+uint16_t x87h_pair(enum x87_pair op, uint16_t cw, const struct emu_f80 *in, struct emu_f80 *st0,
+		   struct emu_f80 *st1)
+{
+	static const struct emu_f80 zero, one = {.m = 1ull << 63, .se = 0x3fff};
+	long double a = to_ld(in);
+	uint16_t sw = 0, e;
+	fenv_t env;
+
+	if (nan_result(in, &zero, st0, &sw)) {
+		*st1 = *st0;
+		return sw;
+	}
+	sw = denormals(in, in);
+	if (op != X87_XTRACT && fabsl(a) >= 0x1p63L && !isinf(a))
+		return SW_C2;
+	begin(cw, &env);
+	if (op == X87_XTRACT) {
+		/* Exponent below, significand above; of zero, minus infinity and zero. */
+		volatile long double x = logbl(a);
+		*st1 = from_ld(x);
+		*st0 = isinf(a) || a == 0 ? *in : from_ld(scalbnl(a, -(int)x));
+	} else if (isinf(a)) {
+		feraiseexcept(FE_INVALID);
+		*st0 = *st1 = default_nan;
+	} else if (op == X87_PTAN) {
+		*st1 = from_ld(tanl(a));
+		*st0 = one;
+	} else {
+		*st1 = from_ld(sinl(a));
+		*st0 = from_ld(cosl(a));
+	}
+	e = end(&env);
+	return e & (SW_IE | SW_ZE) ? e : sw | e;
+}
+
+/* The 64-bit significands below and above each constant, its exponent, and which is nearer. */
+void x87h_const(unsigned which, uint16_t cw, struct emu_f80 *out)
+{
+	static const struct {
+		uint64_t below;
+		uint16_t se;
+		bool above_is_nearer, exact;
+	} c[7] = {
+		{0x8000000000000000, 0x3fff, false, true},  /* 1 */
+		{0xd49a784bcd1b8afe, 0x4000, false, false}, /* log2 10 */
+		{0xb8aa3b295c17f0bb, 0x3fff, true, false},  /* log2 e */
+		{0xc90fdaa22168c234, 0x4000, true, false},  /* pi */
+		{0x9a209a84fbcff798, 0x3ffd, true, false},  /* log10 2 */
+		{0xb17217f7d1cf79ab, 0x3ffe, true, false},  /* ln 2 */
+		{0, 0, false, true},
+	};
+	unsigned rc = cw >> 10 & 3;
+	bool up = rc == 0 ? c[which].above_is_nearer : rc == 2;
+
+	out->m = c[which].below + (up && !c[which].exact);
+	out->se = c[which].se;
+}
+
+/* -- memory -- */
+
+static void from_int(int64_t v, struct emu_f80 *out)
+{
+	uint64_t mag = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
+	int shift = mag ? __builtin_clzll(mag) : 0;
+
+	out->m = mag << shift;
+	out->se = (uint16_t)((v < 0 ? 0x8000 : 0) | (mag ? 16383 + 63 - shift : 0));
+}
+
+static int64_t from_bcd(const uint8_t *p)
+{
+	int64_t v = 0;
+
+	for (unsigned i = 9; i--;)
+		v = v * 100 + (p[i] >> 4) * 10 + (p[i] & 15);
+	return v;
+}
+
+static uint16_t widen(enum x87_format fmt, struct emu_f80 *out, const void *mem)
+{
+	uint64_t q = 0;
+	uint32_t d;
+	int16_t w;
+	unsigned bits, mant;
+	uint64_t m, e;
+
+	switch (fmt) {
+	case X87_I16:
+		memcpy(&w, mem, 2);
+		from_int(w, out);
+		return 0;
+	case X87_I32:
+		memcpy(&d, mem, 4);
+		from_int((int32_t)d, out);
+		return 0;
+	case X87_I64:
+		memcpy(&q, mem, 8);
+		from_int((int64_t)q, out);
+		return 0;
+	case X87_BCD:
+		from_int(from_bcd(mem), out);
+		out->se |= (uint16_t)((((const uint8_t *)mem)[9] & 0x80) << 8);
+		return 0;
+	case X87_M32:
+		memcpy(&d, mem, 4);
+		q = d;
+		bits = 32;
+		mant = 23;
+		break;
+	default:
+		memcpy(&q, mem, 8);
+		bits = 64;
+		mant = 52;
+		break;
+	}
+	/* Widening is exact. */
+	e = q >> mant & ((1u << (bits - 1 - mant)) - 1);
+	m = q << (63 - mant) & ~(1ull << 63);
+	out->se = (uint16_t)(q >> (bits - 1) << 15);
+	if (e == (1u << (bits - 1 - mant)) - 1) {
+		out->se |= 0x7fff;
+		out->m = 1ull << 63 | m;
+		return 0;
+	}
+	if (!e && m) {
+		int shift = __builtin_clzll(m);
+
+		out->m = m << shift;
+		out->se |= (uint16_t)(16383 - ((1 << (bits - 2 - mant)) - 1) + 1 - shift);
+		return SW_DE;
+	}
+	out->m = e ? 1ull << 63 | m : 0;
+	out->se |= (uint16_t)(e ? e + 16383 - ((1u << (bits - 2 - mant)) - 1) : 0);
+	return 0;
+}
+
+uint16_t x87h_load(enum x87_format fmt, uint16_t cw, struct emu_f80 *out, const void *mem)
+{
+	uint16_t sw = widen(fmt, out, mem);
+
+	if (is_snan(out)) {
+		out->m |= 1ull << 62;
+		sw = SW_IE;
+	}
+	return sw;
+}
+
+/* To an integer within limit, by mode or truncated; false if invalid. */
+static bool to_int(const struct emu_f80 *v, bool truncate, long double limit, int64_t *out,
+		   uint16_t cw, uint16_t *sw)
+{
+	volatile long double r;
+	fenv_t env;
+
+	*sw = SW_IE;
+	if (is_nan(v) || is_unsupported(v))
+		return false;
+	begin(cw, &env);
+	r = truncate ? truncl(to_ld(v)) : rintl(to_ld(v));
+	end(&env);
+	if (r >= limit || r < -limit)
+		return false;
+	*out = (int64_t)r;
+	*sw = r != to_ld(v) ? SW_PE : 0;
+	return true;
+}
+
+static uint16_t store_int(enum x87_format fmt, uint16_t cw, const struct emu_f80 *v, void *mem)
+{
+	bool truncate = fmt >= X87_T16;
+	unsigned bytes = fmt == X87_I16 || fmt == X87_T16   ? 2
+			 : fmt == X87_I32 || fmt == X87_T32 ? 4
+							    : 8;
+	int64_t n = (int64_t)(1ull << (8 * bytes - 1));
+	uint16_t sw;
+
+	to_int(v, truncate, ldexpl(1, (int)(8 * bytes - 1)), &n, cw, &sw);
+	memcpy(mem, &n, bytes);
+	return sw;
+}
+
+static uint16_t store_bcd(uint16_t cw, const struct emu_f80 *v, uint8_t *p)
+{
+	static const uint8_t indefinite[10] = {0, 0, 0, 0, 0, 0, 0, 0xc0, 0xff, 0xff};
+	int64_t n = 0;
+	uint64_t mag;
+	uint16_t sw;
+
+	if (!to_int(v, false, 1e18L, &n, cw, &sw) || n == -1000000000000000000) {
+		memcpy(p, indefinite, 10);
+		return SW_IE;
+	}
+	mag = n < 0 ? 0 - (uint64_t)n : (uint64_t)n;
+	for (unsigned i = 0; i < 9; i++, mag /= 100)
+		p[i] = (uint8_t)((mag / 10 % 10) << 4 | mag % 10);
+	p[9] = v->se >> 15 ? 0x80 : 0;
+	return sw;
+}
+
+static uint16_t store_float(enum x87_format fmt, uint16_t cw, const struct emu_f80 *v, void *mem)
+{
+	bool single = fmt == X87_M32;
+	volatile long double x;
+	volatile double d;
+	volatile float s;
+	uint64_t sign = v->se >> 15, q;
+	uint32_t w;
+	fenv_t env;
+
+	if (is_nan(v) || is_unsupported(v)) {
+		struct emu_f80 n = is_nan(v) && !is_unsupported(v) ? *v : default_nan;
+
+		sign = n.se >> 15;
+		n.m |= 1ull << 62;
+		w = (uint32_t)(sign << 31 | 0x7f800000 | (n.m >> 40 & 0x7fffff));
+		q = sign << 63 | 0x7ff0000000000000 | (n.m >> 11 & 0xfffffffffffff);
+		memcpy(mem, single ? (void *)&w : (void *)&q, single ? 4 : 8);
+		return is_snan(v) || is_unsupported(v) ? SW_IE : 0;
+	}
+	x = to_ld(v);
+	begin(cw, &env);
+	if (single) {
+		s = (float)x;
+		memcpy(mem, (const void *)&s, 4);
+	} else {
+		d = (double)x;
+		memcpy(mem, (const void *)&d, 8);
+	}
+	return end(&env);
+}
+
+uint16_t x87h_store(enum x87_format fmt, uint16_t cw, const struct emu_f80 *v, void *mem)
+{
+	if (fmt == X87_M32 || fmt == X87_M64)
+		return store_float(fmt, cw, v, mem);
+	if (fmt == X87_BCD)
+		return store_bcd(cw, v, mem);
+	return store_int(fmt, cw, v, mem);
+}
+
+#endif
