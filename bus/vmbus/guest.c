@@ -73,10 +73,13 @@ void guest_ring_unmap(struct guest_ring *r)
 	*r = (struct guest_ring){0};
 }
 
-/* Adds bytes at a host address, joined to the last iovec where it goes on there. */
-static int add(struct iovec *iov, int n, int max, void *base, size_t bytes)
+/* Adds bytes at a host address, joined to the last iovec where it goes on there. RAM below and
+ * above the hole is adjacent in our mapping, but not to the guest: never joined. */
+static int add(const struct guestmem *gm, struct iovec *iov, int n, int max, uint8_t *base,
+	       size_t bytes)
 {
-	if (n && (uint8_t *)iov[n - 1].iov_base + iov[n - 1].iov_len == (uint8_t *)base) {
+	if (n && (uint8_t *)iov[n - 1].iov_base + iov[n - 1].iov_len == base &&
+	    base != gm->map + gm->low_size) {
 		iov[n - 1].iov_len += bytes;
 		return n;
 	}
@@ -106,7 +109,7 @@ static int add_range(const struct guestmem *gm, const struct vmbus_gpa_range *ra
 		if (!host)
 			return -EFAULT;
 		if (here)
-			n = add(iov, n, max, host + offset, here);
+			n = add(gm, iov, n, max, host + offset, here);
 		bytes -= here;
 	}
 	return n;
