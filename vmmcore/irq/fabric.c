@@ -53,8 +53,8 @@ void irq_reset(struct irq_fabric *f)
 {
 	pthread_mutex_lock(&f->lock);
 	pic_reset(f);
-	pit_reset(f);
 	ioapic_reset(f);
+	pit_reset(f); /* last: its line goes to the others */
 	pthread_mutex_unlock(&f->lock);
 	for (unsigned i = 0; i < f->vm->vcpu_count; i++) {
 		WRITE(f->lapic[i].timer.adjust, 0); /* the TSC itself goes on */

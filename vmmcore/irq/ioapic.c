@@ -124,8 +124,11 @@ void ioapic_routes(struct irq_fabric *f)
 
 static void write_redir(struct irq_fabric *f, unsigned pin, bool high, uint32_t value)
 {
-	uint64_t *r = &f->ioapic.redir[pin], old = *r, new;
+	uint64_t *r = &f->ioapic.redir[pin], old, new;
 
+	if (pin == 2) /* the timer's edges up to here belong to the old entry */
+		pit_sync(f);
+	old = *r;
 	if (high)
 		new = (old & UINT32_MAX) | (uint64_t)value << 32;
 	else

@@ -113,8 +113,10 @@ void pic_line(struct irq_fabric *f, unsigned irq, bool level)
 int pic_ack(struct irq_fabric *f)
 {
 	chip_t *c = f->pic.chip;
-	int ir = chip_request(&c[MASTER]), vector;
+	int ir, vector;
 
+	pit_sync(f); /* IRQ 0's edges up to here are one with a request that is pending */
+	ir = chip_request(&c[MASTER]);
 	if (ir < 0)
 		return -1;
 	chip_ack(&c[MASTER], (unsigned)ir);
@@ -216,6 +218,7 @@ void pic_write(struct irq_fabric *f, uint16_t port, uint8_t value)
 	unsigned n = port == 0x4d0 || port == 0x4d1 ? port & 1 : port >> 7;
 	chip_t *c = &f->pic.chip[n];
 
+	pit_sync(f);
 	if (port >= 0x4d0) {
 		c->elcr = value & elcr_writable[n];
 		/* A level input asks as long as it is high, and no longer. */
@@ -243,6 +246,7 @@ static uint8_t poll(struct irq_fabric *f, chip_t *c)
 		return 0;
 	chip_ack(c, (unsigned)ir);
 	pic_update(f);
+	pit_sync(f);
 	return (uint8_t)(0x80 | ir);
 }
 

@@ -176,14 +176,16 @@ void pit_reset(struct irq_fabric *f)
 {
 	struct pit *p = &f->pit;
 
-	for (int i = 0; i < 3;
-	     i++) /* undefined on the chip until programmed; gates 0, 1 tied high */
-		p->ch[i] = (struct irq_pit_channel_state){.gate = i != 2};
+	/* Undefined on the chip until programmed. Mode 3 as firmware leaves channel 0, so that OUT
+	 * is high, but without a count; gates 0 and 1 are tied high. */
+	for (int i = 0; i < 3; i++)
+		p->ch[i] = (struct irq_pit_channel_state){.control = 0x36, .gate = i != 2};
 	p->seen = now_ticks(f);
 	p->port61 = 0;
-	p->line0 = false;
 	p->armed = false;
 	clock_disarm(f->clock, &p->wake);
+	p->line0 = false;
+	set_line(f, true);
 }
 
 void irq_save_pit(struct irq_fabric *f, struct irq_pit_state *s)

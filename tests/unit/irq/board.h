@@ -83,5 +83,6 @@ Suite *pic_suite(void);
 Suite *pit_suite(void);
 Suite *clock_suite(void);
 Suite *state_suite(void);
+Suite *threads_suite(void);
 
 #endif

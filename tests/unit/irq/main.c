@@ -10,6 +10,14 @@ int main(void)
 	SRunner *r = srunner_create(lapic_suite());
 	int failed;
 
+	srunner_add_suite(r, message_suite());
+	srunner_add_suite(r, timer_suite());
+	srunner_add_suite(r, ioapic_suite());
+	srunner_add_suite(r, pic_suite());
+	srunner_add_suite(r, pit_suite());
+	srunner_add_suite(r, clock_suite());
+	srunner_add_suite(r, state_suite());
+	srunner_add_suite(r, threads_suite());
 	srunner_run_all(r, CK_ENV);
 	failed = srunner_ntests_failed(r);
 	srunner_free(r);
