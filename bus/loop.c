@@ -37,6 +37,7 @@ struct loop_source {
 		} fd;
 		struct {
 			uint64_t deadline; /* 0: not armed */
+			uint64_t fired_in; /* turn in which it last fired */
 			void (*fn)(void *arg);
 		} timer;
 		struct {
@@ -53,6 +54,7 @@ struct loop {
 	void *wake_arg;
 	bool any_dead;
 	bool stop;
+	uint64_t turns;
 	int value;
 	uint64_t channel_active_ns; /* when a channel last had something; 0: not since the sleep */
 	uint64_t silent_from_ns;    /* when channels fell silent before the last sleep */
@@ -217,20 +219,32 @@ void loop_on_wake(struct loop *l, void (*fn)(void *arg), void *arg)
 	l->wake_arg = arg;
 }
 
-/* A handler may arm, disarm, add and remove timers; new ones stand before the cursor and are seen
- * in the next turn. */
+/* The timer that is due first and has not fired in this turn. */
+static struct loop_source *first_due(struct loop *l, uint64_t now)
+{
+	struct loop_source *first = NULL;
+	for (struct loop_source *s = l->sources[SOURCE_TIMER]; s; s = s->next)
+		if (!s->dead && s->timer.deadline && s->timer.deadline <= now &&
+		    s->timer.fired_in != l->turns &&
+		    (!first || s->timer.deadline < first->timer.deadline))
+			first = s;
+	return first;
+}
+
+/* In the order of their deadlines, each at most once a turn: a handler may arm, disarm, add and
+ * remove any of them, and one that always arms itself for the past does not stop the loop. */
 static void run_timers(struct loop *l)
 {
-	uint64_t now = 0;
-	for (struct loop_source *s = l->sources[SOURCE_TIMER]; s && !l->stop; s = s->next) {
-		if (s->dead || !s->timer.deadline)
-			continue;
-		if (!now)
-			now = monotonic_ns();
-		if (s->timer.deadline <= now) {
-			s->timer.deadline = 0;
-			s->timer.fn(s->arg);
-		}
+	struct loop_source *s = l->sources[SOURCE_TIMER];
+	while (s && !s->timer.deadline)
+		s = s->next;
+	if (!s)
+		return; /* none is armed: spare the look at the clock */
+	uint64_t now = monotonic_ns();
+	while (!l->stop && (s = first_due(l, now))) {
+		s->timer.deadline = 0;
+		s->timer.fired_in = l->turns;
+		s->timer.fn(s->arg);
 	}
 }
 
@@ -331,6 +345,7 @@ static void loop_sleep(struct loop *l)
 static void turn(struct loop *l)
 {
 	static const struct timespec no_time;
+	l->turns++;
 	run_timers(l);
 	bool busy = run_channels(l);
 	if (l->stop)

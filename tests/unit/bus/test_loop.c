@@ -18,15 +18,13 @@
 
 static struct loop *loop;
 
-static void setup(void)
-{
-	loop = loop_new();
-	ck_assert_ptr_nonnull(loop);
-}
+static struct channel near_end, far_end;
 
 static void teardown(void)
 {
 	loop_free(loop);
+	channel_detach(&near_end);
+	channel_detach(&far_end);
 }
 
 static void stop_timer(void *arg)
@@ -45,7 +43,19 @@ static struct loop_source *stop_after(uint64_t ns)
 /* ---- timers ---- */
 
 static char order[16];
-static unsigned order_len;
+static unsigned order_len, times;
+static uint32_t posted;
+static struct loop_source *channel_source;
+static uint64_t received, until;
+
+static void setup(void)
+{
+	loop = loop_new();
+	ck_assert_ptr_nonnull(loop);
+	near_end.fds = far_end.fds = (struct channel_fds)CHANNEL_FDS_NONE;
+	order_len = times = posted = 0; /* the tests may share a process */
+	received = until = 0;
+}
 
 static void note(void *arg)
 {
@@ -70,7 +80,6 @@ START_TEST(timers_fire_once_in_order_and_not_before_their_time)
 END_TEST
 
 static struct loop_source *again;
-static unsigned times;
 
 static void rearm(void *arg)
 {
@@ -152,11 +161,11 @@ START_TEST(interest_can_change)
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, sp), 0);
 	struct loop_source *s = loop_add_fd(loop, sp[0], EPOLLIN, on_write, NULL);
 	struct loop_source *limit = stop_after(3 * MS);
-	ck_assert_int_eq(loop_run(loop), 5); /* nothing to read */
+	ck_assert_int_eq(loop_run(loop), 5);                        /* nothing to read */
+	ck_assert_int_eq(loop_set_events(limit, EPOLLIN), -EINVAL); /* a timer */
 	loop_remove(limit);
 	ck_assert_int_eq(loop_set_events(s, EPOLLOUT), 0);
 	ck_assert_int_eq(loop_run(loop), 3);
-	ck_assert_int_eq(loop_set_events(limit, EPOLLIN), -EINVAL);
 }
 END_TEST
 
@@ -191,8 +200,6 @@ END_TEST
 
 /* ---- waking ---- */
 
-static uint32_t posted;
-
 static void *wake_later(void *arg)
 {
 	for (unsigned i = 0; i < 3; i++) {
@@ -222,16 +229,17 @@ END_TEST
 
 /* ---- channels ---- */
 
-static struct channel near_end, far_end;
-static struct loop_source *channel_source;
-static uint64_t received, until;
-
 static void make_channel(void)
 {
 	struct channel_fds ends[2];
 	ck_assert_int_eq(channel_create("test", 8192, ends), 0);
 	ck_assert_int_eq(channel_attach(&near_end, ends[0], 0), 0);
 	ck_assert_int_eq(channel_attach(&far_end, ends[1], 1), 0);
+	/* One mapping for both, so that a race detector sees that it is one memory. */
+	far_end.in.ctl = near_end.out.ctl;
+	far_end.in.data = near_end.out.data;
+	far_end.out.ctl = near_end.in.ctl;
+	far_end.out.data = (uint8_t *)near_end.in.ctl + RING_CONTROL_BYTES;
 }
 
 static bool on_channel(void *arg)
