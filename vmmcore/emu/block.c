@@ -1,0 +1,431 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Decoded blocks.
+ *
+ * A block is decoded from one page and found by guest-physical address and mode. It remembers the
+ * page's generation (vm_memory.page_gen) and is valid while that is unchanged; this is compared
+ * at every entry, so one increment makes every block of the page, on every vCPU, invalid.
+ *
+ * Who increments? Other processes, whenever they write RAM. A vCPU, when it writes a page that has
+ * its bit in code_map: such a page's write tags in the soft-TLB carry TLB_CODE and fail the fast
+ * compare. After the increment no block of the page is valid, so the bit is cleared and the page is
+ * an ordinary one again until code is decoded from it. Bit and generation change together under
+ * code_lock, and a decoder reads the generation under the same lock before it reads a byte: a
+ * writer stores first and increments then, so either the decoder sees the new bytes, or its
+ * block is born with a generation that is about to pass.
+ *
+ * With several vCPUs one thing is left: vCPU B can hold a fast write tag made before A set the
+ * page's bit, and would write without incrementing. So A, when it sets a bit, also advances an
+ * epoch and asks the others (EMU_ATT_SYNC) to drop their write tags. A does not wait. Until every
+ * other vCPU that is inside run() has acknowledged the epoch, A decodes from the page into a
+ * transient block that is used once and that nothing refers to, as if nothing were cached. B
+ * acknowledges at its next look at `attention`, or when it enters run(); one that is outside
+ * run() does no writes and counts as having acknowledged (it compares the epoch on entry).
+ *   A: set bit; epoch = n (under the lock); read B.ack      B: ack = 0; read epoch; drop tags
+ * All sequentially consistent: if A sees B idle, then B's entry sees epoch n.
+ *
+ * A vCPU that writes the block it is running in must not run the rest of it: the instruction after
+ * the writer gets the handler of OP_end, which returns to the look-up.
+ *
+ * Memory: blocks come from a bounded arena; when it is full all are dropped.
+ */
+#include <errno.h>
+#include <stddef.h>
+#include <sys/mman.h>
+
+#include "vmmcore/emu/emu.h"
+#include "vmmcore/emu/exec.h"
+
+/* ---- pages that hold code ---- */
+
+bool emu_page_is_code(struct emu_cpu *cpu, uint64_t gpa)
+{
+	uint64_t p = vm_memory_page(&cpu->vm->mem, gpa);
+
+	return __atomic_load_n(&cpu->evm->code_map[p / 8], __ATOMIC_SEQ_CST) & (1u << (p & 7));
+}
+
+/* Asks the other vCPUs to drop their write tags. Under code_lock. */
+static void sync_others(struct emu_cpu *cpu)
+{
+	struct vm *vm = cpu->vm;
+
+	for (unsigned n = 0; n < vm->vcpu_count; n++) {
+		struct emu_cpu *o = vm->vcpu[n] ? emu_of(vm->vcpu[n]) : NULL;
+
+		if (!o || o == cpu || atomic_load(&o->ack) == EMU_ACK_IDLE)
+			continue;
+		atomic_fetch_or(o->attention, EMU_ATT_SYNC);
+	}
+}
+
+static bool all_acknowledged(struct emu_cpu *cpu)
+{
+	struct vm *vm = cpu->vm;
+	uint64_t epoch = atomic_load(&cpu->evm->epoch);
+
+	for (unsigned n = 0; n < vm->vcpu_count; n++) {
+		struct emu_cpu *o = vm->vcpu[n] ? emu_of(vm->vcpu[n]) : NULL;
+
+		if (o && o != cpu && atomic_load(&o->ack) < epoch)
+			return false;
+	}
+	return true;
+}
+
+/* Marks the page, and reads the generation that a block decoded now belongs to. Returns whether it
+ * may be kept. */
+static bool mark_code(struct emu_cpu *cpu, uint64_t gpa, uint32_t *gen)
+{
+	struct emu_vm *evm = cpu->evm;
+	uint64_t p = vm_memory_page(&cpu->vm->mem, gpa);
+	uint8_t bit = (uint8_t)(1u << (p & 7));
+	bool fresh, stable = true;
+
+	pthread_mutex_lock(&evm->code_lock);
+	fresh = !(__atomic_fetch_or(&evm->code_map[p / 8], bit, __ATOMIC_SEQ_CST) & bit);
+	if (fresh)
+		emu_tlb_flush_write_page(cpu, gpa);
+	if (cpu->vm->vcpu_count > 1) {
+		if (fresh) {
+			uint64_t before = atomic_fetch_add(&evm->epoch, 1);
+
+			/* Ourselves: this page was all that the new epoch asks for. */
+			if (atomic_load(&cpu->ack) == before)
+				atomic_store(&cpu->ack, before + 1);
+			sync_others(cpu);
+		}
+		stable = all_acknowledged(cpu);
+	}
+	*gen = atomic_load(&cpu->vm->mem.page_gen[p]);
+	pthread_mutex_unlock(&evm->code_lock);
+	return stable;
+}
+
+/* Whether the current block is in the page, as far as the TLB knows. */
+static bool running_in(struct emu_cpu *cpu, uint64_t gpa)
+{
+	uint64_t lin = cpu->gpr[EMU_PC] + cpu->cs_off;
+	const struct emu_tlbe *e;
+
+	if (cpu->mode != EMU_M64)
+		lin = (uint32_t)(cpu->gpr[EMU_PC] + cpu->seg[S_CS].base);
+	e = &cpu->tlb[(lin >> 12) & (EMU_TLB_SIZE - 1)];
+	if (e->tag_x != lin)
+		return true;
+	return ((lin + e->addend - (uintptr_t)cpu->vm->mem.base) ^ gpa) < PAGE_SIZE;
+}
+
+void emu_code_written(struct emu_cpu *cpu, struct emu_insn *i, uint64_t gpa)
+{
+	struct emu_vm *evm = cpu->evm;
+	uint64_t p = vm_memory_page(&cpu->vm->mem, gpa);
+
+	pthread_mutex_lock(&evm->code_lock);
+	atomic_fetch_add(&cpu->vm->mem.page_gen[p], 1);
+	__atomic_fetch_and(&evm->code_map[p / 8], (uint8_t) ~(1u << (p & 7)), __ATOMIC_SEQ_CST);
+	pthread_mutex_unlock(&evm->code_lock);
+	/* Every block ends with a spare instruction, so i + 1 is inside it. A branch does not go
+	 * on to i + 1, and where it goes the generation is compared. */
+	if (i && running_in(cpu, gpa))
+		(i + 1)->fn = emu_handler(OP_end);
+}
+
+void emu_sync_answer(struct emu_cpu *cpu)
+{
+	uint64_t epoch;
+
+	atomic_fetch_and(cpu->attention, ~EMU_ATT_SYNC);
+	epoch = atomic_load(&cpu->evm->epoch);
+	emu_tlb_flush_writes(cpu);
+	atomic_store(&cpu->ack, epoch);
+}
+
+void emu_sync_enter(struct emu_cpu *cpu)
+{
+	atomic_store(&cpu->ack, 0);
+	if (cpu->vm->vcpu_count > 1)
+		emu_sync_answer(cpu);
+}
+
+void emu_sync_leave(struct emu_cpu *cpu)
+{
+	atomic_store(&cpu->ack, EMU_ACK_IDLE);
+}
+
+/* ---- tables ---- */
+
+void emu_jc_flush(struct emu_cpu *cpu)
+{
+	cpu->jc_epoch++;
+	emu_mode_update(cpu);
+}
+
+static void flush_blocks(struct emu_cpu *cpu)
+{
+	memset(cpu->hash, 0, sizeof(cpu->hash));
+	/* Offset 0 means none. */
+	cpu->arena_used = 64;
+	cpu->flushes++;
+	cpu->link_from = NULL;
+	emu_jc_flush(cpu);
+}
+
+enum {
+	BLOCK_MAX_BYTES = sizeof(struct emu_block) + (EMU_BLOCK_INSNS + 3) * sizeof(struct emu_insn)
+};
+
+int emu_blocks_init(struct emu_cpu *cpu, size_t arena_size)
+{
+	void *p =
+		mmap(NULL, arena_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED)
+		return -errno;
+	cpu->arena = p;
+	cpu->arena_size = (uint32_t)arena_size;
+	p = mmap(NULL, BLOCK_MAX_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED) {
+		int err = -errno;
+
+		munmap(cpu->arena, arena_size);
+		cpu->arena = NULL;
+		return err;
+	}
+	cpu->transient = p;
+	flush_blocks(cpu);
+	return 0;
+}
+
+void emu_blocks_fini(struct emu_cpu *cpu)
+{
+	if (cpu->arena)
+		munmap(cpu->arena, cpu->arena_size);
+	if (cpu->transient)
+		munmap(cpu->transient, BLOCK_MAX_BYTES);
+	cpu->arena = NULL;
+	cpu->transient = NULL;
+}
+
+static uint32_t *hash_slot(struct emu_cpu *cpu, uint64_t key)
+{
+	return &cpu->hash[(key * 0x9e3779b97f4a7c15ull) >> (64 - EMU_HASH_BITS)];
+}
+
+static struct emu_block *find(struct emu_cpu *cpu, uint64_t key)
+{
+	uint32_t *slot = hash_slot(cpu, key);
+
+	while (*slot) {
+		struct emu_block *b = (struct emu_block *)(cpu->arena + *slot);
+
+		if (b->key == key) {
+			if (likely(atomic_load_explicit(b->gen_ptr, memory_order_acquire) ==
+				   b->gen))
+				return b;
+			/* Stale; its memory comes back when the arena is emptied. */
+			*slot = b->next;
+			return NULL;
+		}
+		slot = &b->next;
+	}
+	return NULL;
+}
+
+/* ---- building ---- */
+
+/* Where and how to decode. */
+struct site {
+	uint64_t lin, gpa; /* of the first byte */
+	uint64_t limit;    /* bytes of the page that CS allows, from its start */
+	unsigned max;      /* instructions */
+	bool nolink;
+};
+
+static void add_end(struct emu_block *b, unsigned off)
+{
+	struct emu_insn *i = &b->insn[b->count];
+
+	*i = (struct emu_insn){.op = OP_end,
+			       .off = (uint16_t)off,
+			       .base = EMU_ZERO,
+			       .index = EMU_ZERO,
+			       .ea = S_CS};
+}
+
+/* An instruction that reaches into the next page is a block of its own, headed by OP_page2, which
+ * checks at each entry that the second page is still the same and unchanged. */
+static void build_crossing(struct emu_cpu *cpu, struct emu_block *b, const struct site *s)
+{
+	const struct vm_memory *m = &cpu->vm->mem;
+	uint8_t bytes[2 * EMU_INSN_MAX] = {0};
+	unsigned off = (unsigned)(s->lin & 0xfff), n = (unsigned)PAGE_SIZE - off;
+	uint64_t next = (s->lin & PAGE_MASK) + PAGE_SIZE;
+	struct emu_tlbe *e;
+	uint64_t gpa2;
+	uint32_t gen2;
+
+	if (!emu_long_mode(cpu))
+		next = (uint32_t)next;
+	if (n > EMU_INSN_MAX)
+		n = EMU_INSN_MAX;
+	if (cpu->mode != EMU_M64 && cpu->rip + n > cpu->seg[S_CS].limit)
+		emu_raise_err(cpu, NULL, EXC_GP, 0);
+	e = emu_tlb_get(cpu, NULL, cpu->mmu_idx, next, ACC_X);
+	if (e->tag_x & TLB_MMIO)
+		emu_raise(cpu, NULL, EXC_UD);
+	gpa2 = next + e->addend - (uintptr_t)m->base;
+	/* A second page that may not be kept needs no care: OP_page2 compares its generation, and
+	 * a page with pending write tags makes this block transient. */
+	b->pad = !mark_code(cpu, gpa2, &gen2);
+	memcpy(bytes, m->base + s->gpa, n);
+	memcpy(bytes + n, m->base + gpa2, EMU_INSN_MAX);
+	b->insn[0] = (struct emu_insn){.op = OP_page2,
+				       .off = (uint16_t)off,
+				       .imm = gpa2,
+				       .disp = (int32_t)gen2,
+				       .base = EMU_ZERO,
+				       .index = EMU_ZERO,
+				       .ea = S_CS};
+	b->count = 2;
+	if (!emu_decode(&b->insn[1], bytes, EMU_INSN_MAX + n, cpu->mode, off, true))
+		b->insn[1].op = OP_gp;
+	add_end(b, off + b->insn[1].len);
+}
+
+/* Fills b from the page. */
+static void build(struct emu_cpu *cpu, struct emu_block *b, const struct site *s)
+{
+	const uint8_t *page = cpu->vm->mem.base + (s->gpa & PAGE_MASK);
+	unsigned off = (unsigned)(s->lin & 0xfff);
+	/* One copy of each byte: what is decoded cannot change while it is looked at. */
+	uint8_t copy[PAGE_SIZE > EMU_BLOCK_INSNS * EMU_INSN_MAX ? EMU_BLOCK_INSNS * EMU_INSN_MAX
+								: PAGE_SIZE];
+	unsigned avail = (unsigned)s->limit - off, at = 0;
+
+	if (avail > s->max * EMU_INSN_MAX)
+		avail = s->max * EMU_INSN_MAX;
+	memcpy(copy, page + off, avail);
+	b->count = 0;
+	b->pad = 0;
+	while (b->count < s->max && off + at < s->limit) {
+		struct emu_insn *i = &b->insn[b->count];
+		unsigned len = emu_decode(i, copy + at, avail - at, cpu->mode, off + at, s->nolink);
+
+		if (!len) {
+			if (b->count)
+				break;
+			build_crossing(cpu, b, s);
+			return;
+		}
+		at += len;
+		b->count++;
+		if (i->op >= OP_FIRST_LAST)
+			break;
+	}
+	add_end(b, off + at);
+}
+
+/* A block that is run once. */
+static struct emu_block *make_transient(struct emu_cpu *cpu, struct site *s)
+{
+	struct emu_block *b = cpu->transient;
+	static const _Atomic uint32_t zero;
+	uint32_t gen;
+
+	mark_code(cpu, s->gpa, &gen);
+	*b = (struct emu_block){.gen_ptr = &zero, .key = UINT64_MAX};
+	s->nolink = true;
+	build(cpu, b, s);
+	emu_bind(b);
+	cpu->link_from = NULL;
+	return b;
+}
+
+static struct emu_block *make(struct emu_cpu *cpu, struct site *s, uint64_t key)
+{
+	struct emu_block *b;
+	uint32_t *slot, size, gen;
+	bool stable = mark_code(cpu, s->gpa, &gen);
+
+	if (!stable)
+		return make_transient(cpu, s);
+	if (cpu->arena_used + BLOCK_MAX_BYTES > cpu->arena_size)
+		flush_blocks(cpu);
+	b = (struct emu_block *)(cpu->arena + cpu->arena_used);
+	b->gen_ptr = &cpu->vm->mem.page_gen[vm_memory_page(&cpu->vm->mem, s->gpa)];
+	b->gen = gen;
+	b->key = key;
+	build(cpu, b, s);
+	if (b->pad)
+		return make_transient(cpu, s);
+	emu_bind(b);
+	slot = hash_slot(cpu, key);
+	b->next = *slot;
+	*slot = cpu->arena_used;
+	size = (uint32_t)(sizeof(*b) + (b->count + 1) * sizeof(struct emu_insn));
+	cpu->arena_used += (size + 31) & ~31u;
+	return b;
+}
+
+/* ---- look-up ---- */
+
+/* Translates cpu->rip. */
+static void locate(struct emu_cpu *cpu, struct site *s)
+{
+	struct emu_tlbe *e;
+
+	s->lin = cpu->rip;
+	s->limit = PAGE_SIZE;
+	if (cpu->mode != EMU_M64) {
+		uint64_t page_left;
+
+		if (cpu->rip > cpu->seg[S_CS].limit)
+			emu_raise_err(cpu, NULL, EXC_GP, 0);
+		s->lin = (uint32_t)(cpu->seg[S_CS].base + cpu->rip);
+		page_left = PAGE_SIZE - (s->lin & 0xfff);
+		/* CS ends in this page: the block depends on the limit and is not kept. */
+		if (cpu->rip + page_left - 1 > cpu->seg[S_CS].limit) {
+			s->limit = (s->lin & 0xfff) + cpu->seg[S_CS].limit - cpu->rip + 1;
+			s->nolink = true;
+		}
+	} else if (!emu_canonical(cpu->rip)) {
+		emu_raise_err(cpu, NULL, EXC_GP, 0);
+	}
+	e = emu_tlb_get(cpu, NULL, cpu->mmu_idx, s->lin, ACC_X);
+	if (e->tag_x & TLB_MMIO)
+		/* Code in device memory: there is no such device here. */
+		emu_raise(cpu, NULL, EXC_UD);
+	s->gpa = s->lin + e->addend - (uintptr_t)cpu->vm->mem.base;
+	cpu->gpr[EMU_PC] = cpu->rip - (s->lin & 0xfff);
+}
+
+struct emu_block *emu_block_get(struct emu_cpu *cpu)
+{
+	struct emu_insn *from = cpu->link_from;
+	struct site s = {.max = EMU_BLOCK_INSNS};
+	struct emu_block *b;
+	struct emu_jc *j;
+	uint32_t flushes = cpu->flushes;
+	uint64_t key;
+
+	cpu->link_from = NULL;
+	locate(cpu, &s);
+	if (cpu->single)
+		s.max = 1;
+	if (s.nolink || s.max == 1)
+		return make_transient(cpu, &s);
+	key = s.gpa << 2 | cpu->mode;
+	b = find(cpu, key);
+	if (!b) {
+		b = make(cpu, &s, key);
+		if (b == cpu->transient)
+			return b;
+	}
+	/* A branch links to its target inside the page, if the branch is still there. */
+	if (from && flushes == cpu->flushes)
+		from->link = b;
+	j = jc_at(cpu, cpu->rip);
+	*j = (struct emu_jc){.rip = cpu->rip, .tag = cpu->jc_tag, .block = b};
+	return b;
+}

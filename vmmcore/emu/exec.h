@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the interpreter's handlers are written with: dispatch, registers, memory.
+ */
+#ifndef BULKHEAD_EMU_EXEC_H
+#define BULKHEAD_EMU_EXEC_H
+
+#include "vmmcore/emu/emu.h"
+#include "vmmcore/emu/flags.h"
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "the interpreter reads guest registers and memory in place: little-endian hosts only"
+#endif
+
+/* Blocks are chained by tail calls where the compiler makes them; elsewhere (no optimisation,
+ * sanitizers) each block returns to the run loop, so that the stack stays bounded. */
+#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define EMU_CHAIN 1
+#else
+#define EMU_CHAIN 0
+#endif
+
+#define OP(name)                                                                                   \
+	void emu_op_##name(struct emu_cpu *cpu, struct emu_insn *i);                               \
+	void emu_op_##name(struct emu_cpu *cpu, struct emu_insn *i)
+#define NEXT                                                                                       \
+	do {                                                                                       \
+		i++;                                                                               \
+		i->fn(cpu, i);                                                                     \
+		return;                                                                            \
+	} while (0)
+
+/* A longer operation: its body is a function of its own, so that locals whose address is taken do
+ * not keep the compiler from making the tail call. */
+#define BODY_OP(name)                                                                              \
+	static NOINLINE void body_##name(struct emu_cpu *cpu, struct emu_insn *i);                 \
+	OP(name)                                                                                   \
+	{                                                                                          \
+		body_##name(cpu, i);                                                               \
+		NEXT;                                                                              \
+	}                                                                                          \
+	static NOINLINE void body_##name(struct emu_cpu *cpu, struct emu_insn *i)
+
+/* One that ends the block and goes on, if it does not set cpu->rip, with the next instruction. */
+#define LAST_OP(name)                                                                              \
+	static NOINLINE void body_##name(struct emu_cpu *cpu, struct emu_insn *i);                 \
+	OP(name)                                                                                   \
+	{                                                                                          \
+		cpu->rip = emu_next_rip(cpu, i);                                                   \
+		body_##name(cpu, i);                                                               \
+	}                                                                                          \
+	static NOINLINE void body_##name(struct emu_cpu *cpu, struct emu_insn *i)
+
+#define RD8(x)     (((uint8_t *)cpu->gpr)[x])
+#define RD16(x)    ((uint16_t)cpu->gpr[x])
+#define RD32(x)    ((uint32_t)cpu->gpr[x])
+#define RD64(x)    (cpu->gpr[x])
+#define WR8(x, v)  (((uint8_t *)cpu->gpr)[x] = (uint8_t)(v))
+#define WR16(x, v) (((uint16_t *)cpu->gpr)[(x)*4] = (uint16_t)(v))
+#define WR32(x, v) (cpu->gpr[x] = (uint32_t)(v))
+#define WR64(x, v) (cpu->gpr[x] = (uint64_t)(v))
+
+static inline uint64_t ea(struct emu_cpu *cpu, struct emu_insn *i, unsigned size, bool write)
+{
+	uint64_t a =
+		cpu->gpr[i->base] + (cpu->gpr[i->index] << i->scale) + (uint64_t)(int64_t)i->disp;
+
+	if (unlikely(i->ea & EA_SPECIAL))
+		return emu_ea_special(cpu, i, a, size, write);
+	return a;
+}
+
+static inline struct emu_tlbe *tlb_at(struct emu_cpu *cpu, uint64_t lin)
+{
+	return &cpu->tlb[(lin >> 12) & (EMU_TLB_SIZE - 1)];
+}
+
+/* Guest memory through the soft-TLB. The compare uses the page of the operand's last byte: an
+ * operand across two pages never matches, for neighbouring pages have different entries. */
+#define EMU_MEM(s)                                                                                 \
+	static inline uint##s##_t ld##s(struct emu_cpu *cpu, struct emu_insn *i, uint64_t lin)     \
+	{                                                                                          \
+		struct emu_tlbe *e = tlb_at(cpu, lin);                                             \
+		uint##s##_t v;                                                                     \
+                                                                                                   \
+		if (unlikely(((lin + (s) / 8 - 1) & PAGE_MASK) != e->tag_r))                       \
+			return (uint##s##_t)emu_load_slow(cpu, i, lin, (s) / 8);                   \
+		memcpy(&v, (const void *)(uintptr_t)(lin + e->addend), (s) / 8);                   \
+		return v;                                                                          \
+	}                                                                                          \
+	static inline void st##s(struct emu_cpu *cpu, struct emu_insn *i, uint64_t lin,            \
+				 uint##s##_t v)                                                    \
+	{                                                                                          \
+		struct emu_tlbe *e = tlb_at(cpu, lin);                                             \
+                                                                                                   \
+		if (unlikely(((lin + (s) / 8 - 1) & PAGE_MASK) != e->tag_w)) {                     \
+			emu_store_slow(cpu, i, lin, (s) / 8, v);                                   \
+			return;                                                                    \
+		}                                                                                  \
+		memcpy((void *)(uintptr_t)(lin + e->addend), &v, (s) / 8);                         \
+	}                                                                                          \
+	/* The operand of a read-modify-write: *h is where to put the result, or NULL for          \
+	 * rmw_put to take the long way. What a write can raise is raised here. */                 \
+	static inline uint##s##_t rmw_get##s(struct emu_cpu *cpu, struct emu_insn *i,              \
+					     uint64_t lin, void **h)                               \
+	{                                                                                          \
+		struct emu_tlbe *e = tlb_at(cpu, lin);                                             \
+		uint##s##_t v;                                                                     \
+                                                                                                   \
+		if (unlikely(((lin + (s) / 8 - 1) & PAGE_MASK) != e->tag_w)) {                     \
+			*h = NULL;                                                                 \
+			emu_probe_write(cpu, i, lin, (s) / 8);                                     \
+			return (uint##s##_t)emu_load_slow(cpu, i, lin, (s) / 8);                   \
+		}                                                                                  \
+		*h = (void *)(uintptr_t)(lin + e->addend);                                         \
+		memcpy(&v, *h, (s) / 8);                                                           \
+		return v;                                                                          \
+	}                                                                                          \
+	static inline void rmw_put##s(struct emu_cpu *cpu, struct emu_insn *i, uint64_t lin,       \
+				      void *h, uint##s##_t v)                                      \
+	{                                                                                          \
+		if (unlikely(!h)) {                                                                \
+			emu_store_slow(cpu, i, lin, (s) / 8, v);                                   \
+			return;                                                                    \
+		}                                                                                  \
+		memcpy(h, &v, (s) / 8);                                                            \
+	}
+
+EMU_MEM(8)
+EMU_MEM(16)
+EMU_MEM(32)
+EMU_MEM(64)
+
+/* A LOCKed read-modify-write of size s at lin: `expr` computes the new value `n` from the old `o`.
+ */
+#define LOCKED(s, lin, expr)                                                                       \
+	do {                                                                                       \
+		uint##s##_t *p_ = emu_lock_ptr(cpu, i, (lin), (s) / 8);                            \
+		if (likely(p_)) {                                                                  \
+			o = __atomic_load_n(p_, __ATOMIC_RELAXED);                                 \
+			do {                                                                       \
+				n = (uint##s##_t)(expr);                                           \
+			} while (!__atomic_compare_exchange_n(p_, &o, n, false, __ATOMIC_SEQ_CST,  \
+							      __ATOMIC_RELAXED));                  \
+			emu_lock_done(cpu, i, (lin));                                              \
+		} else {                                                                           \
+			emu_bus_lock(cpu);                                                         \
+			o = (uint##s##_t)emu_load_slow(cpu, i, (lin), (s) / 8);                    \
+			n = (uint##s##_t)(expr);                                                   \
+			emu_store_slow(cpu, i, (lin), (s) / 8, n);                                 \
+			emu_bus_unlock(cpu);                                                       \
+		}                                                                                  \
+	} while (0)
+
+/* To a block of the same page that a branch is linked to; else to the run loop. */
+static inline void go_link(struct emu_cpu *cpu, struct emu_insn *i)
+{
+	struct emu_block *b = i->link;
+
+	if (EMU_CHAIN && likely(b) &&
+	    likely(!atomic_load_explicit(cpu->attention, memory_order_relaxed)) &&
+	    likely(atomic_load_explicit(b->gen_ptr, memory_order_relaxed) == b->gen)) {
+		b->insn[0].fn(cpu, b->insn);
+		return;
+	}
+	cpu->rip = (cpu->gpr[EMU_PC] + (uint64_t)(int64_t)i->disp) & cpu->rip_mask;
+	cpu->link_from = i;
+}
+
+static inline struct emu_jc *jc_at(struct emu_cpu *cpu, uint64_t rip)
+{
+	return &cpu->jc[(rip ^ (rip >> EMU_JC_BITS)) & ((1u << EMU_JC_BITS) - 1)];
+}
+
+/* To any RIP that has been checked. */
+static inline void go_rip(struct emu_cpu *cpu, uint64_t rip)
+{
+	struct emu_jc *j = jc_at(cpu, rip);
+
+	if (EMU_CHAIN && likely(j->rip == rip) && likely(j->tag == cpu->jc_tag) &&
+	    likely(!atomic_load_explicit(cpu->attention, memory_order_relaxed)) &&
+	    likely(atomic_load_explicit(j->block->gen_ptr, memory_order_relaxed) ==
+		   j->block->gen)) {
+		struct emu_block *b = j->block;
+
+		cpu->gpr[EMU_PC] = rip - ((rip + cpu->cs_off) & 0xfff);
+		b->insn[0].fn(cpu, b->insn);
+		return;
+	}
+	cpu->rip = rip;
+}
+
+#endif

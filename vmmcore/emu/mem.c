@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Guest memory, the long way: soft-TLB misses, device memory, operands across two pages, pages that
+ * hold code, LOCK.
+ *
+ * Isolation: a host address is formed in one place only (fill), from a guest-physical page that
+ * vm_memory_is_ram() has accepted, and used with offsets inside that page.
+ */
+#include "vmmcore/emu/emu.h"
+
+static uint64_t page_of(uint64_t lin)
+{
+	return lin & PAGE_MASK;
+}
+
+/* Linear addresses wrap at 4 GiB outside 64-bit mode. */
+static uint64_t lin_add(const struct emu_cpu *cpu, uint64_t lin, uint64_t n)
+{
+	lin += n;
+	return emu_long_mode(cpu) ? lin : (uint32_t)lin;
+}
+
+/* ---- the TLB ---- */
+
+static const struct emu_tlbe empty = {TLB_NONE, TLB_NONE, TLB_NONE, 0};
+
+void emu_tlb_flush(struct emu_cpu *cpu)
+{
+	for (unsigned x = 0; x < EMU_IDX_COUNT; x++)
+		for (unsigned n = 0; n < EMU_TLB_SIZE; n++)
+			cpu->tlbs[x][n] = empty;
+	memset(cpu->locals, 0, sizeof(cpu->locals));
+	emu_jc_flush(cpu);
+}
+
+void emu_tlb_flush_local(struct emu_cpu *cpu)
+{
+	for (unsigned x = 0; x < EMU_IDX_COUNT; x++) {
+		unsigned count = cpu->locals[x];
+
+		/* The list is full: it may have missed some. */
+		if (count == EMU_TLB_SIZE) {
+			emu_tlb_flush(cpu);
+			return;
+		}
+		for (unsigned n = 0; n < count; n++)
+			cpu->tlbs[x][cpu->local[x][n]] = empty;
+		cpu->locals[x] = 0;
+	}
+	emu_jc_flush(cpu);
+}
+
+void emu_tlb_flush_page(struct emu_cpu *cpu, uint64_t lin)
+{
+	for (unsigned x = 0; x < EMU_IDX_COUNT; x++)
+		cpu->tlbs[x][(lin >> 12) & (EMU_TLB_SIZE - 1)] = empty;
+	emu_jc_flush(cpu);
+}
+
+void emu_tlb_flush_writes(struct emu_cpu *cpu)
+{
+	for (unsigned x = 0; x < EMU_IDX_COUNT; x++)
+		for (unsigned n = 0; n < EMU_TLB_SIZE; n++)
+			cpu->tlbs[x][n].tag_w = TLB_NONE;
+}
+
+void emu_tlb_flush_write_page(struct emu_cpu *cpu, uint64_t gpa)
+{
+	uint64_t host = (uintptr_t)cpu->vm->mem.base + page_of(gpa);
+
+	for (unsigned x = 0; x < EMU_IDX_COUNT; x++) {
+		for (unsigned n = 0; n < EMU_TLB_SIZE; n++) {
+			struct emu_tlbe *e = &cpu->tlbs[x][n];
+
+			if (page_of(e->tag_w) + e->addend == host)
+				e->tag_w = TLB_NONE;
+		}
+	}
+}
+
+static void fill(struct emu_cpu *cpu, struct emu_tlbe *e, unsigned idx, uint64_t page,
+		 const struct emu_walk *w)
+{
+	const struct vm_memory *m = &cpu->vm->mem;
+	bool user = idx == EMU_IDX_USER;
+	bool r = user ? w->user : (idx != EMU_IDX_KERNEL || !w->user);
+	bool wr = r && w->dirty && (w->write || (!user && !(cpu->cr0 & CR0_WP)));
+	bool x = !w->nx && (user ? w->user : !(w->user && (cpu->cr4 & CR4_SMEP)));
+	uint64_t flags = 0, wflags = 0;
+
+	if (!vm_memory_is_ram(m, w->gpa)) {
+		flags = TLB_MMIO;
+		e->addend = w->gpa - page;
+	} else {
+		if (wr && emu_page_is_code(cpu, w->gpa))
+			wflags = TLB_CODE;
+		e->addend = (uintptr_t)(m->base + w->gpa) - page;
+	}
+	e->tag_r = r ? page | flags : TLB_NONE;
+	e->tag_w = wr ? page | flags | wflags : TLB_NONE;
+	e->tag_x = x ? page | flags : TLB_NONE;
+	if (!w->global && cpu->locals[idx] < EMU_TLB_SIZE)
+		cpu->local[idx][cpu->locals[idx]++] = (page >> 12) & (EMU_TLB_SIZE - 1);
+}
+
+static uint64_t tag(const struct emu_tlbe *e, unsigned acc)
+{
+	return acc == ACC_W ? e->tag_w : acc == ACC_X ? e->tag_x : e->tag_r;
+}
+
+static void not_canonical(struct emu_cpu *cpu, struct emu_insn *i)
+{
+	emu_raise_err(cpu, i, i && (i->ea & EA_SEG) == S_SS ? EXC_SS : EXC_GP, 0);
+}
+
+struct emu_tlbe *emu_tlb_get(struct emu_cpu *cpu, struct emu_insn *i, unsigned idx, uint64_t lin,
+			     unsigned acc)
+{
+	struct emu_tlbe *e = &cpu->tlbs[idx][(lin >> 12) & (EMU_TLB_SIZE - 1)];
+	struct emu_walk w;
+	uint32_t error;
+
+	if (likely(page_of(tag(e, acc)) == page_of(lin)))
+		return e;
+	if (emu_long_mode(cpu) && !emu_canonical(lin))
+		not_canonical(cpu, i);
+	if (emu_walk(cpu, idx, lin, acc, &w, &error)) {
+		cpu->cr2 = lin;
+		/* The TLB entry may be stale, and a page fault drops it. */
+		*e = empty;
+		emu_raise_err(cpu, i, EXC_PF, error);
+	}
+	fill(cpu, e, idx, page_of(lin), &w);
+	return e;
+}
+
+/* ---- one page's worth ---- */
+
+static uint64_t gpa_of(const struct emu_cpu *cpu, const struct emu_tlbe *e, uint64_t lin)
+{
+	return lin + e->addend - (uintptr_t)cpu->vm->mem.base;
+}
+
+static uint64_t mmio_read(struct emu_cpu *cpu, uint64_t gpa, unsigned size)
+{
+	uint64_t v = 0;
+
+	cpu->vm->platform->mmio(cpu->v, gpa, size, false, &v);
+	return size == 8 ? v : v & ((1ull << (size * 8)) - 1);
+}
+
+static uint64_t load_1(struct emu_cpu *cpu, const struct emu_tlbe *e, uint64_t lin, unsigned size)
+{
+	uint64_t v = 0;
+
+	if (unlikely(e->tag_r & TLB_MMIO))
+		return mmio_read(cpu, lin + e->addend, size);
+	const void *p = (const void *)(uintptr_t)(lin + e->addend);
+
+	switch (size) {
+	case 1:
+		return *(const uint8_t *)p;
+	case 2:
+		memcpy(&v, p, 2);
+		return v;
+	case 4:
+		memcpy(&v, p, 4);
+		return v;
+	default:
+		memcpy(&v, p, 8);
+		return v;
+	}
+}
+
+/* A write to a page whose TLB entry says that code was decoded from it. */
+static void wrote_code(struct emu_cpu *cpu, struct emu_insn *i, struct emu_tlbe *e, uint64_t lin)
+{
+	uint64_t gpa = gpa_of(cpu, e, lin);
+
+	if (emu_page_is_code(cpu, gpa))
+		emu_code_written(cpu, i, gpa);
+	/* Nothing decoded from the page is valid any more: it is an ordinary page until code is
+	 * decoded from it again, which takes the entry's write tag away. */
+	e->tag_w &= ~TLB_CODE;
+}
+
+static void store_1(struct emu_cpu *cpu, struct emu_insn *i, struct emu_tlbe *e, uint64_t lin,
+		    unsigned size, uint64_t v)
+{
+	if (unlikely(e->tag_w & TLB_MMIO)) {
+		cpu->vm->platform->mmio(cpu->v, lin + e->addend, size, true, &v);
+		return;
+	}
+	void *p = (void *)(uintptr_t)(lin + e->addend);
+
+	switch (size) {
+	case 1:
+		*(uint8_t *)p = (uint8_t)v;
+		break;
+	case 2:
+		memcpy(p, &v, 2);
+		break;
+	case 4:
+		memcpy(p, &v, 4);
+		break;
+	default:
+		memcpy(p, &v, 8);
+	}
+	if (unlikely(e->tag_w & TLB_CODE))
+		wrote_code(cpu, i, e, lin);
+}
+
+static bool crosses(uint64_t lin, unsigned size)
+{
+	return (lin & 0xfff) + size > PAGE_SIZE;
+}
+
+/* ---- loads and stores ---- */
+
+static uint64_t load_idx(struct emu_cpu *cpu, struct emu_insn *i, unsigned idx, uint64_t lin,
+			 unsigned size)
+{
+	uint64_t v = 0;
+
+	if (likely(!crosses(lin, size)))
+		return load_1(cpu, emu_tlb_get(cpu, i, idx, lin, ACC_R), lin, size);
+	uint64_t second = lin_add(cpu, page_of(lin), PAGE_SIZE);
+	struct emu_tlbe *a = emu_tlb_get(cpu, i, idx, lin, ACC_R);
+	struct emu_tlbe *b = emu_tlb_get(cpu, i, idx, second, ACC_R);
+	unsigned n = (unsigned)(PAGE_SIZE - (lin & 0xfff));
+
+	for (unsigned k = 0; k < size; k++) {
+		uint64_t byte =
+			k < n ? load_1(cpu, a, lin + k, 1) : load_1(cpu, b, second + k - n, 1);
+
+		v |= byte << (8 * k);
+	}
+	return v;
+}
+
+static void store_idx(struct emu_cpu *cpu, struct emu_insn *i, unsigned idx, uint64_t lin,
+		      unsigned size, uint64_t v)
+{
+	if (likely(!crosses(lin, size))) {
+		store_1(cpu, i, emu_tlb_get(cpu, i, idx, lin, ACC_W), lin, size, v);
+		return;
+	}
+	uint64_t second = lin_add(cpu, page_of(lin), PAGE_SIZE);
+	struct emu_tlbe *a = emu_tlb_get(cpu, i, idx, lin, ACC_W);
+	struct emu_tlbe *b = emu_tlb_get(cpu, i, idx, second, ACC_W);
+	unsigned n = (unsigned)(PAGE_SIZE - (lin & 0xfff));
+
+	for (unsigned k = 0; k < size; k++, v >>= 8) {
+		if (k < n)
+			store_1(cpu, i, a, lin + k, 1, v);
+		else
+			store_1(cpu, i, b, second + k - n, 1, v);
+	}
+}
+
+uint64_t emu_load_slow(struct emu_cpu *cpu, struct emu_insn *i, uint64_t lin, unsigned size)
+{
+	return load_idx(cpu, i, cpu->mmu_idx, lin, size);
+}
+
+void emu_store_slow(struct emu_cpu *cpu, struct emu_insn *i, uint64_t lin, unsigned size,
+		    uint64_t value)
+{
+	store_idx(cpu, i, cpu->mmu_idx, lin, size, value);
+}
+
+static void probe_idx(struct emu_cpu *cpu, struct emu_insn *i, unsigned idx, uint64_t lin,
+		      unsigned n, unsigned acc)
+{
+	emu_tlb_get(cpu, i, idx, lin, acc);
+	if (crosses(lin, n))
+		emu_tlb_get(cpu, i, idx, lin_add(cpu, page_of(lin), PAGE_SIZE), acc);
+}
+
+void emu_probe_write(struct emu_cpu *cpu, struct emu_insn *i, uint64_t lin, unsigned n)
+{
+	probe_idx(cpu, i, cpu->mmu_idx, lin, n, ACC_W);
+}
+
+void emu_load_bytes(struct emu_cpu *cpu, struct emu_insn *i, uint64_t lin, void *buf, unsigned n)
+{
+	uint8_t *p = buf;
+
+	probe_idx(cpu, i, cpu->mmu_idx, lin, n, ACC_R);
+	while (n) {
+		unsigned room = (unsigned)(PAGE_SIZE - (lin & 0xfff));
+		unsigned k = n < room ? n : room;
+		struct emu_tlbe *e = emu_tlb_get(cpu, i, cpu->mmu_idx, lin, ACC_R);
+
+		if (likely(!(e->tag_r & TLB_MMIO))) {
+			memcpy(p, (const void *)(uintptr_t)(lin + e->addend), k);
+		} else {
+			/* Devices see accesses of at most 8 bytes. */
+			k = k >= 8 ? 8 : k >= 4 ? 4 : k >= 2 ? 2 : 1;
+			uint64_t v = load_1(cpu, e, lin, k);
+
+			memcpy(p, &v, k);
+		}
+		p += k;
+		n -= k;
+		lin = lin_add(cpu, lin, k);
+	}
+}
+
+void emu_store_bytes(struct emu_cpu *cpu, struct emu_insn *i, uint64_t lin, const void *buf,
+		     unsigned n)
+{
+	const uint8_t *p = buf;
+
+	probe_idx(cpu, i, cpu->mmu_idx, lin, n, ACC_W);
+	while (n) {
+		unsigned room = (unsigned)(PAGE_SIZE - (lin & 0xfff));
+		unsigned k = n < room ? n : room;
+		struct emu_tlbe *e = emu_tlb_get(cpu, i, cpu->mmu_idx, lin, ACC_W);
+
+		if (likely(!(e->tag_w & TLB_MMIO))) {
+			memcpy((void *)(uintptr_t)(lin + e->addend), p, k);
+			if (e->tag_w & TLB_CODE)
+				wrote_code(cpu, i, e, lin);
+		} else {
+			uint64_t v = 0;
+
+			k = k >= 8 ? 8 : k >= 4 ? 4 : k >= 2 ? 2 : 1;
+			memcpy(&v, p, k);
+			store_1(cpu, i, e, lin, k, v);
+		}
+		p += k;
+		n -= k;
+		lin = lin_add(cpu, lin, k);
+	}
+}
+
+/* ---- by the processor itself ---- */
+
+static unsigned sys_idx(const struct emu_cpu *cpu)
+{
+	return (cpu->cr4 & CR4_SMAP) ? EMU_IDX_KERNEL : EMU_IDX_KERNEL_AC;
+}
+
+uint64_t emu_sys_load(struct emu_cpu *cpu, struct emu_insn *i, uint64_t lin, unsigned size)
+{
+	return load_idx(cpu, i, sys_idx(cpu), lin, size);
+}
+
+void emu_sys_store(struct emu_cpu *cpu, struct emu_insn *i, uint64_t lin, unsigned size,
+		   uint64_t value)
+{
+	store_idx(cpu, i, sys_idx(cpu), lin, size, value);
+}
+
+void emu_sys_probe(struct emu_cpu *cpu, struct emu_insn *i, uint64_t lin, unsigned n, bool write)
+{
+	probe_idx(cpu, i, sys_idx(cpu), lin, n, write ? ACC_W : ACC_R);
+}
+
+/* ---- LOCK ---- */
+
+void *emu_lock_ptr(struct emu_cpu *cpu, struct emu_insn *i, uint64_t lin, unsigned size)
+{
+	struct emu_tlbe *e = emu_tlb_get(cpu, i, cpu->mmu_idx, lin, ACC_W);
+
+	if (unlikely(lin & (size - 1))) {
+		probe_idx(cpu, i, cpu->mmu_idx, lin, size, ACC_W);
+		return NULL;
+	}
+	if (unlikely(e->tag_w & TLB_MMIO))
+		return NULL;
+	return (void *)(uintptr_t)(lin + e->addend);
+}
+
+void emu_lock_done(struct emu_cpu *cpu, struct emu_insn *i, uint64_t lin)
+{
+	struct emu_tlbe *e = &cpu->tlbs[cpu->mmu_idx][(lin >> 12) & (EMU_TLB_SIZE - 1)];
+
+	if (unlikely(e->tag_w & TLB_CODE))
+		wrote_code(cpu, i, e, lin);
+}
+
+void emu_bus_lock(struct emu_cpu *cpu)
+{
+	pthread_mutex_lock(&cpu->evm->bus_lock);
+}
+
+void emu_bus_unlock(struct emu_cpu *cpu)
+{
+	pthread_mutex_unlock(&cpu->evm->bus_lock);
+}
