@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Our structs as messages of the API.
+ */
+#include <stdio.h>
+#include "mgmtd/api.h"
+
+Bulkhead__Error *fill_error(struct arena *a, const struct fault *f)
+{
+	Bulkhead__Error *e = arena_alloc(a, sizeof(*e));
+
+	bulkhead__error__init(e);
+	e->code = (Bulkhead__ErrorCode)f->code;
+	e->what = arena_string(a, f->what);
+	e->where = arena_string(a, f->where);
+	e->hint = arena_string(a, f->hint);
+	e->job = f->job;
+	return e;
+}
+
+Bulkhead__Job *fill_job(struct arena *a, const struct job *job)
+{
+	Bulkhead__Job *j = arena_alloc(a, sizeof(*j));
+
+	bulkhead__job__init(j);
+	j->id = job->id;
+	j->kind = arena_string(a, job->kind);
+	j->vm = arena_string(a, job->vm);
+	j->user = arena_string(a, job->user);
+	j->state = (Bulkhead__JobState)job->state;
+	j->percent = job->percent;
+	j->doing = arena_string(a, job->doing);
+	j->cancellable = job->cancellable;
+	j->started_ms = job->started_ms;
+	j->ended_ms = job->ended_ms;
+	if (job->fault.code)
+		j->error = fill_error(a, &job->fault);
+	return j;
+}
+
+Bulkhead__Event *fill_event(struct arena *a, const struct event *event)
+{
+	Bulkhead__Event *e = arena_alloc(a, sizeof(*e));
+
+	bulkhead__event__init(e);
+	e->id = event->id;
+	e->time_ms = event->time_ms;
+	e->severity = (Bulkhead__Severity)event->severity;
+	e->kind = arena_string(a, event->kind);
+	e->vm = arena_string(a, event->vm);
+	e->user = arena_string(a, event->user);
+	e->text = arena_string(a, event->text);
+	return e;
+}
+
+static Bulkhead__VmProcess *fill_process(struct arena *a, unsigned role,
+					 const struct vm_process *from)
+{
+	Bulkhead__VmProcess *p = arena_alloc(a, sizeof(*p));
+
+	bulkhead__vm_process__init(p);
+	p->role = arena_string(a, vm_role_name(role));
+	p->pid = from->pid;
+	p->uid = from->uid;
+	p->syscalls_allowed = from->syscalls_allowed;
+	p->capabilities = from->capabilities;
+	p->no_new_privs = from->no_new_privs;
+	p->seccomp_mode = from->seccomp_mode;
+	p->landlock_abi = from->landlock_abi;
+	p->empty_root = from->empty_root;
+	p->pid_namespace = from->pid_namespace;
+	p->net_namespace = from->net_namespace;
+	p->ipc_namespace = from->ipc_namespace;
+	p->uts_namespace = from->uts_namespace;
+	return p;
+}
+
+static void fill_processes(struct arena *a, const struct vm *vm, Bulkhead__Vm *m)
+{
+	m->processes = arena_alloc(a, ROLE_COUNT * sizeof(*m->processes));
+	for (unsigned i = 0; i < ROLE_COUNT; i++)
+		if (vm->run.process[i].pid)
+			m->processes[m->n_processes++] = fill_process(a, i, &vm->run.process[i]);
+}
+
+static void fill_definition(struct arena *a, const struct vmc *def, Bulkhead__Vm *m)
+{
+	char uuid[VMC_UUID_TEXT];
+
+	m->name = arena_string(a, def->name);
+	m->uuid = arena_string(a, vmc_format_uuid(def->uuid, uuid));
+	m->memory_bytes = def->ram_bytes;
+	m->vcpus = def->vcpus;
+	m->backend_wanted = (Bulkhead__Backend)def->backend;
+	m->kernel = arena_string(a, def->kernel);
+	m->initrd = arena_string(a, def->initrd ? def->initrd : "");
+	m->n_modules = def->nmodules;
+	m->modules = arena_alloc(a, (def->nmodules + 1) * sizeof(*m->modules));
+	for (unsigned i = 0; i < def->nmodules; i++)
+		m->modules[i] = arena_string(a, def->module[i]);
+	m->cmdline = arena_string(a, def->cmdline ? def->cmdline : "");
+	m->serial_ports = def->nserial;
+	m->autostart = def->autostart;
+	m->on_reboot = arena_string(a, def->on_reboot == VMC_OFF ? "off" : "restart");
+	m->on_crash = arena_string(a, def->on_crash == VMC_OFF ? "off" : "restart");
+	m->exit_device = def->exit_device;
+}
+
+Bulkhead__Vm *fill_vm(struct arena *a, const struct vm *vm, bool processes)
+{
+	Bulkhead__Vm *m = arena_alloc(a, sizeof(*m));
+
+	bulkhead__vm__init(m);
+	fill_definition(a, &vm->def, m);
+	m->state = (Bulkhead__VmState)vm->state;
+	m->state_name = arena_string(a, state_name(vm->state));
+	m->reason = arena_string(a, vm->reason);
+	m->folder = arena_printf(a, "%s/vms/%s", vm->d->settings.state_dir, vm->def.name);
+	m->job = vm->job ? vm->job->id : 0;
+	m->has_exit_value = vm->has_exit_value;
+	m->exit_value = vm->exit_value;
+	if (vm->run.started_ms) {
+		m->started_ms = vm->run.started_ms;
+		m->uptime_ms = (monotonic_ns() - vm->run.started_ns) / NS_PER_MS;
+	}
+	if (vm->run.process[ROLE_PARTITION].pid) {
+		m->backend = (Bulkhead__Backend)vm->run.backend;
+		m->backend_reason = arena_string(a, vm->run.backend_reason);
+	}
+	if (processes)
+		fill_processes(a, vm, m);
+	return m;
+}

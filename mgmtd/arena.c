@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Memory of one reply: allocated in pieces, freed at once.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "mgmtd/api.h"
+
+struct arena_block {
+	struct arena_block *next;
+	_Alignas(16) uint8_t data[];
+};
+
+void *arena_alloc(struct arena *a, size_t bytes)
+{
+	struct arena_block *b = calloc(1, sizeof(*b) + bytes);
+
+	if (!b)
+		fatal("out of memory for a reply of the API");
+	b->next = a->blocks;
+	a->blocks = b;
+	return b->data;
+}
+
+/* Bytes of the UTF-8 character at s, 0 if it is none (RFC 3629, table of section 4). */
+static size_t utf8_length(const unsigned char *s)
+{
+	size_t n;
+
+	if (s[0] < 0x80)
+		return 1;
+	if (s[0] < 0xc2 || s[0] > 0xf4)
+		return 0;
+	n = s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+	for (size_t i = 1; i < n; i++)
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+	if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
+	    (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
+		return 0;
+	return n;
+}
+
+char *arena_string(struct arena *a, const char *s)
+{
+	size_t bytes = strlen(s) + 1;
+	char *copy = arena_alloc(a, bytes);
+
+	memcpy(copy, s, bytes);
+	for (unsigned char *c = (unsigned char *)copy; *c;) {
+		size_t n = utf8_length(c);
+
+		if (n == 0)
+			*c = '?';
+		c += n ? n : 1;
+	}
+	return copy;
+}
+
+char *arena_printf(struct arena *a, const char *fmt, ...)
+{
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	return arena_string(a, text);
+}
+
+void arena_free(struct arena *a)
+{
+	struct arena_block *next;
+
+	for (struct arena_block *b = a->blocks; b; b = next) {
+		next = b->next;
+		free(b);
+	}
+	a->blocks = NULL;
+}

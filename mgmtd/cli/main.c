@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The command "bulkhead": global options and the table of commands.
+ */
+#include "mgmtd/cli/cli.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* "bulkhead disk ..." works on files and needs no server. Provided by vsp/storage/disk. */
+int disk_command(int argc, char **argv) __attribute__((weak));
+
+static const struct {
+	const char *name;
+	command *run;
+	const char *arguments, *help;
+} commands[] = {
+	{"create", cmd_create, "NAME --kernel FILE [OPTION...] | --file FILE.vmc",
+	 "make a virtual machine"},
+	{"list", cmd_list, "", "all virtual machines"},
+	{"show", cmd_show, "VM", "one in detail, with its processes"},
+	{"start", cmd_start, "[--console] VM...", "turn on"},
+	{"console", cmd_console, "[OPTION...] VM", "its serial console; Ctrl-] leaves it"},
+	{"pause", cmd_pause, "VM...", "stop its processors and its time"},
+	{"resume", cmd_resume, "VM...", "go on"},
+	{"reset", cmd_reset, "VM...", "as if by the reset button"},
+	{"off", cmd_off, "VM...", "as if the power failed"},
+	{"delete", cmd_delete, "VM...", "remove one that is off"},
+	{"define", cmd_define, "FILE.vmc", "replace the definition of one that is off"},
+	{"export", cmd_export, "VM", "its definition on standard output"},
+	{"events", cmd_events, "[--follow] [--last N] [--vm VM]", "what happened"},
+	{"jobs", cmd_jobs, "[cancel ID]", "operations under way, and the latest ones"},
+	{"host", cmd_host, "", "the server, its back end and why that one"},
+	{"keys", cmd_keys, "list | add USER KEY | remove USER | generate FILE", "who may connect"},
+	{"disk", NULL, "COMMAND ...", "virtual disks"},
+	{"version", cmd_version, "", "of the command and of the server"},
+};
+
+static void print_help(FILE *f)
+{
+	fputs("usage: bulkhead [--json] [--server ENDPOINT] [--key FILE] [--server-key FILE] "
+	      "[--timeout SECONDS] COMMAND ...\n\n",
+	      f);
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		if (!commands[i].run && !disk_command)
+			continue;
+		fprintf(f, "  %-8s %-47s  %s\n", commands[i].name, commands[i].arguments,
+			commands[i].help);
+	}
+	fputs("\nDetails: bulkhead(1), definitions: vmc(5)\n", f);
+}
+
+/* --name VALUE or --name=VALUE at argv[*i]; moves *i behind it. */
+static bool take_value(int argc, char **argv, int *i, const char *name, const char **value)
+{
+	size_t n = strlen(name);
+
+	if (strncmp(argv[*i], name, n))
+		return false;
+	if (argv[*i][n] == '=') {
+		*value = argv[(*i)++] + n + 1;
+		return true;
+	}
+	if (argv[*i][n] || *i + 1 >= argc)
+		return false;
+	*value = argv[*i + 1];
+	*i += 2;
+	return true;
+}
+
+static int parse_timeout(struct cli *c, const char *text)
+{
+	char *end;
+	unsigned long s;
+
+	errno = 0;
+	s = strtoul(text, &end, 10);
+	if (errno || !isdigit((unsigned char)text[0]) || *end || s == 0 || s > 1000000)
+		return fail_usage(c, "--timeout %s: not a number of seconds", text);
+	c->timeout_s = (unsigned)s;
+	return EXIT_OK;
+}
+
+/* Global options are recognized before the command, and --json and --timeout also behind it: they
+ * are taken out of argv. */
+static int take_globals(struct cli *c, int *argc, char **argv)
+{
+	bool before = true;
+	int out = 1, i = 1;
+
+	while (i < *argc) {
+		const char *value;
+
+		if (!strcmp(argv[i], "--")) {
+			while (i < *argc)
+				argv[out++] = argv[i++];
+			break;
+		}
+		if (!strcmp(argv[i], "--json")) {
+			c->json = true;
+			i++;
+		} else if (take_value(*argc, argv, &i, "--timeout", &value)) {
+			if (parse_timeout(c, value))
+				return EXIT_USAGE;
+		} else if (before && take_value(*argc, argv, &i, "--server", &c->server)) {
+		} else if (before && take_value(*argc, argv, &i, "--key", &c->key)) {
+		} else if (before && take_value(*argc, argv, &i, "--server-key", &c->server_key)) {
+		} else {
+			before &= argv[i][0] == '-';
+			argv[out++] = argv[i++];
+		}
+	}
+	*argc = out;
+	argv[out] = NULL;
+	return EXIT_OK;
+}
+
+static int run(struct cli *c, int argc, char **argv)
+{
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		if (strcmp(argv[0], commands[i].name))
+			continue;
+		c->command = commands[i].name;
+		if (commands[i].run)
+			return commands[i].run(c, argc, argv);
+		if (disk_command)
+			return disk_command(argc, argv);
+		return fail(c, EXIT_FAILED, NULL, "this build has no disk commands");
+	}
+	return fail_usage(c, "there is no command \"%s\"", argv[0]);
+}
+
+static const char *env(const char *name, const char *otherwise)
+{
+	const char *value = getenv(name);
+
+	return value && value[0] ? value : otherwise;
+}
+
+int main(int argc, char **argv)
+{
+	struct cli c = {
+		.server = env("BULKHEAD_SERVER", "ipc:///run/bulkhead/api"),
+		.key = env("BULKHEAD_KEY", NULL),
+		.server_key = env("BULKHEAD_SERVER_KEY", NULL),
+	};
+	int status;
+
+	/* Disk commands have options of their own. */
+	if (argc > 1 && !strcmp(argv[1], "disk"))
+		return run(&c, argc - 1, argv + 1);
+	status = take_globals(&c, &argc, argv);
+	if (status)
+		return status;
+	if (argc > 1 &&
+	    (!strcmp(argv[1], "help") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) {
+		print_help(stdout);
+		return EXIT_OK;
+	}
+	if (argc > 1 && !strcmp(argv[1], "--version"))
+		argv[1] = (char[]){"version"};
+	if (argc < 2) {
+		print_help(stderr);
+		return EXIT_USAGE;
+	}
+	if (argv[1][0] == '-')
+		return fail_usage(&c, "unknown option %s", argv[1]);
+	status = run(&c, argc - 1, argv + 1);
+	conn_close(&c);
+	if (fflush(stdout) || ferror(stdout))
+		return status ? status : EXIT_FAILED;
+	return status;
+}

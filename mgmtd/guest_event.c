@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a guest does to its own machine, and what the definition's policies make of it.
+ */
+#include "mgmtd/mgmtd.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* More restarts than this within a minute, and on-crash means off. */
+enum { CRASHES_MAX = 5, CRASH_WINDOW_S = 60 };
+
+static void restart(struct vm *vm)
+{
+	struct fault f = {0};
+
+	if (vm_request(vm, TRIGGER_RESET, NULL, NULL, &f))
+		vm_fail(vm, &f);
+}
+
+static bool crashes_too_often(struct vm *vm)
+{
+	uint64_t now = monotonic_ns();
+
+	if (now - vm->crash_ns > CRASH_WINDOW_S * NS_PER_S) {
+		vm->crash_ns = now;
+		vm->crashes = 0;
+	}
+	return ++vm->crashes > CRASHES_MAX;
+}
+
+static void crashed(struct vm *vm, const char *kind, const char *what)
+{
+	event_add(vm->d, SEV_ERROR, kind, vm->def.name, NULL, "%s", what);
+	if (vm->def.on_crash == VMC_OFF) {
+		vm_turn_off(vm, what);
+	} else if (crashes_too_often(vm)) {
+		event_add(vm->d, SEV_ERROR, "vm.crash-loop", vm->def.name, NULL,
+			  "more than %d crashes within %d seconds: no further restart", CRASHES_MAX,
+			  CRASH_WINDOW_S);
+		vm_turn_off(vm, what);
+	} else {
+		restart(vm);
+	}
+}
+
+static void act(struct vm *vm, uint32_t event, uint32_t value, const char *text)
+{
+	char what[CONTROL_TEXT_BYTES + 64];
+
+	switch (event) {
+	case GUEST_POWER_OFF:
+		vm_turn_off(vm, "the guest turned itself off");
+		break;
+	case GUEST_RESET:
+		event_add(vm->d, SEV_INFO, "vm.guest-reset", vm->def.name, NULL,
+			  "the guest asked for a reset");
+		if (vm->def.on_reboot == VMC_OFF)
+			vm_turn_off(vm, "the guest asked for a reset, and on-reboot is off");
+		else
+			restart(vm);
+		break;
+	case GUEST_TRIPLE_FAULT:
+		snprintf(what, sizeof(what), "triple fault%s%s", text[0] ? ": " : "", text);
+		crashed(vm, "vm.triple-fault", what);
+		break;
+	case GUEST_EXIT:
+		vm->has_exit_value = true;
+		vm->exit_value = value;
+		snprintf(what, sizeof(what), "the guest wrote %u to the exit device", value);
+		event_add(vm->d, SEV_INFO, "vm.guest-exit", vm->def.name, NULL, "%s", what);
+		vm_turn_off(vm, what);
+		break;
+	case GUEST_FAULT:
+	default:
+		snprintf(what, sizeof(what), "the processor cannot go on%s%s", text[0] ? ": " : "",
+			 text);
+		crashed(vm, "vm.fault", what);
+		break;
+	}
+}
+
+void guest_event(struct vm *vm, unsigned role, uint32_t event, uint32_t value, const char *text)
+{
+	if (!state_is_live(vm->state) || vm->op == OP_OFF)
+		return;
+	if (vm->op == OP_NONE) {
+		act(vm, event, value, text);
+		return;
+	}
+	/* During an operation: after it. The first one counts, except that any end of the machine
+	 * outweighs a reset. A reset that is under way makes up for one that is asked for. */
+	if (vm->pending_event && vm->pending_event != GUEST_RESET)
+		return;
+	vm->pending_event = event;
+	vm->pending_value = value;
+	snprintf(vm->pending_text, sizeof(vm->pending_text), "%s", text);
+}
+
+void guest_event_pending(struct vm *vm)
+{
+	uint32_t event = vm->pending_event;
+
+	vm->pending_event = 0;
+	if (event)
+		act(vm, event, vm->pending_value, vm->pending_text);
+}

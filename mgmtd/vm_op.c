@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Operations on a virtual machine: each a row of steps, each step one message and its answer. One
+ * operation at a time; only "off" may interrupt another, and any failure leads to it.
+ */
+#include "mgmtd/mgmtd.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include "mgmtd/api.h"
+
+enum { BROKER = ROLE_COUNT };
+
+struct step {
+	unsigned to; /* a role, or BROKER */
+	uint16_t message;
+	unsigned timeout_s;
+	unsigned percent; /* of the job, before it */
+	const char *doing;
+};
+
+static const struct step start_steps[] = {
+	{BROKER, MSG_VM_CREATE, 60, 0, "starting its processes"},
+	{ROLE_WORKER, MSG_UNIT_LOAD, 60, 40, "loading the kernel"},
+	{ROLE_WORKER, MSG_UNIT_RUN, 10, 80, "starting the devices"},
+	{ROLE_PARTITION, MSG_UNIT_RUN, 10, 90, "starting the processors"},
+};
+
+static const struct step pause_steps[] = {
+	{ROLE_PARTITION, MSG_UNIT_PAUSE, 10, 0, "stopping the processors"},
+	{ROLE_WORKER, MSG_UNIT_PAUSE, 10, 50, "stopping the devices"},
+};
+
+static const struct step resume_steps[] = {
+	{ROLE_WORKER, MSG_UNIT_RUN, 10, 0, "starting the devices"},
+	{ROLE_PARTITION, MSG_UNIT_RUN, 10, 50, "starting the processors"},
+};
+
+enum { RESET_AFTER_PAUSE = 2 }; /* where a reset begins when the machine is paused already */
+static const struct step reset_steps[] = {
+	{ROLE_PARTITION, MSG_UNIT_PAUSE, 10, 0, "stopping the processors"},
+	{ROLE_WORKER, MSG_UNIT_PAUSE, 10, 10, "stopping the devices"},
+	{ROLE_PARTITION, MSG_UNIT_RESET, 10, 20, "resetting the processors"},
+	{ROLE_WORKER, MSG_UNIT_RESET, 10, 30, "resetting the devices"},
+	{ROLE_WORKER, MSG_UNIT_LOAD, 60, 40, "loading the kernel"},
+	{ROLE_WORKER, MSG_UNIT_RUN, 10, 80, "starting the devices"},
+	{ROLE_PARTITION, MSG_UNIT_RUN, 10, 90, "starting the processors"},
+};
+
+static const struct step off_steps[] = {
+	{BROKER, MSG_VM_DESTROY, 60, 0, "ending its processes"},
+};
+
+#define STEPS(s) s, sizeof(s) / sizeof((s)[0])
+static const struct op {
+	const char *doing;
+	const struct step *steps;
+	unsigned nsteps;
+	enum vm_trigger trigger, done;
+	const char *event, *text;
+} ops[OP_COUNT] = {
+	[OP_START] = {"being started", STEPS(start_steps), TRIGGER_START, TRIGGER_STARTED,
+		      "vm.running", "running"},
+	[OP_PAUSE] = {"being paused", STEPS(pause_steps), TRIGGER_PAUSE, TRIGGER_PAUSED,
+		      "vm.paused", "paused"},
+	[OP_RESUME] = {"being resumed", STEPS(resume_steps), TRIGGER_RESUME, TRIGGER_STARTED,
+		       "vm.resumed", "running again"},
+	[OP_RESET] = {"being reset", STEPS(reset_steps), TRIGGER_RESET, TRIGGER_STARTED, "vm.reset",
+		      "reset"},
+	[OP_OFF] = {"being turned off", STEPS(off_steps), TRIGGER_OFF, TRIGGER_ENDED, NULL, NULL},
+};
+
+const char *vm_op_doing(const struct vm *vm)
+{
+	return ops[vm->op].doing;
+}
+
+/* ---- steps */
+
+static void arm(struct vm *vm, unsigned seconds);
+
+static int send_step(struct vm *vm, const struct step *s, struct fault *f)
+{
+	struct msg_vm_destroy destroy;
+	int rc;
+
+	switch (s->message) {
+	case MSG_VM_CREATE:
+		return vm_send_create(vm, f);
+	case MSG_VM_DESTROY:
+		memset(&destroy, 0, sizeof(destroy));
+		control_header(&destroy.h, MSG_VM_DESTROY, vm->cookie);
+		destroy.id = vm->run.id;
+		return broker_send(&vm->d->broker, &destroy.h, NULL, 0, f);
+	default:
+		rc = unit_send(vm, s->to, s->message);
+		if (rc)
+			return fault_set(f, fault_code(rc), NULL,
+					 "the %s of %s takes no messages: %s", vm_role_name(s->to),
+					 vm->def.name, strerror(-rc));
+		return 0;
+	}
+}
+
+static void run_step(struct vm *vm)
+{
+	const struct step *s = &ops[vm->op].steps[vm->step];
+	struct fault f = {0};
+
+	vm->cookie = ++vm->d->next_cookie;
+	vm->answerer = s->to;
+	if (vm->job) {
+		vm->job->doing = s->doing;
+		vm->job->percent = s->percent;
+	}
+	arm(vm, s->timeout_s);
+	if (!send_step(vm, s, &f))
+		return;
+	if (s->message == MSG_VM_DESTROY)
+		vm_ended(vm, f.what);
+	else
+		vm_fail(vm, &f);
+}
+
+static void on_timeout(void *arg)
+{
+	struct vm *vm = arg;
+	const struct step *s = &ops[vm->op].steps[vm->step];
+	struct fault f = {0};
+
+	if (vm->op == OP_NONE)
+		return;
+	if (s->to == BROKER) {
+		/* A broker that does not answer is of no use to anybody. */
+		event_add(vm->d, SEV_ERROR, "broker.stuck", vm->def.name, NULL,
+			  "the broker did not answer within %u seconds while %s; reconnecting",
+			  s->timeout_s, s->doing);
+		broker_close(&vm->d->broker);
+		return;
+	}
+	fault_set(&f, BULKHEAD__ERROR_CODE__ERROR_TIMEOUT, NULL,
+		  "the %s did not answer within %u seconds while %s", vm_role_name(s->to),
+		  s->timeout_s, s->doing);
+	vm_fail(vm, &f);
+}
+
+static void arm(struct vm *vm, unsigned seconds)
+{
+	if (!vm->timer)
+		vm->timer = loop_add_timer(vm->d->loop, on_timeout, vm);
+	if (vm->timer)
+		loop_timer_set(vm->timer, seconds ? monotonic_ns() + seconds * NS_PER_S : 0);
+}
+
+static void begin(struct vm *vm, enum vm_op op, const char *user)
+{
+	vm->op = op;
+	vm->step = op == OP_RESET && vm->state == STATE_PAUSED ? RESET_AFTER_PAUSE : 0;
+	snprintf(vm->op_user, sizeof(vm->op_user), "%s", user ? user : "");
+	vm_move(vm, ops[op].trigger);
+	if (op == OP_OFF && vm->run.creating)
+		return; /* vm_answer() goes on when the broker has said what became of it */
+	if (op == OP_OFF && !vm->run.id)
+		vm_ended(vm, vm->reason);
+	else
+		run_step(vm);
+}
+
+static void finish(struct vm *vm)
+{
+	const struct op *op = &ops[vm->op];
+	struct job *job = vm->job;
+
+	if (vm->op == OP_OFF) {
+		vm_ended(vm, vm->reason);
+		return;
+	}
+	if (vm->op == OP_START) {
+		vm->run.started_ms = wall_ms();
+		vm->run.started_ns = monotonic_ns();
+	}
+	vm->op = OP_NONE;
+	vm->cookie = 0;
+	vm->job = NULL;
+	arm(vm, 0);
+	vm_move(vm, op->done);
+	if (op->trigger == TRIGGER_START)
+		event_add(vm->d, SEV_INFO, op->event, vm->def.name, vm->op_user,
+			  "running on %s: %s", vmc_backend_name(vm->run.backend),
+			  vm->run.backend_reason);
+	else
+		event_add(vm->d, SEV_INFO, op->event, vm->def.name, vm->op_user, "%s", op->text);
+	job_end(vm->d, job, NULL);
+	guest_event_pending(vm);
+}
+
+void vm_answer(struct vm *vm, unsigned answerer, uint64_t cookie, int error, const char *text)
+{
+	const struct step *s = &ops[vm->op].steps[vm->step];
+	struct fault f = {0};
+
+	if (vm->op == OP_NONE || !vm->cookie || cookie != vm->cookie || answerer != vm->answerer)
+		return; /* late: that operation is over */
+	vm->cookie = 0;
+	if (vm->op == OP_OFF && vm->run.creating) {
+		vm->run.creating = false;
+		if (error)
+			vm_ended(vm, vm->reason);
+		else
+			run_step(vm);
+		return;
+	}
+	if (s->message == MSG_VM_CREATE) {
+		vm->run.creating = false;
+		if (error)
+			vm->run.id = 0; /* nothing was left behind */
+	}
+	if (error && vm->op != OP_OFF) {
+		fault_set(&f, fault_code(error), NULL, "%s", text[0] ? text : strerror(error));
+		vm_fail(vm, &f);
+		return;
+	}
+	if (error && error != ENOENT)
+		event_add(vm->d, SEV_ERROR, "vm.leftover", vm->def.name, NULL,
+			  "the broker could not end its processes: %s", text);
+	if (++vm->step == ops[vm->op].nsteps)
+		finish(vm);
+	else
+		run_step(vm);
+}
+
+/* ---- what starts and ends operations */
+
+static enum vm_op op_of(enum vm_trigger trigger)
+{
+	for (unsigned op = OP_NONE + 1; op < OP_COUNT; op++)
+		if (ops[op].trigger == trigger)
+			return (enum vm_op)op;
+	return OP_NONE;
+}
+
+static int check_request(struct vm *vm, enum vm_trigger trigger, struct fault *f)
+{
+	char possible[CONTROL_TEXT_BYTES];
+
+	if (state_next(vm->state, trigger) == STATE_NONE)
+		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_WRONG_STATE, NULL,
+				 "%s is %s; what it can do now: %s", vm->def.name,
+				 state_name(vm->state),
+				 state_possible(vm->state, possible, sizeof(possible)));
+	if (op_of(trigger) == OP_NONE)
+		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_UNSUPPORTED, NULL,
+				 "this version cannot %s a virtual machine", trigger_name(trigger));
+	if (vm->op != OP_NONE && trigger != TRIGGER_OFF)
+		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_BUSY, "wait until that is over",
+				 "%s is %s", vm->def.name, vm_op_doing(vm));
+	if (trigger == TRIGGER_START && vm->d->broker.fd < 0)
+		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_UNAVAILABLE,
+				 "start bulkhead-vmmcore", "no connection to the broker at %s: %s",
+				 vm->d->settings.broker_socket, vm->d->broker.error);
+	return 0;
+}
+
+int vm_request(struct vm *vm, enum vm_trigger trigger, struct job *job, const char *user,
+	       struct fault *f)
+{
+	struct fault cancelled = {0};
+
+	if (trigger == TRIGGER_OFF && vm->state == STATE_TURNING_OFF && !vm->off_job) {
+		vm->off_job = job; /* it is under way already */
+		return 0;
+	}
+	if (check_request(vm, trigger, f))
+		return -1;
+	if (trigger == TRIGGER_OFF) {
+		fault_set(&cancelled, BULKHEAD__ERROR_CODE__ERROR_CANCELLED, NULL,
+			  "%s was turned off by %s", vm->def.name, user);
+		job_end(vm->d, vm->job, &cancelled);
+		snprintf(vm->reason, sizeof(vm->reason), "turned off by %s", user);
+	}
+	if (trigger == TRIGGER_START) {
+		vm->reason[0] = '\0';
+		vm->fault.code = 0;
+		vm->has_exit_value = false;
+		vm->pending_event = 0;
+		vm->crashes = 0;
+		for (unsigned i = 0; i < CONTROL_MAX_SERIAL; i++)
+			console_new_run(&vm->console[i]);
+	}
+	vm->job = job;
+	begin(vm, op_of(trigger), user);
+	return 0;
+}
+
+void vm_turn_off(struct vm *vm, const char *reason)
+{
+	if (!state_is_live(vm->state) || vm->op == OP_OFF)
+		return;
+	snprintf(vm->reason, sizeof(vm->reason), "%s", reason);
+	begin(vm, OP_OFF, NULL);
+}
+
+void vm_fail(struct vm *vm, const struct fault *f)
+{
+	if (!state_is_live(vm->state))
+		return;
+	event_add(vm->d, SEV_ERROR, "vm.failed", vm->def.name, NULL, "%s%s%s", f->what,
+		  f->where[0] ? ": " : "", f->where);
+	if (!vm->fault.code)
+		vm->fault = *f;
+	vm_turn_off(vm, f->what);
+}
+
+void vm_ended(struct vm *vm, const char *reason)
+{
+	struct job *job = vm->job, *off_job = vm->off_job;
+	struct fault f = vm->fault;
+
+	if (!f.code && vm->op != OP_OFF && vm->op != OP_NONE)
+		fault_set(&f, BULKHEAD__ERROR_CODE__ERROR_FAILED, NULL, "%s", reason);
+	if (reason != vm->reason)
+		snprintf(vm->reason, sizeof(vm->reason), "%s", reason);
+	vm_release(vm);
+	vm->op = OP_NONE;
+	vm->cookie = 0;
+	vm->job = vm->off_job = NULL;
+	vm->fault.code = 0;
+	vm->pending_event = 0;
+	arm(vm, 0);
+	vm_move(vm, TRIGGER_ENDED);
+	event_add(vm->d, SEV_INFO, "vm.off", vm->def.name, vm->op_user, "off: %s", vm->reason);
+	vm->op_user[0] = '\0';
+	job_end(vm->d, job, &f);
+	job_end(vm->d, off_job, NULL);
+}

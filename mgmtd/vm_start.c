@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The beginning and the end of a run: files and message of VM_CREATE, the descriptors that come
+ * back, and their release.
+ */
+#include "mgmtd/mgmtd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "proto/api.pb-c.h"
+
+enum { MAX_FILES = 1 + CONTROL_MAX_MODULES };
+
+struct files {
+	int fd[MAX_FILES];
+	unsigned n;
+};
+
+static void close_files(struct files *files)
+{
+	for (unsigned i = 0; i < files->n; i++)
+		close(files->fd[i]);
+	files->n = 0;
+}
+
+static const char *hint_open(int error, char *buf, size_t size)
+{
+	if (error == EACCES)
+		snprintf(buf, size, "bulkhead-mgmtd runs as uid %u and must be able to read it",
+			 (unsigned)geteuid());
+	else
+		snprintf(buf, size, "correct the path in the definition");
+	return buf;
+}
+
+/* Our own secrets are readable to us, and must not become a guest's initrd. */
+static bool is_our_secret(const struct daemon *d, int fd)
+{
+	char link[32], path[4096], keys[4096];
+	ssize_t n;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, path, sizeof(path) - 1);
+	if (n < 0)
+		return true;
+	path[n] = '\0';
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", d->state_fd);
+	n = readlink(link, keys, sizeof(keys) - 8);
+	if (n < 0)
+		return true;
+	strcpy(keys + n, "/keys/");
+	return !strncmp(path, keys, strlen(keys));
+}
+
+static int add_file(struct daemon *d, struct files *files, const char *what, const char *path,
+		    struct fault *f)
+{
+	char hint[CONTROL_TEXT_BYTES];
+	struct stat st;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+
+	if (fd < 0) {
+		fault_set(f, fault_code(errno), hint_open(errno, hint, sizeof(hint)),
+			  "cannot open the %s: %s", what, strerror(errno));
+	} else if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
+		fault_set(f, BULKHEAD__ERROR_CODE__ERROR_INVALID,
+			  "correct the path in the definition", "the %s is not a regular file",
+			  what);
+	} else if (st.st_size == 0) {
+		fault_set(f, BULKHEAD__ERROR_CODE__ERROR_INVALID,
+			  "correct the path in the definition", "the %s is an empty file", what);
+	} else if (is_our_secret(d, fd)) {
+		fault_set(f, BULKHEAD__ERROR_CODE__ERROR_DENIED, "choose another file",
+			  "the %s lies among the keys of this server", what);
+	} else {
+		files->fd[files->n++] = fd;
+		return 0;
+	}
+	snprintf(f->where, sizeof(f->where), "%s", path);
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+static int open_files(struct daemon *d, const struct vmc *def, struct files *files, struct fault *f)
+{
+	int rc = add_file(d, files, "kernel", def->kernel, f);
+
+	if (!rc && def->initrd)
+		rc = add_file(d, files, "initrd", def->initrd, f);
+	for (unsigned i = 0; !rc && i < def->nmodules && files->n < MAX_FILES; i++)
+		rc = add_file(d, files, "module", def->module[i], f);
+	if (rc)
+		close_files(files);
+	return rc;
+}
+
+static void fill_config(const struct vm *vm, unsigned modules, struct vm_config *c)
+{
+	const struct vmc *def = &vm->def;
+
+	c->id = vm->run.id;
+	c->ram_bytes = def->ram_bytes;
+	c->vcpus = def->vcpus;
+	c->backend = def->backend;
+	c->modules = modules;
+	c->serials = def->nserial;
+	c->exit_device = def->exit_device;
+	memcpy(c->uuid, def->uuid, sizeof(c->uuid));
+	snprintf(c->name, sizeof(c->name), "%s", def->name);
+	snprintf(c->cmdline, sizeof(c->cmdline), "%s", def->cmdline ? def->cmdline : "");
+}
+
+int vm_send_create(struct vm *vm, struct fault *f)
+{
+	struct files files = {.n = 0};
+	struct msg_vm_create m;
+	char why[CONTROL_TEXT_BYTES];
+	int rc;
+
+	if (open_files(vm->d, &vm->def, &files, f))
+		return -1;
+	memset(&m, 0, sizeof(m));
+	control_header(&m.h, MSG_VM_CREATE, vm->cookie);
+	vm->run.id = ++vm->d->next_run;
+	fill_config(vm, files.n - 1, &m.config);
+	if (vm_config_check(&m.config, why, sizeof(why)))
+		rc = fault_set(f, BULKHEAD__ERROR_CODE__ERROR_INVALID, "correct the definition",
+			       "%s", why);
+	else
+		rc = broker_send(&vm->d->broker, &m.h, files.fd, files.n, f);
+	close_files(&files);
+	if (rc)
+		vm->run.id = 0;
+	else
+		vm->run.creating = true;
+	return rc;
+}
+
+int vm_created(struct vm *vm, const struct msg_vm_created *m, int *fds, size_t nfds,
+	       struct fault *f)
+{
+	size_t taken = 0;
+	int rc = 0;
+
+	if (nfds != ROLE_COUNT + vm->def.nserial) {
+		rc = fault_set(f, BULKHEAD__ERROR_CODE__ERROR_FAILED, NULL,
+			       "the broker passed %zu descriptors instead of %u", nfds,
+			       ROLE_COUNT + vm->def.nserial);
+	} else {
+		vm->run.backend = m->backend;
+		log_printable(vm->run.backend_reason, sizeof(vm->run.backend_reason),
+			      m->backend_reason, strlen(m->backend_reason));
+		memcpy(vm->run.process, m->process, sizeof(vm->run.process));
+		for (unsigned i = 0; i < ROLE_COUNT && !rc; i++)
+			rc = unit_open(vm, i, fds[taken++]);
+		for (unsigned i = 0; i < vm->def.nserial && !rc; i++)
+			rc = console_open(&vm->console[i], fds[taken++]);
+		if (rc)
+			rc = fault_set(f, fault_code(rc), NULL, "cannot watch its sockets: %s",
+				       strerror(-rc));
+	}
+	for (; taken < nfds; taken++)
+		close(fds[taken]);
+	return rc;
+}
+
+void vm_release(struct vm *vm)
+{
+	for (unsigned i = 0; i < ROLE_COUNT; i++)
+		unit_close(&vm->run.unit[i]);
+	for (unsigned i = 0; i < CONTROL_MAX_SERIAL; i++)
+		console_close(&vm->console[i]);
+	if (vm->gone_timer)
+		loop_remove(vm->gone_timer);
+	vm->gone_timer = NULL;
+	memset(vm->run.process, 0, sizeof(vm->run.process));
+	vm->run.id = 0;
+	vm->run.creating = false;
+	vm->run.guest_ns = 0;
+	vm->run.started_ms = 0;
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Machine definitions: the .vmc format (vmc(5)) as a struct, its reader and its writer.
+ *
+ * To add an element: a member here, a row in the element table of vmc_read.c, a line in
+ * vmc_write.c, the schema, the man page, and a pair of files in tests/unit/mgmtd/vmc.
+ */
+#ifndef BULKHEAD_MGMTD_VMC_H
+#define BULKHEAD_MGMTD_VMC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "proto/control.h"
+
+#define VMC_MAX_BYTES (256u << 10) /* of a definition's text */
+#define VMC_PATH_MAX  4096u        /* with the terminator */
+#define VMC_UUID_TEXT 37u          /* with the terminator */
+
+enum vmc_policy { VMC_RESTART = 0, VMC_OFF };
+
+struct vmc {
+	char name[CONTROL_NAME_BYTES];
+	uint8_t uuid[16];
+	bool has_uuid;
+	uint64_t ram_bytes;
+	uint32_t vcpus;
+	uint32_t backend; /* enum vm_backend */
+	char *kernel;     /* absolute paths, owned */
+	char *initrd;     /* NULL: none */
+	char *module[CONTROL_MAX_MODULES];
+	unsigned nmodules;
+	char *cmdline; /* owned; NULL: empty */
+	unsigned nserial;
+	enum vmc_policy on_reboot, on_crash;
+	bool exit_device, autostart;
+};
+
+/* What is wrong with a definition, in the words of vmc(5). */
+struct vmc_error {
+	unsigned line, column; /* from 1; 0: not about one place */
+	char element[64];      /* "" if none */
+	char what[CONTROL_TEXT_BYTES];
+	char hint[CONTROL_TEXT_BYTES];
+};
+
+void vmc_init(struct vmc *v); /* defaults */
+void vmc_clear(struct vmc *v);
+
+/* Reads and checks text. Neither network nor other files are touched. 0, -EINVAL with *err
+ * filled, -EFBIG, -ENOMEM. On failure *v is left cleared. */
+int vmc_read(const char *text, size_t bytes, struct vmc *v, struct vmc_error *err);
+/* "web1.vmc:7:3, element <memory>" */
+const char *vmc_where(const struct vmc_error *err, const char *source, char *buf, size_t size);
+
+/* The definition as text: malloc'd, terminated; NULL without memory. */
+char *vmc_write(const struct vmc *v, size_t *bytes);
+
+/* Checks a name. 0, or -EINVAL with a sentence in why. */
+int vmc_check_name(const char *name, char *why, size_t why_size);
+/* "512", "512M", "512MiB", "2G", "2GiB", "1T": to bytes. A bare number is MiB. -EINVAL, -ERANGE. */
+int vmc_parse_memory(const char *text, uint64_t *bytes);
+int vmc_check_memory(uint64_t bytes, char *why, size_t why_size);
+int vmc_parse_backend(const char *text, uint32_t *backend);
+const char *vmc_backend_name(uint32_t backend);
+int vmc_parse_uuid(const char *text, uint8_t uuid[16]);
+char *vmc_format_uuid(const uint8_t uuid[16], char text[VMC_UUID_TEXT]);
+void vmc_random_uuid(uint8_t uuid[16]);
+
+#endif
