@@ -15,6 +15,7 @@ enum {
 	MSR_SYSENTER_CS = 0x174,
 	MSR_SYSENTER_ESP = 0x175,
 	MSR_SYSENTER_EIP = 0x176,
+	MSR_MISC_FEATURES = 0x140,
 	MSR_MISC_ENABLE = 0x1a0,
 	MSR_MTRR_VAR = 0x200,
 	MSR_MTRR_VAR_LAST = 0x20f,
@@ -123,6 +124,8 @@ int emu_rdmsr(struct emu_cpu *cpu, uint32_t index, uint64_t *value)
 	case MSR_PLATFORM_ID:
 		*value = 0;
 		return 0;
+	case MSR_MISC_FEATURES:
+		return -1;
 	}
 	return cpu->vm->platform->rdmsr(cpu->v, index, value);
 }

@@ -77,6 +77,8 @@ static void interrupts(struct emu_cpu *cpu, uint32_t att)
 {
 	int vector;
 
+	/* RIP may change: the branch that led here is not to be linked to a handler. */
+	cpu->link_from = NULL;
 	if (cpu->nmi_pending && !cpu->nmi_masked && !cpu->shadow) {
 		cpu->nmi_pending = 0;
 		cpu->nmi_masked = 1;
