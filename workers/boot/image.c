@@ -65,9 +65,12 @@ int boot_read(struct boot *b, const struct boot_image *img, uint64_t offset, voi
 int boot_read_guest(struct boot *b, const struct boot_image *img, uint64_t offset, uint64_t gpa,
 		    uint64_t len)
 {
-	void *to = guestmem_ptr(b->gm, gpa, len);
+	void *to;
 	int err;
 
+	if (!len)
+		return 0;
+	to = guestmem_ptr(b->gm, gpa, len);
 	if (!to)
 		return boot_fail(b, EFAULT, "the %s does not fit in RAM at %#llx", img->what,
 				 (unsigned long long)gpa);
