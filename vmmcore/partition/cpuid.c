@@ -183,6 +183,29 @@ static void leaf_extended(struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint3
 	}
 }
 
+/* Leaf 15: the crystal is the APIC timers' clock; TSC Hz = ECX * EBX / EAX. Linux 6.1 computes
+ * kHz(ECX) * EBX in 32 bits, so the ratio is the best one with a numerator that leaves room. */
+static void leaf_tsc(const struct vm *vm, uint32_t out[4])
+{
+	const uint64_t crystal = IRQ_APIC_HZ / 1000, top = UINT32_MAX / crystal;
+	uint64_t best_num = 0, best_den = 1, best_error = UINT64_MAX;
+
+	for (uint64_t den = 1; den <= top; den++) {
+		uint64_t num = (vm->tsc_khz * den + crystal / 2) / crystal;
+		uint64_t got = num * crystal, want = vm->tsc_khz * den;
+		uint64_t error = (got > want ? got - want : want - got) * 1000000 / den;
+
+		if (num > top)
+			break;
+		if (num && error < best_error) {
+			best_error = error;
+			best_num = num;
+			best_den = den;
+		}
+	}
+	regs(out, (uint32_t)best_den, (uint32_t)best_num, best_num ? IRQ_APIC_HZ : 0, 0);
+}
+
 static void leaf_basic(struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 {
 	struct vm *vm = v->vm;
@@ -216,8 +239,7 @@ static void leaf_basic(struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t
 	case 0xd:
 		break;
 	case 0x15:
-		/* The crystal is the APIC timers' clock; TSC Hz = ECX * EBX / EAX. */
-		regs(out, IRQ_APIC_HZ / 1000, vm->tsc_khz, IRQ_APIC_HZ, 0);
+		leaf_tsc(vm, out);
 		break;
 	case 0x16:
 		regs(out, vm->tsc_khz / 1000, vm->tsc_khz / 1000, 100, 0);
