@@ -294,6 +294,30 @@ START_TEST(an_awake_peer_is_not_rung)
 }
 END_TEST
 
+#if !SANITIZED
+static struct sigaction segv_before;
+
+/* The first store into our control page: the message arrives now, between the last look and the
+ * moment from which it would ring. */
+static void send_at_the_worst_moment(int sig)
+{
+	uint64_t v = 1;
+	sigaction(SIGSEGV, &segv_before, NULL);
+	mprotect(here.in.ctl, RING_CONTROL_BYTES, PROT_READ | PROT_WRITE);
+	channel_send(&there, 0, 0, &v, sizeof(v));
+}
+
+START_TEST(a_message_that_comes_while_falling_asleep_is_seen)
+{
+	struct sigaction sa = {.sa_handler = send_at_the_worst_moment};
+	sigaction(SIGSEGV, &sa, &segv_before);
+	ck_assert_int_eq(mprotect(here.in.ctl, RING_CONTROL_BYTES, PROT_READ), 0);
+	ck_assert_int_eq(channel_wait(&here, 5000000000, NULL), 0);
+	ck_assert(ring_readable(&here.in));
+}
+END_TEST
+#endif
+
 START_TEST(a_wait_ends_at_its_time_or_when_told)
 {
 	uint32_t stop = 0;
@@ -473,6 +497,9 @@ int main(void)
 	tcase_set_timeout(t, 30);
 	tcase_add_checked_fixture(t, both_ends, no_ends);
 	tcase_add_test(t, an_awake_peer_is_not_rung);
+#if !SANITIZED
+	tcase_add_test(t, a_message_that_comes_while_falling_asleep_is_seen);
+#endif
 	tcase_add_test(t, a_wait_ends_at_its_time_or_when_told);
 	tcase_add_test(t, a_sleeping_wait_can_be_stopped);
 	tcase_add_test(t, spinning_stops_when_it_is_in_vain_and_comes_back_when_it_pays);

@@ -4,8 +4,10 @@
  */
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -393,6 +395,38 @@ START_TEST(a_handler_that_had_no_room_is_called_when_there_is)
 }
 END_TEST
 
+#if !SANITIZED
+static struct sigaction segv_before;
+
+/* As in test_channel.c: the message comes between the last look and the arming. */
+static void send_at_the_worst_moment(int sig)
+{
+	uint64_t v = 0;
+	sigaction(SIGSEGV, &segv_before, NULL);
+	mprotect(near_end.in.ctl, RING_CONTROL_BYTES, PROT_READ | PROT_WRITE);
+	channel_send(&far_end, 0, 0, &v, sizeof(v));
+}
+
+START_TEST(a_message_that_comes_while_falling_asleep_is_seen)
+{
+	struct sigaction sa = {.sa_handler = send_at_the_worst_moment};
+	make_channel();
+	uint8_t *other = mmap(NULL, near_end.map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
+			      near_end.fds.memory, 0);
+	ck_assert_ptr_ne(other, MAP_FAILED);
+	size_t half = near_end.map_bytes / 2;
+	far_end.out.ctl = (struct ring_control *)(other + half);
+	far_end.out.data = other + half + RING_CONTROL_BYTES;
+	until = 1;
+	channel_source = loop_add_channel(loop, &near_end, on_channel, NULL);
+	sigaction(SIGSEGV, &sa, &segv_before);
+	ck_assert_int_eq(mprotect(near_end.in.ctl, RING_CONTROL_BYTES, PROT_READ), 0);
+	stop_after(5000 * MS);
+	ck_assert_int_eq(loop_run(loop), 1);
+}
+END_TEST
+#endif
+
 /* ---- idle ---- */
 
 START_TEST(an_idle_loop_sleeps)
@@ -438,6 +472,9 @@ int main(void)
 	tcase_add_test(t, a_channel_that_is_never_empty_starves_nobody);
 	tcase_add_test(t, a_channel_can_remove_itself);
 	tcase_add_test(t, a_handler_that_had_no_room_is_called_when_there_is);
+#if !SANITIZED
+	tcase_add_test(t, a_message_that_comes_while_falling_asleep_is_seen);
+#endif
 	tcase_add_test(t, an_idle_loop_sleeps);
 	suite_add_tcase(s, t);
 	return suite_main(s);

@@ -178,6 +178,10 @@ START_TEST(a_message_longer_than_the_buffer_is_refused)
 	memcpy(big, &m, sizeof(m));
 	send_raw(big, sizeof(big));
 	ck_assert_int_eq(recv_one(), -EPROTO);
+	m = hello(); /* says that it ends where the buffer does */
+	memcpy(big, &m, sizeof(m));
+	send_raw(big, sizeof(big));
+	ck_assert_int_eq(recv_one(), -EPROTO);
 }
 END_TEST
 
