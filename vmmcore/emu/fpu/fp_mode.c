@@ -20,6 +20,7 @@ void emu_fpu_enter(struct emu_fpu *f)
 	if (f->entered)
 		return;
 	f->host_mxcsr = hf_load(f->mxcsr);
+	f->x87_sticky = false;
 	f->entered = true;
 }
 
@@ -29,6 +30,7 @@ void emu_fpu_leave(struct emu_fpu *f)
 		return;
 	f->mxcsr |= hf_flags();
 	hf_unload(f->host_mxcsr);
+	f->x87_sticky = false;
 	f->entered = false;
 }
 

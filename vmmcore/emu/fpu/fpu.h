@@ -57,6 +57,7 @@ struct emu_fpu {
 	 * emu_fpu_enter() and emu_fpu_leave(). Use emu_fpu_mxcsr() and emu_fpu_set_mxcsr(). */
 	uint32_t mxcsr;
 	uint32_t host_mxcsr; /* the host's own, while entered */
+	bool x87_sticky;     /* the host's x87 flags are among those of sw; false is always safe */
 	bool entered;
 	bool checked;     /* some SIMD exception is unmasked: look after each operation */
 	uint8_t op_flags; /* while checked: exceptions this operation found in software */

@@ -92,6 +92,7 @@ int emu_fxrstor(struct emu_fpu *f, const void *image512, unsigned fx_flags)
 	f->cw = (im->cw & 0x1f3f) | CW_RESERVED;
 	f->top = im->sw >> 11 & 7;
 	f->sw = im->sw & ~0x3800;
+	f->x87_sticky = false;
 	x87_update_es(f);
 	f->tag = im->tag;
 	f->fop = im->fop & 0x7ff;

@@ -28,9 +28,20 @@ static inline bool empty(const struct emu_fpu *f, unsigned i)
 	return !(f->tag >> ((f->top + i) & 7) & 1);
 }
 
+/* In the two pieces in which an 80-bit store wrote it: a wider load would wait for both. */
+static inline void copy80(struct emu_f80 *to, const struct emu_f80 *from)
+{
+	uint64_t m = from->m;
+	uint16_t se = from->se;
+
+	__asm__("" : "+r"(m), "+r"(se));
+	to->m = m;
+	to->se = se;
+}
+
 static inline void set_st(struct emu_fpu *f, unsigned i, const struct emu_f80 *v)
 {
-	*st(f, i) = *v;
+	copy80(st(f, i), v);
 	f->tag |= (uint8_t)(1u << ((f->top + i) & 7));
 }
 
@@ -44,6 +55,18 @@ static inline void push(struct emu_fpu *f, const struct emu_f80 *v)
 {
 	f->top = (f->top - 1) & 7;
 	set_st(f, 0, v);
+}
+
+/* How to run an operation that may leave flags behind in the host, where that is possible. */
+static inline uint32_t x87_mode(struct emu_fpu *f)
+{
+	if ((f->cw & SW_FLAGS) != SW_FLAGS)
+		return f->cw;
+	if (!f->x87_sticky) {
+		x87h_forget();
+		f->x87_sticky = true;
+	}
+	return f->cw | X87_STICKY;
 }
 
 /* -- x87_core.c -- */

@@ -11,16 +11,21 @@
 /* ST(d) = ST(d) op ST(s). */
 static int arith(struct emu_fpu *f, enum x87_arith op, unsigned d, unsigned s, bool pops)
 {
-	struct emu_f80 v = *st(f, d);
+	uint32_t mode = x87_mode(f);
 
 	if (empty(f, d) || empty(f, s)) {
 		if (!x87_underflow(f))
 			return 0;
-		v = x87_indefinite;
-	} else if (x87_commit(f, x87h_arith(op, f->cw, &v, st(f, s)), SW_C1) & SW_FAULTS) {
-		return 0;
+		set_st(f, d, &x87_indefinite);
+	} else if (mode & X87_STICKY) {
+		x87_commit(f, x87h_arith(op, mode, st(f, d), st(f, s)), SW_C1);
+	} else {
+		struct emu_f80 v = *st(f, d);
+
+		if (x87_commit(f, x87h_arith(op, mode, &v, st(f, s)), SW_C1) & SW_FAULTS)
+			return 0;
+		set_st(f, d, &v);
 	}
-	set_st(f, d, &v);
 	if (pops)
 		pop(f);
 	return 0;
@@ -68,21 +73,24 @@ static int compared(struct emu_fpu *f, bool any_empty, uint16_t host_sw, unsigne
 static int arith_mem(struct emu_fpu *f, uint8_t modrm, const void *mem, enum x87_format fmt)
 {
 	enum x87_arith op = modrm >> 3 & 7;
-	struct emu_f80 v = *st(f, 0);
+	uint32_t mode = x87_mode(f);
 
 	if (op == X87_COM || op == X87_COMP) {
-		uint16_t sw = empty(f, 0) ? 0 : x87h_compare_mem(fmt, f->cw, &v, mem);
+		uint16_t sw = empty(f, 0) ? 0 : x87h_compare_mem(fmt, mode, st(f, 0), mem);
 
 		return compared(f, empty(f, 0), sw, op == X87_COMP);
 	}
 	if (empty(f, 0)) {
-		if (!x87_underflow(f))
-			return 0;
-		v = x87_indefinite;
-	} else if (x87_commit(f, x87h_arith_mem(op, fmt, f->cw, &v, mem), SW_C1) & SW_FAULTS) {
-		return 0;
+		if (x87_underflow(f))
+			set_st(f, 0, &x87_indefinite);
+	} else if (mode & X87_STICKY) {
+		x87_commit(f, x87h_arith_mem(op, fmt, mode, st(f, 0), mem), SW_C1);
+	} else {
+		struct emu_f80 v = *st(f, 0);
+
+		if (!(x87_commit(f, x87h_arith_mem(op, fmt, mode, &v, mem), SW_C1) & SW_FAULTS))
+			set_st(f, 0, &v);
 	}
-	set_st(f, 0, &v);
 	return 0;
 }
 
@@ -99,7 +107,7 @@ ARITH_MEM(x87_arith_i16, X87_I16)
 static int compare(struct emu_fpu *f, unsigned i, bool unordered, unsigned pops)
 {
 	bool e = empty(f, 0) || empty(f, i);
-	uint16_t sw = e ? 0 : x87h_compare(unordered, f->cw, st(f, 0), st(f, i));
+	uint16_t sw = e ? 0 : x87h_compare(unordered, x87_mode(f), st(f, 0), st(f, i));
 
 	return compared(f, e, sw, pops);
 }
@@ -126,7 +134,7 @@ static int compare_flags(struct emu_fpu *f, unsigned i, bool unordered, bool pop
 		f->flags_out = FL_ZF | FL_PF | FL_CF;
 		done = x87_underflow(f);
 	} else {
-		uint16_t sw = x87h_compare(unordered, f->cw, st(f, 0), st(f, i));
+		uint16_t sw = x87h_compare(unordered, x87_mode(f), st(f, 0), st(f, i));
 
 		f->flags_out = (sw & SW_C3 ? FL_ZF : 0) | (sw & SW_C2 ? FL_PF : 0) |
 			       (sw & SW_C0 ? FL_CF : 0);
@@ -150,7 +158,7 @@ COMPARE_FLAGS(x87_fucomip, true, true)
 int x87_ftst(struct emu_fpu *f, uint8_t modrm, void *mem, const struct emu_x87_env *env)
 {
 	static const struct emu_f80 zero;
-	uint16_t sw = empty(f, 0) ? 0 : x87h_compare(false, f->cw, st(f, 0), &zero);
+	uint16_t sw = empty(f, 0) ? 0 : x87h_compare(false, x87_mode(f), st(f, 0), &zero);
 
 	return compared(f, empty(f, 0), sw, 0);
 }

@@ -44,6 +44,7 @@ bool x87_overflow(struct emu_fpu *f)
 
 void x87_init(struct emu_fpu *f)
 {
+	f->x87_sticky = false;
 	f->cw = 0x037f;
 	f->sw = 0;
 	f->top = 0;

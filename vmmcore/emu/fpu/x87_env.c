@@ -46,6 +46,7 @@ static void set_sw(struct emu_fpu *f, uint16_t sw)
 {
 	f->top = sw >> 11 & 7;
 	f->sw = sw & ~0x3800;
+	f->x87_sticky = false;
 }
 
 HANDLER(fldcw)
@@ -74,6 +75,7 @@ HANDLER(fnstsw_ax)
 HANDLER(fnclex)
 {
 	f->sw &= SW_CC;
+	f->x87_sticky = false;
 	return 0;
 }
 

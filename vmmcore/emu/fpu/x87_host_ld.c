@@ -84,12 +84,12 @@ static struct emu_f80 from_ld(long double v)
 
 /* -- mode and flags around an operation -- */
 
-static void begin(uint16_t cw, fenv_t *env)
+static void begin(uint32_t mode, fenv_t *env)
 {
-	static const int mode[] = {FE_TONEAREST, FE_DOWNWARD, FE_UPWARD, FE_TOWARDZERO};
+	static const int round[] = {FE_TONEAREST, FE_DOWNWARD, FE_UPWARD, FE_TOWARDZERO};
 
 	feholdexcept(env);
-	fesetround(mode[cw >> 10 & 3]);
+	fesetround(round[mode >> 10 & 3]);
 }
 
 static uint16_t end(const fenv_t *env)
@@ -137,7 +137,12 @@ static uint16_t denormals(const struct emu_f80 *a, const struct emu_f80 *b)
 
 /* -- operations -- */
 
-uint16_t x87h_arith(enum x87_arith op, uint16_t cw, struct emu_f80 *d, const struct emu_f80 *s)
+/* Flags never stay here. */
+void x87h_forget(void)
+{
+}
+
+uint16_t x87h_arith(enum x87_arith op, uint32_t mode, struct emu_f80 *d, const struct emu_f80 *s)
 {
 	volatile long double a, b, r;
 	uint16_t sw = 0, e;
@@ -148,7 +153,7 @@ uint16_t x87h_arith(enum x87_arith op, uint16_t cw, struct emu_f80 *d, const str
 	sw = denormals(d, s);
 	a = to_ld(d);
 	b = to_ld(s);
-	begin(cw, &env);
+	begin(mode, &env);
 	switch (op) {
 	case X87_ADD:
 		r = a + b;
@@ -184,16 +189,17 @@ static uint16_t with_widened(uint16_t widened, uint16_t sw, const struct emu_f80
 	return is_nan(d) || is_unsupported(d) || sw & (SW_IE | SW_ZE) ? sw : sw | widened;
 }
 
-uint16_t x87h_arith_mem(enum x87_arith op, enum x87_format fmt, uint16_t cw, struct emu_f80 *d,
+uint16_t x87h_arith_mem(enum x87_arith op, enum x87_format fmt, uint32_t mode, struct emu_f80 *d,
 			const void *s)
 {
 	struct emu_f80 v, before = *d;
 	uint16_t sw = widen(fmt, &v, s);
 
-	return with_widened(sw, x87h_arith(op, cw, d, &v), &before);
+	return with_widened(sw, x87h_arith(op, mode, d, &v), &before);
 }
 
-uint16_t x87h_compare(bool unordered, uint16_t cw, const struct emu_f80 *a, const struct emu_f80 *b)
+uint16_t x87h_compare(bool unordered, uint32_t mode, const struct emu_f80 *a,
+		      const struct emu_f80 *b)
 {
 	struct emu_f80 ignored;
 	uint16_t sw = 0;
@@ -206,15 +212,16 @@ uint16_t x87h_compare(bool unordered, uint16_t cw, const struct emu_f80 *a, cons
 	return to_ld(a) == to_ld(b) ? sw | SW_C3 : sw;
 }
 
-uint16_t x87h_compare_mem(enum x87_format fmt, uint16_t cw, const struct emu_f80 *a, const void *b)
+uint16_t x87h_compare_mem(enum x87_format fmt, uint32_t mode, const struct emu_f80 *a,
+			  const void *b)
 {
 	struct emu_f80 v;
 	uint16_t sw = widen(fmt, &v, b);
 
-	return with_widened(sw, x87h_compare(false, cw, a, &v), a);
+	return with_widened(sw, x87h_compare(false, mode, a, &v), a);
 }
 
-uint16_t x87h_unary(enum x87_unary op, uint16_t cw, struct emu_f80 *d)
+uint16_t x87h_unary(enum x87_unary op, uint32_t mode, struct emu_f80 *d)
 {
 	static const struct emu_f80 zero;
 	volatile long double a, r;
@@ -227,7 +234,7 @@ uint16_t x87h_unary(enum x87_unary op, uint16_t cw, struct emu_f80 *d)
 	a = to_ld(d);
 	if ((op == X87_SIN || op == X87_COS) && fabsl(a) >= 0x1p63L && !isinf(a))
 		return SW_C2;
-	begin(cw, &env);
+	begin(mode, &env);
 	switch (op) {
 	case X87_F2XM1:
 		r = expm1l(a * M_LN2);
@@ -269,7 +276,7 @@ static long double remainder_cc(bool ieee, long double a, long double b, uint16_
 	return r;
 }
 
-uint16_t x87h_binary(enum x87_binary op, uint16_t cw, const struct emu_f80 *st0,
+uint16_t x87h_binary(enum x87_binary op, uint32_t mode, const struct emu_f80 *st0,
 		     const struct emu_f80 *st1, struct emu_f80 *out)
 {
 	long double a = to_ld(st0), b = to_ld(st1);
@@ -280,7 +287,7 @@ uint16_t x87h_binary(enum x87_binary op, uint16_t cw, const struct emu_f80 *st0,
 	if (nan_result(st0, st1, out, &sw))
 		return sw;
 	sw = denormals(st0, st1);
-	begin(cw, &env);
+	begin(mode, &env);
 	switch (op) {
 	case X87_PREM:
 	case X87_PREM1:
@@ -309,7 +316,7 @@ uint16_t x87h_binary(enum x87_binary op, uint16_t cw, const struct emu_f80 *st0,
 	return (e & (SW_IE | SW_ZE) ? e : sw | e) | cc;
 }
 
-uint16_t x87h_pair(enum x87_pair op, uint16_t cw, const struct emu_f80 *in, struct emu_f80 *st0,
+uint16_t x87h_pair(enum x87_pair op, uint32_t mode, const struct emu_f80 *in, struct emu_f80 *st0,
 		   struct emu_f80 *st1)
 {
 	static const struct emu_f80 zero, one = {.m = 1ull << 63, .se = 0x3fff};
@@ -324,7 +331,7 @@ uint16_t x87h_pair(enum x87_pair op, uint16_t cw, const struct emu_f80 *in, stru
 	sw = denormals(in, in);
 	if (op != X87_XTRACT && fabsl(a) >= 0x1p63L && !isinf(a))
 		return SW_C2;
-	begin(cw, &env);
+	begin(mode, &env);
 	if (op == X87_XTRACT) {
 		/* Exponent below, significand above; of zero, minus infinity and zero. */
 		volatile long double x = logbl(a);
@@ -345,7 +352,7 @@ uint16_t x87h_pair(enum x87_pair op, uint16_t cw, const struct emu_f80 *in, stru
 }
 
 /* The 64-bit significands below and above each constant, its exponent, and which is nearer. */
-void x87h_const(unsigned which, uint16_t cw, struct emu_f80 *out)
+void x87h_const(unsigned which, uint32_t mode, struct emu_f80 *out)
 {
 	static const struct {
 		uint64_t below;
@@ -360,7 +367,7 @@ void x87h_const(unsigned which, uint16_t cw, struct emu_f80 *out)
 		{0xb17217f7d1cf79ab, 0x3ffe, true, false},  /* ln 2 */
 		{0, 0, false, true},
 	};
-	unsigned rc = cw >> 10 & 3;
+	unsigned rc = mode >> 10 & 3;
 	bool up = rc == 0 ? c[which].above_is_nearer : rc == 2;
 
 	out->m = c[which].below + (up && !c[which].exact);
@@ -445,7 +452,7 @@ static uint16_t widen(enum x87_format fmt, struct emu_f80 *out, const void *mem)
 	return 0;
 }
 
-uint16_t x87h_load(enum x87_format fmt, uint16_t cw, struct emu_f80 *out, const void *mem)
+uint16_t x87h_load(enum x87_format fmt, uint32_t mode, struct emu_f80 *out, const void *mem)
 {
 	uint16_t sw = widen(fmt, out, mem);
 
@@ -458,7 +465,7 @@ uint16_t x87h_load(enum x87_format fmt, uint16_t cw, struct emu_f80 *out, const 
 
 /* To an integer within limit, by mode or truncated; false if invalid. */
 static bool to_int(const struct emu_f80 *v, bool truncate, long double limit, int64_t *out,
-		   uint16_t cw, uint16_t *sw)
+		   uint32_t mode, uint16_t *sw)
 {
 	volatile long double r;
 	fenv_t env;
@@ -466,7 +473,7 @@ static bool to_int(const struct emu_f80 *v, bool truncate, long double limit, in
 	*sw = SW_IE;
 	if (is_nan(v) || is_unsupported(v))
 		return false;
-	begin(cw, &env);
+	begin(mode, &env);
 	r = truncate ? truncl(to_ld(v)) : rintl(to_ld(v));
 	end(&env);
 	if (r >= limit || r < -limit)
@@ -476,7 +483,7 @@ static bool to_int(const struct emu_f80 *v, bool truncate, long double limit, in
 	return true;
 }
 
-static uint16_t store_int(enum x87_format fmt, uint16_t cw, const struct emu_f80 *v, void *mem)
+static uint16_t store_int(enum x87_format fmt, uint32_t mode, const struct emu_f80 *v, void *mem)
 {
 	bool truncate = fmt >= X87_T16;
 	unsigned bytes = fmt == X87_I16 || fmt == X87_T16   ? 2
@@ -485,19 +492,19 @@ static uint16_t store_int(enum x87_format fmt, uint16_t cw, const struct emu_f80
 	int64_t n = (int64_t)(1ull << (8 * bytes - 1));
 	uint16_t sw;
 
-	to_int(v, truncate, ldexpl(1, (int)(8 * bytes - 1)), &n, cw, &sw);
+	to_int(v, truncate, ldexpl(1, (int)(8 * bytes - 1)), &n, mode, &sw);
 	memcpy(mem, &n, bytes);
 	return sw;
 }
 
-static uint16_t store_bcd(uint16_t cw, const struct emu_f80 *v, uint8_t *p)
+static uint16_t store_bcd(uint32_t mode, const struct emu_f80 *v, uint8_t *p)
 {
 	static const uint8_t indefinite[10] = {0, 0, 0, 0, 0, 0, 0, 0xc0, 0xff, 0xff};
 	int64_t n = 0;
 	uint64_t mag;
 	uint16_t sw;
 
-	if (!to_int(v, false, 1e18L, &n, cw, &sw) || n == -1000000000000000000) {
+	if (!to_int(v, false, 1e18L, &n, mode, &sw) || n == -1000000000000000000) {
 		memcpy(p, indefinite, 10);
 		return SW_IE;
 	}
@@ -508,7 +515,7 @@ static uint16_t store_bcd(uint16_t cw, const struct emu_f80 *v, uint8_t *p)
 	return sw;
 }
 
-static uint16_t store_float(enum x87_format fmt, uint16_t cw, const struct emu_f80 *v, void *mem)
+static uint16_t store_float(enum x87_format fmt, uint32_t mode, const struct emu_f80 *v, void *mem)
 {
 	bool single = fmt == X87_M32;
 	volatile long double x;
@@ -529,7 +536,7 @@ static uint16_t store_float(enum x87_format fmt, uint16_t cw, const struct emu_f
 		return is_snan(v) || is_unsupported(v) ? SW_IE : 0;
 	}
 	x = to_ld(v);
-	begin(cw, &env);
+	begin(mode, &env);
 	if (single) {
 		s = (float)x;
 		memcpy(mem, (const void *)&s, 4);
@@ -540,13 +547,13 @@ static uint16_t store_float(enum x87_format fmt, uint16_t cw, const struct emu_f
 	return end(&env);
 }
 
-uint16_t x87h_store(enum x87_format fmt, uint16_t cw, const struct emu_f80 *v, void *mem)
+uint16_t x87h_store(enum x87_format fmt, uint32_t mode, const struct emu_f80 *v, void *mem)
 {
 	if (fmt == X87_M32 || fmt == X87_M64)
-		return store_float(fmt, cw, v, mem);
+		return store_float(fmt, mode, v, mem);
 	if (fmt == X87_BCD)
-		return store_bcd(cw, v, mem);
-	return store_int(fmt, cw, v, mem);
+		return store_bcd(mode, v, mem);
+	return store_int(fmt, mode, v, mem);
 }
 
 #endif

@@ -6,29 +6,58 @@
  * processor leaves, and stays pending until the next waiting instruction; only FNSTSW and FNCLEX,
  * which do not wait, come before it is cleared. FNINIT at the end empties the stack, whatever the
  * operation left on it, and restores the control word that the ABI prescribes.
+ *
+ * FNINIT and FNCLEX take longer than all the rest. Where nothing can be pending and old flags do
+ * not matter (X87_STICKY), they are left out.
  */
 #include "vmmcore/emu/fpu/x87_host.h"
 
 #if defined(__x86_64__) && !defined(EMU_X87_PORTABLE)
 
-#define BEGIN    "fninit\n\tfldcw %[cw]\n\t"
-#define STATUS   "\n\tfnstsw %[sw]\n\tfnclex\n\t"
-#define END      "fninit"
 #define CLOBBERS "st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)", "memory"
 
-/* "m" of a value that has the pointer's type would tell the compiler too little of what is read
- * or written; hence the memory clobber, and pointers in registers. */
-#define RUN(code, ...)                                                                             \
-	__asm__ volatile(BEGIN code END : [sw] "=&a"(sw) : [cw] "m"(cw), __VA_ARGS__ : CLOBBERS)
+/* Load and operate, take the status, store. Operands are pointers in registers; an "m" operand
+ * would tell the compiler less than the memory clobber does. */
+#define RUN(load, store, ...)                                                                      \
+	do {                                                                                       \
+		uint16_t cw_ = (uint16_t)mode;                                                     \
+		__asm__ volatile("fninit\n\tfldcw %[cw]\n\t" load                                  \
+				 "\n\tfnstsw %[sw]\n\tfnclex\n\t" store "fninit"                   \
+				 : [sw] "=&a"(sw)                                                  \
+				 : [cw] "m"(cw_), __VA_ARGS__                                      \
+				 : CLOBBERS);                                                      \
+	} while (0)
+
+/* The same without clearing if allowed; drop pops what the operation and the store left. */
+#define RUN_STICKY(load, store, drop, ...)                                                         \
+	do {                                                                                       \
+		static const uint16_t host_cw = 0x037f;                                            \
+		if (!(mode & X87_STICKY)) {                                                        \
+			RUN(load, store, __VA_ARGS__);                                             \
+		} else {                                                                           \
+			uint16_t cw_ = (uint16_t)mode;                                             \
+			__asm__ volatile("fldcw %[cw]\n\t" load "\n\tfnstsw %[sw]\n\t" store drop  \
+					 "fldcw %[host]"                                           \
+					 : [sw] "=&a"(sw)                                          \
+					 : [cw] "m"(cw_), [host] "m"(host_cw), __VA_ARGS__         \
+					 : CLOBBERS);                                              \
+		}                                                                                  \
+	} while (0)
+#define DROP1 "fstp %%st(0)\n\t"
+#define DROP2 DROP1 DROP1
+
+void x87h_forget(void)
+{
+	__asm__ volatile("fnclex" : : : "memory");
+}
 
 #define ARITH_CASE(op, insn)                                                                       \
 	case op:                                                                                   \
-		RUN("fldt (%[s])\n\tfldt (%[d])\n\t" insn " %%st(1), %%st" STATUS                  \
-		    "fstpt (%[d])\n\t",                                                            \
-		    [d] "r"(d), [s] "r"(s));                                                       \
+		RUN_STICKY("fldt (%[s])\n\tfldt (%[d])\n\t" insn " %%st(1), %%st",                 \
+			   "fstpt (%[d])\n\t", DROP1, [d] "r"(d), [s] "r"(s));                     \
 		break;
 
-uint16_t x87h_arith(enum x87_arith op, uint16_t cw, struct emu_f80 *d, const struct emu_f80 *s)
+uint16_t x87h_arith(enum x87_arith op, uint32_t mode, struct emu_f80 *d, const struct emu_f80 *s)
 {
 	uint16_t sw = 0;
 
@@ -47,8 +76,8 @@ uint16_t x87h_arith(enum x87_arith op, uint16_t cw, struct emu_f80 *d, const str
 
 #define MEM_CASE(op, fmt, insn)                                                                    \
 	case (op)*4 + (fmt):                                                                       \
-		RUN("fldt (%[d])\n\t" insn " (%[s])" STATUS "fstpt (%[d])\n\t", [d] "r"(d),        \
-		    [s] "r"(s));                                                                   \
+		RUN_STICKY("fldt (%[d])\n\t" insn " (%[s])", "fstpt (%[d])\n\t",                   \
+			   "", [d] "r"(d), [s] "r"(s));                                            \
 		break;
 #define MEM_CASES(op, n)                                                                           \
 	MEM_CASE(op, X87_M32, "f" n "s")                                                           \
@@ -56,7 +85,7 @@ uint16_t x87h_arith(enum x87_arith op, uint16_t cw, struct emu_f80 *d, const str
 	MEM_CASE(op, X87_M64, "f" n "l")                                                           \
 	MEM_CASE(op, X87_I16, "fi" n "s")
 
-uint16_t x87h_arith_mem(enum x87_arith op, enum x87_format fmt, uint16_t cw, struct emu_f80 *d,
+uint16_t x87h_arith_mem(enum x87_arith op, enum x87_format fmt, uint32_t mode, struct emu_f80 *d,
 			const void *s)
 {
 	uint16_t sw = 0;
@@ -74,23 +103,27 @@ uint16_t x87h_arith_mem(enum x87_arith op, enum x87_format fmt, uint16_t cw, str
 	return sw;
 }
 
-uint16_t x87h_compare(bool unordered, uint16_t cw, const struct emu_f80 *a, const struct emu_f80 *b)
+uint16_t x87h_compare(bool unordered, uint32_t mode, const struct emu_f80 *a,
+		      const struct emu_f80 *b)
 {
 	uint16_t sw;
 
 	if (unordered)
-		RUN("fldt (%[b])\n\tfldt (%[a])\n\tfucom %%st(1)" STATUS, [a] "r"(a), [b] "r"(b));
+		RUN_STICKY("fldt (%[b])\n\tfldt (%[a])\n\tfucom %%st(1)", "",
+			   DROP2, [a] "r"(a), [b] "r"(b));
 	else
-		RUN("fldt (%[b])\n\tfldt (%[a])\n\tfcom %%st(1)" STATUS, [a] "r"(a), [b] "r"(b));
+		RUN_STICKY("fldt (%[b])\n\tfldt (%[a])\n\tfcom %%st(1)", "",
+			   DROP2, [a] "r"(a), [b] "r"(b));
 	return sw;
 }
 
 #define COM_CASE(fmt, insn)                                                                        \
 	case fmt:                                                                                  \
-		RUN("fldt (%[a])\n\t" insn " (%[b])" STATUS, [a] "r"(a), [b] "r"(b));              \
+		RUN_STICKY("fldt (%[a])\n\t" insn " (%[b])", "", DROP1, [a] "r"(a), [b] "r"(b));   \
 		break;
 
-uint16_t x87h_compare_mem(enum x87_format fmt, uint16_t cw, const struct emu_f80 *a, const void *b)
+uint16_t x87h_compare_mem(enum x87_format fmt, uint32_t mode, const struct emu_f80 *a,
+			  const void *b)
 {
 	uint16_t sw = 0;
 
@@ -107,10 +140,10 @@ uint16_t x87h_compare_mem(enum x87_format fmt, uint16_t cw, const struct emu_f80
 
 #define UNARY_CASE(op, insn)                                                                       \
 	case op:                                                                                   \
-		RUN("fldt (%[d])\n\t" insn STATUS "fstpt (%[d])\n\t", [d] "r"(d));                 \
+		RUN_STICKY("fldt (%[d])\n\t" insn, "fstpt (%[d])\n\t", "", [d] "r"(d));            \
 		break;
 
-uint16_t x87h_unary(enum x87_unary op, uint16_t cw, struct emu_f80 *d)
+uint16_t x87h_unary(enum x87_unary op, uint32_t mode, struct emu_f80 *d)
 {
 	uint16_t sw = 0;
 
@@ -126,11 +159,11 @@ uint16_t x87h_unary(enum x87_unary op, uint16_t cw, struct emu_f80 *d)
 
 #define BINARY_CASE(op, insn)                                                                      \
 	case op:                                                                                   \
-		RUN("fldt (%[b])\n\tfldt (%[a])\n\t" insn STATUS "fstpt (%[o])\n\t", [a] "r"(st0), \
-		    [b] "r"(st1), [o] "r"(out));                                                   \
+		RUN("fldt (%[b])\n\tfldt (%[a])\n\t" insn,                                         \
+		    "fstpt (%[o])\n\t", [a] "r"(st0), [b] "r"(st1), [o] "r"(out));                 \
 		break;
 
-uint16_t x87h_binary(enum x87_binary op, uint16_t cw, const struct emu_f80 *st0,
+uint16_t x87h_binary(enum x87_binary op, uint32_t mode, const struct emu_f80 *st0,
 		     const struct emu_f80 *st1, struct emu_f80 *out)
 {
 	uint16_t sw = 0;
@@ -149,11 +182,11 @@ uint16_t x87h_binary(enum x87_binary op, uint16_t cw, const struct emu_f80 *st0,
 /* If nothing was pushed, the second store finds an empty stack, which FNINIT forgets. */
 #define PAIR_CASE(op, insn)                                                                        \
 	case op:                                                                                   \
-		RUN("fldt (%[a])\n\t" insn STATUS "fstpt (%[x])\n\tfstpt (%[y])\n\t", [a] "r"(in), \
-		    [x] "r"(st0), [y] "r"(st1));                                                   \
+		RUN("fldt (%[a])\n\t" insn,                                                        \
+		    "fstpt (%[x])\n\tfstpt (%[y])\n\t", [a] "r"(in), [x] "r"(st0), [y] "r"(st1));  \
 		break;
 
-uint16_t x87h_pair(enum x87_pair op, uint16_t cw, const struct emu_f80 *in, struct emu_f80 *st0,
+uint16_t x87h_pair(enum x87_pair op, uint32_t mode, const struct emu_f80 *in, struct emu_f80 *st0,
 		   struct emu_f80 *st1)
 {
 	uint16_t sw = 0;
@@ -168,10 +201,10 @@ uint16_t x87h_pair(enum x87_pair op, uint16_t cw, const struct emu_f80 *in, stru
 
 #define CONST_CASE(n, insn)                                                                        \
 	case n:                                                                                    \
-		RUN(insn STATUS "fstpt (%[o])\n\t", [o] "r"(out));                                 \
+		RUN_STICKY(insn, "fstpt (%[o])\n\t", "", [o] "r"(out));                            \
 		break;
 
-void x87h_const(unsigned which, uint16_t cw, struct emu_f80 *out)
+void x87h_const(unsigned which, uint32_t mode, struct emu_f80 *out)
 {
 	uint16_t sw;
 
@@ -188,10 +221,10 @@ void x87h_const(unsigned which, uint16_t cw, struct emu_f80 *out)
 
 #define LOAD_CASE(fmt, insn)                                                                       \
 	case fmt:                                                                                  \
-		RUN(insn " (%[m])" STATUS "fstpt (%[o])\n\t", [o] "r"(out), [m] "r"(mem));         \
+		RUN_STICKY(insn " (%[m])", "fstpt (%[o])\n\t", "", [o] "r"(out), [m] "r"(mem));    \
 		break;
 
-uint16_t x87h_load(enum x87_format fmt, uint16_t cw, struct emu_f80 *out, const void *mem)
+uint16_t x87h_load(enum x87_format fmt, uint32_t mode, struct emu_f80 *out, const void *mem)
 {
 	uint16_t sw = 0;
 
@@ -210,10 +243,10 @@ uint16_t x87h_load(enum x87_format fmt, uint16_t cw, struct emu_f80 *out, const 
 
 #define STORE_CASE(fmt, insn)                                                                      \
 	case fmt:                                                                                  \
-		RUN("fldt (%[v])\n\t" insn " (%[m])" STATUS, [v] "r"(v), [m] "r"(mem));            \
+		RUN_STICKY("fldt (%[v])\n\t" insn " (%[m])", "", "", [v] "r"(v), [m] "r"(mem));    \
 		break;
 
-uint16_t x87h_store(enum x87_format fmt, uint16_t cw, const struct emu_f80 *v, void *mem)
+uint16_t x87h_store(enum x87_format fmt, uint32_t mode, const struct emu_f80 *v, void *mem)
 {
 	uint16_t sw = 0;
 

@@ -21,12 +21,24 @@ static int push_checked(struct emu_fpu *f, const struct emu_f80 *v)
 
 static int load(struct emu_fpu *f, enum x87_format fmt, const void *mem)
 {
-	struct emu_f80 v;
+	struct emu_f80 *to = st(f, 7);
+	uint32_t mode = x87_mode(f);
 
 	/* A full stack is found before the operand is looked at. An unmasked denormal is loaded. */
-	if (empty(f, 7) && x87_commit(f, x87h_load(fmt, f->cw, &v, mem), SW_C1) & SW_IE)
-		return 0;
-	return push_checked(f, &v);
+	if (!empty(f, 7))
+		return push_checked(f, NULL);
+	if (mode & X87_STICKY) {
+		x87_commit(f, x87h_load(fmt, mode, to, mem), SW_C1);
+	} else {
+		struct emu_f80 v;
+
+		if (x87_commit(f, x87h_load(fmt, mode, &v, mem), SW_C1) & SW_IE)
+			return 0;
+		copy80(to, &v);
+	}
+	f->top = (f->top - 1) & 7;
+	f->tag |= (uint8_t)(1u << f->top);
+	return 0;
 }
 
 #define LOAD(name, fmt)                                                                            \
@@ -54,13 +66,15 @@ HANDLER(fld_const)
 {
 	struct emu_f80 v;
 
-	x87h_const(modrm & 7, f->cw, &v);
+	x87h_const(modrm & 7, x87_mode(f), &v);
 	return push_checked(f, &v);
 }
 
 HANDLER(fld_sti)
 {
-	struct emu_f80 v = *st(f, modrm & 7);
+	struct emu_f80 v;
+
+	copy80(&v, st(f, modrm & 7));
 
 	if (empty(f, modrm & 7)) {
 		if (x87_underflow(f))
@@ -96,7 +110,7 @@ static int store(struct emu_fpu *f, enum x87_format fmt, void *mem, bool pops)
 		if (!x87_underflow(f))
 			return EMU_X87_NOSTORE;
 		store_indefinite(fmt, mem);
-	} else if (x87_commit(f, x87h_store(fmt, f->cw, st(f, 0), mem), SW_C1) & SW_NOSTORE) {
+	} else if (x87_commit(f, x87h_store(fmt, x87_mode(f), st(f, 0), mem), SW_C1) & SW_NOSTORE) {
 		return EMU_X87_NOSTORE;
 	}
 	if (pops)
@@ -125,7 +139,9 @@ STORE(fbstp, X87_BCD, true)
 
 HANDLER(fstp_m80)
 {
-	struct emu_f80 v = *st(f, 0);
+	struct emu_f80 v;
+
+	copy80(&v, st(f, 0));
 
 	f->sw &= (uint16_t)~SW_C1;
 	if (empty(f, 0)) {
@@ -141,7 +157,9 @@ HANDLER(fstp_m80)
 
 static int store_sti(struct emu_fpu *f, unsigned i, bool pops)
 {
-	struct emu_f80 v = *st(f, 0);
+	struct emu_f80 v;
+
+	copy80(&v, st(f, 0));
 
 	f->sw &= (uint16_t)~SW_C1;
 	if (empty(f, 0)) {
@@ -178,7 +196,10 @@ HANDLER(fstpnce)
 HANDLER(fxch)
 {
 	unsigned i = modrm & 7;
-	struct emu_f80 a = *st(f, 0), b = *st(f, i);
+	struct emu_f80 a, b;
+
+	copy80(&a, st(f, 0));
+	copy80(&b, st(f, i));
 
 	f->sw &= (uint16_t)~SW_C1;
 	if (empty(f, 0) || empty(f, i)) {
@@ -200,7 +221,9 @@ HANDLER(fcmov)
 {
 	static const uint32_t mask[4] = {0x001, 0x040, 0x041, 0x004};
 	bool negate = f->fop & 0x100;
-	struct emu_f80 v = *st(f, modrm & 7);
+	struct emu_f80 v;
+
+	copy80(&v, st(f, modrm & 7));
 
 	if (empty(f, 0) || empty(f, modrm & 7)) {
 		if (x87_underflow(f))

@@ -14,7 +14,7 @@ static int unary(struct emu_fpu *f, enum x87_unary op, unsigned cc)
 		if (!x87_underflow(f))
 			return 0;
 		v = x87_indefinite;
-	} else if (x87_commit(f, x87h_unary(op, f->cw, &v), cc) & SW_FAULTS) {
+	} else if (x87_commit(f, x87h_unary(op, x87_mode(f), &v), cc) & SW_FAULTS) {
 		return 0;
 	}
 	set_st(f, 0, &v);
