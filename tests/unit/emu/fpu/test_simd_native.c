@@ -93,28 +93,27 @@ static void *reg_operand(struct emu_fpu *f, uint64_t *gpr, unsigned kind, unsign
 	}
 }
 
-static void run_ours(const struct form *fm, struct side *s, uint8_t imm)
+/* f is entered, with the state of s. */
+static void run_ours(struct emu_fpu *f, const struct form *fm, struct side *s, uint8_t imm)
 {
 	const struct emu_simd_op *op = &fm->e->op;
-	struct emu_fpu f = {0};
 	uint64_t *gpr = s->n.gpr;
 	_Alignas(16) uint8_t buf[16] = {0};
 	void *dst, *src;
 	bool to = op->flags & EMU_SIMD_RM_DST;
 	unsigned bytes = op->mem_bytes;
 
-	emu_fxrstor(&f, &s->n.in, EMU_FX_LONG | EMU_FX_XMM16);
 	s->n.trap = 0;
-	if (op->flags & EMU_SIMD_MMX && emu_x87_mf_pending(&f)) {
+	if (op->flags & EMU_SIMD_MMX && emu_x87_mf_pending(f)) {
 		s->n.trap = SIGFPE;
 		s->n.out = s->n.in;
 		return;
 	}
-	dst = to && fm->mem ? buf : reg_operand(&f, gpr, op->dst_kind, to ? rm_field(fm) : DST_REG);
+	dst = to && fm->mem ? buf : reg_operand(f, gpr, op->dst_kind, to ? rm_field(fm) : DST_REG);
 	if (to)
-		src = reg_operand(&f, gpr, op->src_kind, DST_REG);
+		src = reg_operand(f, gpr, op->src_kind, DST_REG);
 	else
-		src = fm->mem ? buf : reg_operand(&f, gpr, op->src_kind, rm_field(fm));
+		src = fm->mem ? buf : reg_operand(f, gpr, op->src_kind, rm_field(fm));
 	if (fm->mem && !to)
 		memcpy(buf, s->mem + s->at, bytes);
 	if (fm->mem && op->flags & EMU_SIMD_ALIGN && s->at & 15) {
@@ -122,27 +121,26 @@ static void run_ours(const struct form *fm, struct side *s, uint8_t imm)
 		s->n.out = s->n.in;
 		return;
 	}
-	f.in_ax = gpr[0];
-	f.in_dx = gpr[2];
-	emu_fpu_enter(&f);
-	op->fn(&f, dst, src, imm);
-	emu_fpu_leave(&f);
-	if (f.exception_pending) {
+	f->in_ax = gpr[0];
+	f->in_dx = gpr[2];
+	op->fn(f, dst, src, imm);
+	if (f->exception_pending) {
+		f->exception_pending = false;
 		s->n.trap = SIGFPE;
 	} else {
 		if (op->flags & EMU_SIMD_MASKMOV) {
 			for (unsigned i = 0; i < bytes; i++)
-				if (f.flags_out >> i & 1)
+				if (f->flags_out >> i & 1)
 					s->mem[s->at + i] = ((uint8_t *)dst)[i];
 		} else if (fm->mem && to) {
 			memcpy(s->mem + s->at, buf, bytes);
 		}
 		if (op->flags & EMU_SIMD_EFLAGS)
-			s->n.eflags = (s->n.eflags & ~0x8d5ull) | f.flags_out;
+			s->n.eflags = (s->n.eflags & ~0x8d5ull) | f->flags_out;
 		if (op->flags & EMU_SIMD_OUT_CX)
-			gpr[1] = f.gpr_out;
+			gpr[1] = f->gpr_out;
 	}
-	emu_fxsave(&f, &s->n.out, EMU_FX_LONG | EMU_FX_XMM16);
+	emu_fxsave(f, &s->n.out, EMU_FX_LONG | EMU_FX_XMM16);
 }
 
 /* -- cases -- */
@@ -257,6 +255,18 @@ static void print_mismatch(const struct form *fm, uint8_t imm, const struct side
 	}
 }
 
+/* Runs the host's side and compares; ours has been run. */
+static bool agrees(const void *code, const struct side *start, struct side *host, struct side *ours)
+{
+	*host = *start;
+	host->n.gpr[MEM_REG] = (uint64_t)(host->mem + host->at);
+	native_run(&host->n, code);
+	hide_unknown(host);
+	hide_unknown(ours);
+	cases++;
+	return same_state(host, ours);
+}
+
 static void run_form(const struct form *fm, unsigned long count)
 {
 	static struct side start, host, ours;
@@ -274,21 +284,21 @@ static void run_form(const struct form *fm, unsigned long count)
 	for (unsigned long i = 0; i < count; i++) {
 		uint8_t imm = has_imm ? (uint8_t)rnd() : 0;
 
+		struct emu_fpu f = {0};
+
 		random_state(fm, &start);
-		host = ours = start;
-		host.n.gpr[MEM_REG] = (uint64_t)(host.mem + host.at);
-		native_run(&host.n, code[imm]);
-		run_ours(fm, &ours, imm);
-		hide_unknown(&host);
-		hide_unknown(&ours);
-		if (!same_state(&host, &ours)) {
+		ours = start;
+		emu_fxrstor(&f, &start.n.in, EMU_FX_LONG | EMU_FX_XMM16);
+		emu_fpu_enter(&f);
+		run_ours(&f, fm, &ours, imm);
+		emu_fpu_leave(&f);
+		if (!agrees(code[imm], &start, &host, &ours)) {
 			if (!wrong++ || wrong < 3)
 				print_mismatch(fm, imm, &start, &host, &ours);
 		}
 	}
 	if (wrong)
 		printf("%s: %lu of %lu cases differ\n", fm->e->op.name, wrong, count);
-	cases += count;
 	mismatches += wrong;
 }
 
@@ -319,14 +329,78 @@ static void run_entry(const struct simd_entry *e, unsigned long count)
 	}
 }
 
+static const struct {
+	const struct simd_entry *t;
+	const unsigned *n;
+} tables[] = {{simd_table_0f, &simd_count_0f},
+	      {simd_table_0f38, &simd_count_0f38},
+	      {simd_table_0f3a, &simd_count_0f3a}};
+
+static void random_form(struct form *fm)
+{
+	do {
+		unsigned t = (unsigned)rnd_below(8);
+
+		t = t > 2 ? 0 : t;
+		memset(fm, 0, sizeof(*fm));
+		fm->e = &tables[t].t[rnd_below(*tables[t].n)];
+	} while (!comparable(fm->e));
+	fm->map = fm->e->key >> 16;
+	fm->opcode = (uint8_t)(fm->e->key >> 8);
+	fm->prefix = (uint8_t)fm->e->key;
+	fm->w = fm->e->form & FORM_W1;
+	fm->mem = fm->e->form & FORM_MEM;
+}
+
+/* Many instructions without leaving the guest's mode: MXCSR, its flags on the host and MMX state go
+ * from one to the next. */
+static void run_sequence(void)
+{
+	enum { STEPS = 24 };
+	static struct side start[STEPS], ours[STEPS], host;
+	struct form fm[STEPS];
+	uint8_t imm[STEPS];
+	struct emu_fpu f = {0};
+
+	emu_fpu_reset(&f);
+	emu_fpu_enter(&f);
+	for (unsigned k = 0; k < STEPS; k++) {
+		struct fx *in = &start[k].n.in;
+
+		random_form(&fm[k]);
+		random_state(&fm[k], &start[k]);
+		imm[k] = (uint8_t)rnd();
+		if (!rnd_below(4))
+			emu_fpu_set_mxcsr(&f, rnd_mxcsr());
+		if (!rnd_below(8)) {
+			/* What the host computes for itself stays out of it. */
+			volatile double x = 1.0;
+
+			emu_fpu_leave(&f);
+			x = x / 3.0;
+			emu_fpu_enter(&f);
+		}
+		memcpy(f.xmm, in->xmm, sizeof(f.xmm));
+		emu_fxsave(&f, in, EMU_FX_LONG | EMU_FX_XMM16);
+		ours[k] = start[k];
+		run_ours(&f, &fm[k], &ours[k], imm[k]);
+	}
+	emu_fpu_leave(&f);
+	for (unsigned k = 0; k < STEPS; k++) {
+		uint8_t bytes[16];
+		unsigned n = encode(&fm[k], imm[k], bytes);
+
+		native_reset();
+		if (agrees(native_code(bytes, n), &start[k], &host, &ours[k]))
+			continue;
+		printf("step %u of a sequence, ", k);
+		print_mismatch(&fm[k], imm[k], &start[k], &host, &ours[k]);
+		mismatches++;
+	}
+}
+
 int main(int argc, char **argv)
 {
-	static const struct {
-		const struct simd_entry *t;
-		const unsigned *n;
-	} tables[] = {{simd_table_0f, &simd_count_0f},
-		      {simd_table_0f38, &simd_count_0f38},
-		      {simd_table_0f3a, &simd_count_0f3a}};
 	unsigned long count = getenv("BULKHEAD_LONG") ? 100000 : 1000, entries = 0;
 	const char *why, *only = argc > 3 ? argv[3] : NULL;
 
@@ -350,6 +424,8 @@ int main(int argc, char **argv)
 			run_entry(&tables[t].t[i], count);
 		}
 	}
+	for (unsigned long i = 0; i < 10 * count && !only; i++)
+		run_sequence();
 	printf("MMX and SSE%s: %lu table entries (%lu left out), %lu register and memory forms, "
 	       "%lu cases, %lu mismatches\n",
 	       portable ? " (portable code)" : "", entries, skipped, forms, cases, mismatches);

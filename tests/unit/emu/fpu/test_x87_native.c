@@ -176,9 +176,8 @@ static void random_state(const struct form *fm, struct side *s)
 
 /* -- our side -- */
 
-static void run_ours(const struct form *fm, struct side *s)
+static void run_ours(struct emu_fpu *f, const struct form *fm, struct side *s)
 {
-	struct emu_fpu f = {0};
 	struct emu_x87_env env = {.layout = EMU_X87_ENVPM | (fm->small ? 0 : EMU_X87_ENV32),
 				  .eflags = (uint32_t)s->n.eflags};
 	uint8_t buf[EMU_X87_MEM_MAX];
@@ -188,7 +187,6 @@ static void run_ours(const struct form *fm, struct side *s)
 
 	s->n.out = s->n.in;
 	s->n.trap = 0;
-	emu_fxrstor(&f, &s->n.in, EMU_FX_LONG | EMU_FX_XMM16);
 	if (fm->modrm < 0xc0) {
 		r = emu_x87_mem(fm->opcode, fm->modrm, env.layout, &bytes, &is_store);
 		if (r < 0) {
@@ -199,18 +197,18 @@ static void run_ours(const struct form *fm, struct side *s)
 		if (!is_store)
 			memcpy(buf, s->mem, bytes);
 	}
-	r = emu_x87_exec(&f, fm->opcode, fm->modrm, fm->modrm < 0xc0 ? buf : NULL, &env);
+	r = emu_x87_exec(f, fm->opcode, fm->modrm, fm->modrm < 0xc0 ? buf : NULL, &env);
 	if (r < 0) {
 		s->n.trap = r == EMU_X87_UD ? SIGILL : SIGFPE;
 	} else {
 		if (is_store && !(r & EMU_X87_NOSTORE))
 			memcpy(s->mem, buf, bytes);
 		if (r & EMU_X87_AX)
-			s->n.gpr[0] = (s->n.gpr[0] & ~0xffffull) | emu_x87_sw(&f);
+			s->n.gpr[0] = (s->n.gpr[0] & ~0xffffull) | emu_x87_sw(f);
 		if (r & EMU_X87_EFLAGS)
-			s->n.eflags = (s->n.eflags & ~0x8d5ull) | f.flags_out;
+			s->n.eflags = (s->n.eflags & ~0x8d5ull) | f->flags_out;
 	}
-	emu_fxsave(&f, &s->n.out, EMU_FX_LONG | EMU_FX_XMM16);
+	emu_fxsave(f, &s->n.out, EMU_FX_LONG | EMU_FX_XMM16);
 }
 
 /* -- comparison -- */
@@ -310,47 +308,105 @@ static void print_mismatch(const struct form *fm, const struct side *start, cons
 	print_side("ours", &ours->n, &ours->n.out, ours->mem);
 }
 
-static void run_form(const struct form *fm, unsigned long count)
+static const void *assemble(const struct form *fm)
 {
-	static struct side start, host, ours;
 	uint8_t bytes[4];
 	unsigned n = 0;
-	const void *code;
-	unsigned long wrong = 0;
 
 	if (fm->small)
 		bytes[n++] = 0x66;
 	bytes[n++] = fm->opcode;
 	bytes[n++] = fm->modrm;
 	native_reset();
-	code = native_code(bytes, n);
+	return native_code(bytes, n);
+}
+
+/* Runs the host's side and compares; ours has been run. */
+static bool agrees(const struct form *fm, const void *code, const struct side *start,
+		   struct side *host, struct side *ours)
+{
+	*host = *start;
+	host->n.gpr[MEM_REG] = (uint64_t)host->mem;
+	native_run(&host->n, code);
+	hide_pointers(fm, host);
+	hide_pointers(fm, ours);
+	hide_cc(fm, host);
+	hide_cc(fm, ours);
+	hide_c1(host);
+	hide_c1(ours);
+	cases++;
+	return same_state(host, ours);
+}
+
+static void run_form(const struct form *fm, unsigned long count)
+{
+	static struct side start, host, ours;
+	const void *code = assemble(fm);
+	unsigned long wrong = 0;
+
 	forms++;
 	for (unsigned long i = 0; i < count; i++) {
 		random_state(fm, &start);
+		struct emu_fpu f = {0};
+
 		only_portable(&start);
-		host = ours = start;
-		host.n.gpr[MEM_REG] = (uint64_t)host.mem;
-		native_run(&host.n, code);
-		if (host.n.trap == SIGILL && !i)
-			undefined++;
-		run_ours(fm, &ours);
-		hide_pointers(fm, &host);
-		hide_pointers(fm, &ours);
-		hide_cc(fm, &host);
-		hide_cc(fm, &ours);
-		hide_c1(&host);
-		hide_c1(&ours);
-		cases++;
-		if (!same_state(&host, &ours)) {
+		ours = start;
+		emu_fxrstor(&f, &start.n.in, EMU_FX_LONG | EMU_FX_XMM16);
+		run_ours(&f, fm, &ours);
+		if (!agrees(fm, code, &start, &host, &ours)) {
 			if (!wrong++ || wrong < 3)
 				print_mismatch(fm, &start, &host, &ours);
 		}
+		if (host.n.trap == SIGILL && !i)
+			undefined++;
 		if (host.n.trap == SIGILL && ours.n.trap == SIGILL && i > 16)
 			break;
 	}
 	if (wrong)
 		printf("%02x %02x: %lu of %lu cases differ\n", fm->opcode, fm->modrm, wrong, count);
 	mismatches += wrong;
+}
+
+/* Many instructions on one state, so that what one leaves behind in the host meets the next. */
+static void run_sequence(void)
+{
+	enum { STEPS = 24 };
+	static struct side start[STEPS], ours[STEPS], host;
+	struct form fm[STEPS];
+	struct emu_fpu f = {0};
+
+	for (unsigned k = 0; k < STEPS; k++) {
+		do {
+			fm[k].opcode = (uint8_t)(0xd8 + rnd_below(8));
+			fm[k].modrm = (uint8_t)rnd();
+			if (fm[k].modrm < 0xc0)
+				fm[k].modrm = (fm[k].modrm & 0x38) | MEM_REG;
+			fm[k].small = !rnd_below(8);
+		} while (!comparable(&fm[k]));
+		random_state(&fm[k], &start[k]);
+		only_portable(&start[k]);
+		if (k)
+			emu_fxsave(&f, &start[k].n.in, EMU_FX_LONG | EMU_FX_XMM16);
+		else
+			emu_fxrstor(&f, &start[k].n.in, EMU_FX_LONG | EMU_FX_XMM16);
+		ours[k] = start[k];
+		run_ours(&f, &fm[k], &ours[k]);
+		/* The portable code stays within its means. */
+		if (portable) {
+			struct fx x;
+
+			emu_fxsave(&f, &x, EMU_FX_LONG);
+			x.cw |= 0x33f;
+			emu_fxrstor(&f, &x, EMU_FX_LONG);
+		}
+	}
+	for (unsigned k = 0; k < STEPS; k++) {
+		if (agrees(&fm[k], assemble(&fm[k]), &start[k], &host, &ours[k]))
+			continue;
+		printf("step %u of a sequence, ", k);
+		print_mismatch(&fm[k], &start[k], &host, &ours[k]);
+		mismatches++;
+	}
 }
 
 int main(int argc, char **argv)
@@ -382,6 +438,8 @@ int main(int argc, char **argv)
 				left_out++;
 		}
 	}
+	for (unsigned long i = 0; i < 20 * count && !only_op; i++)
+		run_sequence();
 	printf("x87%s: %lu encodings (%lu undefined on both, %lu left out), %lu cases, "
 	       "%lu mismatches\n",
 	       portable ? " (portable code)" : "", forms, undefined, left_out, cases, mismatches);
