@@ -25,6 +25,7 @@ enum {
 	MSR_MTRR_FIX4 = 0x268,
 	MSR_MTRR_FIX4_LAST = 0x26f,
 	MSR_PAT = 0x277,
+	MSR_TSC_DEADLINE = 0x6e0,
 	MSR_MTRR_DEF = 0x2ff,
 };
 #define MSR_EFER     0xc0000080u
@@ -127,7 +128,12 @@ int emu_rdmsr(struct emu_cpu *cpu, uint32_t index, uint64_t *value)
 	case MSR_MISC_FEATURES:
 		return -1;
 	}
-	return cpu->vm->platform->rdmsr(cpu->v, index, value);
+	if (cpu->vm->platform->rdmsr(cpu->v, index, value))
+		return -1;
+	/* The local APIC compares with the platform's counter. */
+	if (index == MSR_TSC_DEADLINE && *value)
+		*value += cpu->tsc_offset;
+	return 0;
 }
 
 static bool pat_valid(uint64_t v)
@@ -196,5 +202,7 @@ int emu_wrmsr(struct emu_cpu *cpu, uint32_t index, uint64_t value)
 		*p = value;
 		return 0;
 	}
+	if (index == MSR_TSC_DEADLINE && value)
+		value -= cpu->tsc_offset;
 	return cpu->vm->platform->wrmsr(cpu->v, index, value);
 }

@@ -83,7 +83,8 @@ static inline void jump64(struct emu_cpu *cpu, struct emu_insn *i, uint64_t rip)
 
 CC(o)
 CC(no)
-CC(b) CC(nb) CC(z) CC(nz) CC(be) CC(nbe) CC(s) CC(ns) CC(p) CC(np) CC(l) CC(nl) CC(le) CC(nle)
+CC(b)
+CC(nb) CC(z) CC(nz) CC(be) CC(nbe) CC(s) CC(ns) CC(p) CC(np) CC(l) CC(nl) CC(le) CC(nle)
 
 	/* The end of a block that does not branch: no instruction, length 0. */
 	OP(end)

@@ -100,7 +100,9 @@ int emu_set_state(struct vcpu *v, const struct vcpu_state *st)
 	cpu->mtrr_def_type = st->mtrr_def_type;
 	memcpy(cpu->mtrr_fix, st->mtrr_fix, sizeof(st->mtrr_fix));
 	memcpy(cpu->mtrr_var, st->mtrr_var, sizeof(st->mtrr_var));
-	cpu->tsc_offset = st->tsc - v->vm->platform->tsc(v);
+	/* Not st->tsc: the platform's counter is the VM's, restored by the platform. What this vCPU
+	 * adds to it is only what its guest wrote. */
+	cpu->tsc_offset = 0;
 	v->vm->platform->set_cr8(v, (uint8_t)(st->cr8 & 15));
 	cpu->shadow = st->int_shadow;
 	cpu->nmi_masked = st->nmi_masked;
