@@ -203,7 +203,7 @@ class Stack:
     def command(self, *args):
         return [self.program("bulkhead"),
                 "--server", "ipc://" + os.path.join(self.run_dir, "api"),
-                "--key", os.path.join(self.state_dir, "keys", "admin.key"), *args]
+                "--key", os.path.join(self.state_dir, "keys", "admin.key_secret"), *args]
 
     def cli(self, *args, check=True, timeout=60):
         done = subprocess.run(self.command(*args), capture_output=True, text=True, check=False,
