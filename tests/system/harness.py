@@ -235,7 +235,7 @@ class Stack:
                  "--cmdline", cmdline, *extra)
 
     def state(self, name):
-        return self.json("show", name)["state"]
+        return self.json("show", name)["state_name"]
 
     def wait_state(self, name, state, seconds):
         self.wait_until(lambda: self.state(name) == state, seconds, f"state {state} of {name}")
