@@ -191,15 +191,17 @@ static void on_child_end(void *arg, uint32_t events)
 	struct machine *m = ch->machine;
 	char text[CONTROL_TEXT_BYTES];
 	int status, signal;
+	bool said_why;
 
 	if (ch->sock_source && m->state != MACHINE_ENDING)
 		on_child_message(ch, EPOLLIN); /* its last words */
 	if (!child_reap(ch, &status, &signal, text, sizeof(text)))
 		return;
 	record_end(ch, status, signal, text);
+	said_why = ch->failed[0];
 	child_close(ch);
 	if (m->state == MACHINE_STARTING)
-		machine_fail(m, ch->failed[0] ? EINVAL : ECHILD, "%s", text);
+		machine_fail(m, said_why ? EINVAL : ECHILD, "%s", text);
 	else if (m->state == MACHINE_RUNNING)
 		machine_end(m);
 	else

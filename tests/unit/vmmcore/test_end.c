@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * VMs that end otherwise: a process is killed, hangs, leaves or breaks the protocol; the client goes;
+ * the broker goes.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/unit/vmmcore/fixture.h"
+
+static struct broker_process b;
+static int sock;
+
+static void setup(void)
+{
+	static const char *const options[] = {"--start-timeout=1500", NULL};
+
+	broker_start(&b, options);
+	sock = broker_connect(&b);
+}
+
+static void teardown(void)
+{
+	close(sock);
+	broker_stop(&b);
+}
+
+static void contains(const char *text, const char *part)
+{
+	ck_assert_msg(strstr(text, part) != NULL, "\"%s\" does not contain \"%s\"", text, part);
+}
+
+/* The loop variable is the role. */
+START_TEST(kill_9_of_a_process_ends_its_vm_and_says_which)
+{
+	pid_t pid[ROLE_COUNT], beside[ROLE_COUNT];
+	const char *role = vm_role_name((unsigned)_i);
+	char number[16];
+	union message m;
+
+	create(sock, 1, "plain", pid);
+	create(sock, 2, "beside", beside);
+	ck_assert_int_eq(kill(pid[_i], SIGKILL), 0);
+	expect(sock, MSG_VM_GONE, &m);
+	ck_assert_uint_eq(m.gone.id, 1);
+	ck_assert_uint_eq(m.gone.role, (unsigned)_i);
+	ck_assert_int_eq(m.gone.pid, pid[_i]);
+	ck_assert_int_eq(m.gone.signal, SIGKILL);
+	contains(m.gone.text, role);
+	contains(m.gone.text, "signal 9");
+	snprintf(number, sizeof(number), "%d", pid[_i]);
+	contains(m.gone.text, number);
+	ck_assert_int_lt(kill(pid[!_i], 0), 0);
+	/* The other VM does not notice. */
+	for (unsigned i = 0; i < ROLE_COUNT; i++)
+		ck_assert_int_eq(kill(beside[i], 0), 0);
+	ck_assert_uint_eq(count_children(b.pid), ROLE_COUNT);
+	request_destroy(sock, 2);
+	expect(sock, MSG_OK, &m);
+	ck_assert_uint_eq(m.h.cookie, 2002);
+}
+END_TEST
+
+/* What a process does wrong, and what is said of it. */
+static const struct deed {
+	const char *name, *text;
+	int error;              /* of VM_CREATE; 0: it was created and then went */
+	unsigned role;
+} deeds[] = {
+	{"partition:hang", "partition", ETIMEDOUT, ROLE_PARTITION},
+	{"worker:hang", "worker", ETIMEDOUT, ROLE_WORKER},
+	{"partition:die", "status 4", ECHILD, ROLE_PARTITION},
+	{"worker:die", "status 4", ECHILD, ROLE_WORKER},
+	{"worker:fail", "no taste for it", EINVAL, ROLE_WORKER},
+	{"partition:leave", "status 3", 0, ROLE_PARTITION},
+	{"worker:crash", "sandbox", 0, ROLE_WORKER},
+	{"partition:babble", "partition", 0, ROLE_PARTITION},
+	{"worker:strange", "worker", 0, ROLE_WORKER},
+};
+
+START_TEST(a_process_that_fails_ends_its_vm_with_a_reason)
+{
+	const struct deed *d = &deeds[_i];
+	struct vm_config c = vm_config(1, d->name);
+	unsigned fds = count_fds(b.pid);
+	union message m;
+
+	request_create(sock, &c);
+	next(sock, &m, NULL);
+	/* A process may be faster at going than the other at getting ready. */
+	if (d->error || m.h.type == MSG_ERROR) {
+		ck_assert_uint_eq(m.h.type, MSG_ERROR);
+		ck_assert_uint_eq(m.h.cookie, 1001);
+		if (d->error)
+			ck_assert_int_eq(m.error.error, d->error);
+		contains(m.error.text, d->text);
+	} else {
+		ck_assert_uint_eq(m.h.type, MSG_VM_CREATED);
+		expect(sock, MSG_VM_GONE, &m);
+		ck_assert_uint_eq(m.gone.role, d->role);
+		contains(m.gone.text, d->text);
+	}
+	ck_assert_uint_eq(count_children(b.pid), 0);
+	ck_assert_uint_eq(count_fds(b.pid), fds);
+	ck_assert_uint_eq(count_cgroups(b.pid), 0);
+}
+END_TEST
+
+START_TEST(a_client_that_goes_takes_its_vms_along_and_no_others)
+{
+	int other = broker_connect(&b);
+	pid_t ours[ROLE_COUNT], theirs[ROLE_COUNT];
+
+	create(sock, 1, "ours", ours);
+	create(other, 2, "theirs", theirs);
+	close(other);
+	for (unsigned i = 0; i < ROLE_COUNT; i++) {
+		ck_assert(gone(theirs[i]));
+		ck_assert_int_eq(kill(ours[i], 0), 0);
+	}
+	ck_assert(becomes(count_children, b.pid, ROLE_COUNT));
+}
+END_TEST
+
+START_TEST(a_client_that_goes_while_its_vm_starts_leaves_nothing)
+{
+	int other = broker_connect(&b);
+	struct vm_config c = vm_config(2, "worker:hang");
+
+	request_create(other, &c);
+	ck_assert(becomes(count_children, b.pid, ROLE_COUNT));
+	close(other);
+	ck_assert(becomes(count_children, b.pid, 0));
+}
+END_TEST
+
+START_TEST(told_to_end_the_broker_ends_its_vms_first)
+{
+	pid_t pid[ROLE_COUNT];
+
+	create(sock, 1, "plain", pid);
+	broker_stop(&b);
+	for (unsigned i = 0; i < ROLE_COUNT; i++)
+		ck_assert_int_lt(kill(pid[i], 0), 0);
+	setup(); /* for the teardown */
+}
+END_TEST
+
+/* The next broker also sweeps up the cgroups. */
+START_TEST(a_killed_broker_leaves_no_process)
+{
+	pid_t pid[ROLE_COUNT], old = b.pid;
+
+	create(sock, 1, "plain", pid);
+	ck_assert_int_eq(kill(b.pid, SIGKILL), 0);
+	ck_assert_int_eq(waitpid(b.pid, NULL, 0), b.pid);
+	for (unsigned i = 0; i < ROLE_COUNT; i++)
+		ck_assert(gone(pid[i]));
+	close(sock);
+	broker_remove(&b);
+	setup();
+	create(sock, 1, "plain", pid);
+	ck_assert_uint_eq(count_cgroups(old), 0);
+}
+END_TEST
+
+TCase *end_tests(void)
+{
+	TCase *t = tcase_create("end");
+
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_set_timeout(t, 60);
+	tcase_add_loop_test(t, kill_9_of_a_process_ends_its_vm_and_says_which, 0, ROLE_COUNT);
+	tcase_add_loop_test(t, a_process_that_fails_ends_its_vm_with_a_reason, 0,
+			    sizeof(deeds) / sizeof(deeds[0]));
+	tcase_add_test(t, a_client_that_goes_takes_its_vms_along_and_no_others);
+	tcase_add_test(t, a_client_that_goes_while_its_vm_starts_leaves_nothing);
+	tcase_add_test(t, told_to_end_the_broker_ends_its_vms_first);
+	tcase_add_test(t, a_killed_broker_leaves_no_process);
+	return t;
+}

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * VMs that are made and destroyed as asked.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/unit/vmmcore/fixture.h"
+
+static struct broker_process b;
+static int sock;
+
+static void setup(void)
+{
+	broker_start(&b, NULL);
+	sock = broker_connect(&b);
+}
+
+static void teardown(void)
+{
+	close(sock);
+	broker_stop(&b);
+}
+
+START_TEST(a_vm_comes_with_its_descriptors_and_two_processes)
+{
+	struct vm_config c = vm_config(5, "plain");
+	union message m;
+	size_t nfds;
+
+	c.serials = 2;
+	c.modules = 1;
+	request_create(sock, &c);
+	next(sock, &m, &nfds);
+	ck_assert_uint_eq(m.h.type, MSG_VM_CREATED);
+	ck_assert_uint_eq(nfds, ROLE_COUNT + 2);
+	ck_assert_uint_eq(m.created.backend, BACKEND_EMU);
+	ck_assert_uint_eq(count_children(b.pid), 2);
+	/* What a child reports of its sandbox is passed on; who it is, the broker knows better. */
+	for (unsigned i = 0; i < ROLE_COUNT; i++) {
+		ck_assert_uint_eq(m.created.process[i].syscalls_allowed, 7);
+		ck_assert_int_gt(m.created.process[i].pid, 1);
+		ck_assert_int_eq(kill(m.created.process[i].pid, 0), 0);
+	}
+	if (geteuid() == 0)
+		ck_assert_uint_ne(m.created.process[0].uid, m.created.process[1].uid);
+}
+END_TEST
+
+START_TEST(a_destroyed_vm_leaves_nothing)
+{
+	pid_t pid[ROLE_COUNT];
+	unsigned fds = count_fds(b.pid);
+	union message m;
+
+	create(sock, 5, "plain", pid);
+	request_destroy(sock, 5);
+	expect(sock, MSG_OK, &m);
+	ck_assert_uint_eq(m.h.cookie, 2005);
+	/* The answer comes when everything is gone, not before. */
+	ck_assert_uint_eq(count_children(b.pid), 0);
+	ck_assert_uint_eq(count_fds(b.pid), fds);
+	ck_assert_uint_eq(count_cgroups(b.pid), 0);
+	for (unsigned i = 0; i < ROLE_COUNT; i++)
+		ck_assert_int_lt(kill(pid[i], 0), 0);
+}
+END_TEST
+
+START_TEST(a_hundred_lives_leave_nothing)
+{
+	unsigned fds = count_fds(b.pid);
+	pid_t pid[ROLE_COUNT];
+	union message m;
+
+	for (uint64_t id = 1; id <= 100; id++) {
+		create(sock, id, "plain", pid);
+		if (id % 2) {
+			request_destroy(sock, id);
+			expect(sock, MSG_OK, &m);
+		} else {
+			ck_assert_int_eq(kill(pid[id / 2 % ROLE_COUNT], SIGKILL), 0);
+			expect(sock, MSG_VM_GONE, &m);
+		}
+	}
+	ck_assert_uint_eq(count_children(b.pid), 0);
+	ck_assert_uint_eq(count_fds(b.pid), fds);
+	ck_assert_uint_eq(count_cgroups(b.pid), 0);
+}
+END_TEST
+
+START_TEST(many_vms_at_a_time_each_with_its_own_uids)
+{
+	enum { VMS = 8 };
+	uint32_t uid[VMS * ROLE_COUNT];
+	union message m;
+	unsigned n = 0;
+
+	for (uint64_t id = 1; id <= VMS; id++) {
+		struct vm_config c = vm_config(id, "plain");
+
+		request_create(sock, &c);
+	}
+	for (unsigned i = 0; i < VMS; i++) {
+		expect(sock, MSG_VM_CREATED, &m);
+		for (unsigned r = 0; r < ROLE_COUNT; r++)
+			uid[n++] = m.created.process[r].uid;
+	}
+	for (unsigned i = 0; geteuid() == 0 && i < n; i++)
+		for (unsigned j = 0; j < i; j++)
+			ck_assert_uint_ne(uid[i], uid[j]);
+	ck_assert_uint_eq(count_children(b.pid), VMS * ROLE_COUNT);
+}
+END_TEST
+
+START_TEST(a_vm_of_the_most_vcpus_fits)
+{
+	struct vm_config c = vm_config(5, "plain");
+	union message m;
+
+	c.vcpus = CONTROL_MAX_VCPUS;
+	c.modules = CONTROL_MAX_MODULES;
+	c.serials = CONTROL_MAX_SERIAL;
+	request_create(sock, &c);
+	expect(sock, MSG_VM_CREATED, &m);
+}
+END_TEST
+
+START_TEST(an_id_is_free_again_after_its_vm)
+{
+	pid_t pid[ROLE_COUNT];
+	union message m;
+
+	for (unsigned i = 0; i < 3; i++) {
+		create(sock, 5, "plain", pid);
+		request_destroy(sock, 5);
+		expect(sock, MSG_OK, &m);
+	}
+}
+END_TEST
+
+START_TEST(a_vm_can_be_destroyed_while_it_starts)
+{
+	struct vm_config c = vm_config(5, "worker:hang");
+	union message m;
+
+	request_create(sock, &c);
+	request_destroy(sock, 5);
+	expect(sock, MSG_ERROR, &m);
+	ck_assert_uint_eq(m.h.cookie, 1005);
+	ck_assert_int_eq(m.error.error, ECANCELED);
+	expect(sock, MSG_OK, &m);
+	ck_assert_uint_eq(m.h.cookie, 2005);
+	ck_assert_uint_eq(count_children(b.pid), 0);
+}
+END_TEST
+
+TCase *life_tests(void)
+{
+	TCase *t = tcase_create("life");
+
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_set_timeout(t, 120);
+	tcase_add_test(t, a_vm_comes_with_its_descriptors_and_two_processes);
+	tcase_add_test(t, a_destroyed_vm_leaves_nothing);
+	tcase_add_test(t, a_hundred_lives_leave_nothing);
+	tcase_add_test(t, many_vms_at_a_time_each_with_its_own_uids);
+	tcase_add_test(t, a_vm_of_the_most_vcpus_fits);
+	tcase_add_test(t, an_id_is_free_again_after_its_vm);
+	tcase_add_test(t, a_vm_can_be_destroyed_while_it_starts);
+	return t;
+}

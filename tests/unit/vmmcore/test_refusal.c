@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Requests that are refused, and that change nothing; peers that are not let in.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/unit/vmmcore/fixture.h"
+
+static struct broker_process b;
+static int sock;
+static unsigned fds_before;
+
+static void setup(void)
+{
+	broker_start(&b, NULL);
+	sock = broker_connect(&b);
+	fds_before = count_fds(b.pid);
+}
+
+static void teardown(void)
+{
+	close(sock);
+	broker_stop(&b);
+}
+
+/* The request that was just sent is refused with this error, and nothing is left of it. */
+static void refused(uint64_t cookie, int error)
+{
+	union message m;
+
+	expect(sock, MSG_ERROR, &m);
+	ck_assert_uint_eq(m.h.cookie, cookie);
+	ck_assert_msg(m.error.error == error, "error %d instead of %d: %s", m.error.error, error,
+		      m.error.text);
+	ck_assert_uint_gt(strlen(m.error.text), 10);
+	ck_assert(becomes(count_fds, b.pid, fds_before));
+}
+
+START_TEST(a_second_vm_of_one_id_is_refused)
+{
+	struct vm_config c = vm_config(5, "second");
+	pid_t pid[ROLE_COUNT];
+
+	create(sock, 5, "first", pid);
+	fds_before = count_fds(b.pid);
+	request_create(sock, &c);
+	refused(1005, EEXIST);
+	ck_assert_uint_eq(count_children(b.pid), ROLE_COUNT);
+}
+END_TEST
+
+START_TEST(a_vm_that_is_not_there_cannot_be_destroyed)
+{
+	request_destroy(sock, 5);
+	refused(2005, ENOENT);
+}
+END_TEST
+
+START_TEST(another_clients_vm_cannot_be_destroyed)
+{
+	int other = broker_connect(&b);
+	pid_t pid[ROLE_COUNT];
+
+	create(other, 5, "theirs", pid);
+	fds_before = count_fds(b.pid);
+	request_destroy(sock, 5);
+	refused(2005, ENOENT);
+	ck_assert_int_eq(count_children(b.pid), ROLE_COUNT);
+	close(other);
+}
+END_TEST
+
+START_TEST(more_memory_than_the_host_has_is_refused)
+{
+	struct vm_config c = vm_config(5, "big");
+
+	c.ram_bytes = CONTROL_MAX_RAM;
+	request_create(sock, &c);
+	refused(1005, ENOMEM);
+}
+END_TEST
+
+static void create_with_image(int fd)
+{
+	struct msg_vm_create m = {.config = vm_config(5, "odd")};
+
+	control_header(&m.h, MSG_VM_CREATE, 1005);
+	ck_assert_int_eq(msgsock_send(sock, &m.h, &fd, 1), 0);
+	close(fd);
+}
+
+START_TEST(a_kernel_must_be_a_regular_file_opened_for_reading)
+{
+	int pipe_fds[2];
+
+	ck_assert_int_eq(pipe(pipe_fds), 0);
+	close(pipe_fds[1]);
+	create_with_image(pipe_fds[0]);
+	refused(1005, EINVAL);
+	create_with_image(open("/dev/null", O_RDONLY));
+	refused(1005, EINVAL);
+	create_with_image(open("/tmp", O_RDONLY));
+	refused(1005, EINVAL);
+	create_with_image(open("/proc/self/exe", O_PATH));
+	refused(1005, EINVAL);
+	create_with_image(open(b.directory, O_RDWR | O_TMPFILE, 0600));
+	refused(1005, EINVAL);
+}
+END_TEST
+
+START_TEST(a_bad_configuration_is_refused_with_the_reason)
+{
+	struct vm_config c = vm_config(5, "bad");
+
+	c.vcpus = 0;
+	request_create(sock, &c);
+	refused(1005, EPROTO);
+	c.vcpus = 4000;
+	request_create(sock, &c);
+	refused(1005, EPROTO);
+	c = vm_config(5, "bad");
+	c.ram_bytes = 1 << 20;
+	request_create(sock, &c);
+	refused(1005, EPROTO);
+}
+END_TEST
+
+START_TEST(a_message_for_somebody_else_is_refused)
+{
+	struct msg_plain m = {0};
+
+	control_header(&m.h, MSG_UNIT_PAUSE, 9);
+	ck_assert_int_eq(msgsock_send(sock, &m.h, NULL, 0), 0);
+	refused(9, EPROTO);
+}
+END_TEST
+
+START_TEST(a_client_that_sends_no_messages_is_disconnected)
+{
+	int other = broker_connect(&b);
+	pid_t pid[ROLE_COUNT];
+
+	create(sock, 5, "plain", pid);
+	ck_assert_int_eq(send(other, "hello", 5, 0), 5);
+	ck_assert(closed(other));
+	close(other);
+	settle(sock); /* we are not */
+}
+END_TEST
+
+START_TEST(a_client_that_stops_reading_is_disconnected)
+{
+	int other = broker_connect(&b), r = 0;
+	struct msg_plain ask = {0};
+
+	fcntl(other, F_SETFL, O_NONBLOCK);
+	control_header(&ask.h, MSG_HOST_INFO, 7);
+	for (unsigned i = 0; i < 100000 && r != -EPIPE && r != -ECONNRESET; i++) {
+		r = msgsock_send(other, &ask.h, NULL, 0);
+		if (r == -EAGAIN)
+			usleep(1000);
+	}
+	ck_assert(r == -EPIPE || r == -ECONNRESET);
+	close(other);
+}
+END_TEST
+
+START_TEST(clients_beyond_the_limit_are_turned_away)
+{
+	int others[40], open_ones = 0;
+
+	for (unsigned i = 0; i < 40; i++) {
+		others[i] = msgsock_connect(b.socket);
+		ck_assert_int_ge(others[i], 0);
+	}
+	/* BROKER_MAX_CLIENTS, with us */
+	ck_assert(becomes(count_fds, b.pid, fds_before + 15));
+	usleep(100000);
+	for (unsigned i = 0; i < 40; i++) {
+		char byte;
+
+		open_ones += recv(others[i], &byte, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN;
+		close(others[i]);
+	}
+	ck_assert_int_eq(open_ones, 15);
+	ck_assert(becomes(count_fds, b.pid, fds_before));
+}
+END_TEST
+
+/* As another user, who has found a way past the socket's mode. */
+START_TEST(strangers_are_not_let_in)
+{
+	int status;
+	pid_t pid;
+
+	if (geteuid()) {
+		printf("SKIP: another user is needed, and so root\n");
+		return;
+	}
+	ck_assert_int_eq(chmod(b.directory, 0755), 0);
+	ck_assert_int_eq(chmod(b.socket, 0666), 0);
+	pid = fork();
+	if (!pid) {
+		int s;
+
+		if (setgroups(0, NULL) || setgid(65534) || setuid(65534))
+			_exit(2);
+		s = msgsock_connect(b.socket);
+		_exit(s < 0 ? 3 : closed(s) ? 0 : 1);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+}
+END_TEST
+
+TCase *refusal_tests(void)
+{
+	TCase *t = tcase_create("refusal");
+
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_set_timeout(t, 60);
+	tcase_add_test(t, a_second_vm_of_one_id_is_refused);
+	tcase_add_test(t, a_vm_that_is_not_there_cannot_be_destroyed);
+	tcase_add_test(t, another_clients_vm_cannot_be_destroyed);
+	tcase_add_test(t, more_memory_than_the_host_has_is_refused);
+	tcase_add_test(t, a_kernel_must_be_a_regular_file_opened_for_reading);
+	tcase_add_test(t, a_bad_configuration_is_refused_with_the_reason);
+	tcase_add_test(t, a_message_for_somebody_else_is_refused);
+	tcase_add_test(t, a_client_that_sends_no_messages_is_disconnected);
+	tcase_add_test(t, a_client_that_stops_reading_is_disconnected);
+	tcase_add_test(t, clients_beyond_the_limit_are_turned_away);
+	tcase_add_test(t, strangers_are_not_let_in);
+	return t;
+}
