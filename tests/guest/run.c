@@ -142,8 +142,20 @@ static void receive(int sock, union message *msg, int *fds, size_t max_fds, size
 		end(STATUS_SETUP, "bad message: %s", why);
 }
 
+/* What the guest said last may still be on its way through the worker. */
+static void drain_serial(void)
+{
+	struct pollfd p = {.fd = serial, .events = POLLIN};
+	char text[4096];
+	ssize_t n;
+
+	while (serial >= 0 && poll(&p, 1, 100) > 0 && (n = read(serial, text, sizeof(text))) > 0)
+		fwrite(text, 1, (size_t)n, stdout);
+}
+
 static void on_event(const struct msg_event_guest *e)
 {
+	drain_serial();
 	switch (e->event) {
 	case GUEST_POWER_OFF:
 		end(0, "power off");

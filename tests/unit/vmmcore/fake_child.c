@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Stands for partition and worker in the broker's tests. What it does is in the VM's name, which the
- * broker passes on as the first argument: "ROLE:DEED", for instance "worker:hang"; a role that is
- * not named gets ready and waits.
+ * Stands for partition and worker in the broker's tests. What it does is in the VM's name, which
+ * the broker passes on as the first argument: "ROLE:DEED", for instance "worker:hang"; a role that
+ * is not named gets ready and waits.
  *
  *   hang      never says READY                 fail      says MSG_FAILED and exits
  *   die       ends before READY                leave     READY, then exits with status 3
@@ -123,8 +123,8 @@ int main(int argc, char **argv)
 		return 7;
 	if (!strcmp(argv[1], "--probe"))
 		return probe();
-	snprintf(role, sizeof(role), "%s:",
-		 start.h.type == MSG_START_PARTITION ? "partition" : "worker");
+	snprintf(role, sizeof(role),
+		 "%s:", start.h.type == MSG_START_PARTITION ? "partition" : "worker");
 	if (!strncmp(argv[1], role, strlen(role)))
 		deed = argv[1] + strlen(role);
 	before_ready(deed);

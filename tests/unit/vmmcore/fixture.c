@@ -175,9 +175,9 @@ void expect(int sock, uint16_t type, union message *m)
 {
 	next(sock, m, NULL);
 	ck_assert_msg(m->h.type == type, "message %u instead of %u: %s", m->h.type, type,
-		      m->h.type == MSG_ERROR ? m->error.text :
-		      m->h.type == MSG_VM_GONE ? m->gone.text :
-						 "");
+		      m->h.type == MSG_ERROR     ? m->error.text
+		      : m->h.type == MSG_VM_GONE ? m->gone.text
+						 : "");
 }
 
 bool closed(int sock)

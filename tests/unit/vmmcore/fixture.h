@@ -34,29 +34,29 @@ void broker_start(struct broker_process *b, const char *const *options);
 /* The same, as another user. */
 void broker_start_as(struct broker_process *b, const char *const *options, uid_t uid);
 int broker_connect(const struct broker_process *b);
-void settle(int sock);                  /* one round trip */
+void settle(int sock); /* one round trip */
 /* Ends it with SIGTERM and checks that it left nothing. */
 void broker_stop(struct broker_process *b);
 void broker_remove(struct broker_process *b);
 
 struct vm_config vm_config(uint64_t id, const char *name);
-int image(void);                        /* a regular file, opened for reading */
+int image(void); /* a regular file, opened for reading */
 void request_create(int sock, const struct vm_config *c);
 void request_destroy(int sock, uint64_t id);
 /* Next message; its descriptors are closed, their number is returned through nfds if not NULL. */
 void next(int sock, union message *m, size_t *nfds);
 /* Expects this type. */
 void expect(int sock, uint16_t type, union message *m);
-bool closed(int sock);                  /* the broker has closed the connection */
+bool closed(int sock); /* the broker has closed the connection */
 /* A VM that runs; its processes' pids. */
 void create(int sock, uint64_t id, const char *name, pid_t pid[ROLE_COUNT]);
 
 unsigned count_fds(pid_t pid);
-unsigned count_children(pid_t pid);     /* zombies included */
+unsigned count_children(pid_t pid); /* zombies included */
 /* Waits up to five seconds for it. */
 bool becomes(unsigned (*count)(pid_t), pid_t pid, unsigned value);
-unsigned count_cgroups(pid_t broker);   /* directories below its own, v1 and v2 */
-bool gone(pid_t pid);                   /* within five seconds */
+unsigned count_cgroups(pid_t broker); /* directories below its own, v1 and v2 */
+bool gone(pid_t pid);                 /* within five seconds */
 
 /* One suite a file. */
 TCase *life_tests(void);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * VMs that end otherwise: a process is killed, hangs, leaves or breaks the protocol; the client goes;
- * the broker goes.
+ * VMs that end otherwise: a process is killed, hangs, leaves or breaks the protocol; the client
+ * goes; the broker goes.
  */
 #include <errno.h>
 #include <signal.h>
@@ -68,7 +68,7 @@ END_TEST
 /* What a process does wrong, and what is said of it. */
 static const struct deed {
 	const char *name, *text;
-	int error;              /* of VM_CREATE; 0: it was created and then went */
+	int error; /* of VM_CREATE; 0: it was created and then went */
 	unsigned role;
 } deeds[] = {
 	{"partition:hang", "partition", ETIMEDOUT, ROLE_PARTITION},

@@ -50,6 +50,7 @@ START_TEST(a_second_vm_of_one_id_is_refused)
 	pid_t pid[ROLE_COUNT];
 
 	create(sock, 5, "first", pid);
+	settle(sock);
 	fds_before = count_fds(b.pid);
 	request_create(sock, &c);
 	refused(1005, EEXIST);
@@ -70,6 +71,7 @@ START_TEST(another_clients_vm_cannot_be_destroyed)
 	pid_t pid[ROLE_COUNT];
 
 	create(other, 5, "theirs", pid);
+	settle(other);
 	fds_before = count_fds(b.pid);
 	request_destroy(sock, 5);
 	refused(2005, ENOENT);
