@@ -32,6 +32,7 @@ SIMD_TYPES(s8);
 SIMD_TYPES(s16);
 SIMD_TYPES(s32);
 SIMD_TYPES(s64);
+typedef unsigned __int128 u128;
 typedef float xf32 __attribute__((vector_size(16)));
 typedef double xf64 __attribute__((vector_size(16)));
 

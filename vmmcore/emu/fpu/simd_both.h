@@ -55,6 +55,29 @@
 		mmx_write(f, dst, out);                                                            \
 	}
 
+/* The same where compilers find no short code for the XMM form but the host has the instruction.
+ * The C form is in the portable build, and so tested. */
+#if defined(__x86_64__) && !defined(EMU_HOSTFP_PORTABLE)
+#define HOST_INSN(name)                                                                            \
+	{                                                                                          \
+		xu64 a = CAT(xu64, dst), b = CAT(xu64, src);                                       \
+		__asm__(#name " %1, %0" : "+x"(a) : "x"(b));                                       \
+		AT(xu64, dst) = a;                                                                 \
+	}
+#define LANES2_SSE2(name, R, T, expr)                                                              \
+	OP(name)                                                                                   \
+	HOST_INSN(name)                                                                            \
+	OP(mmx_##name)                                                                             \
+	{                                                                                          \
+		u64 out;                                                                           \
+		LANES_BODY(8, R, T, expr)                                                          \
+		LD(out, r);                                                                        \
+		mmx_write(f, dst, out);                                                            \
+	}
+#else
+#define LANES2_SSE2 LANES2
+#endif
+
 /* The same for XMM only. */
 #define LANES(name, R, T, expr)                                                                    \
 	OP(name)                                                                                   \

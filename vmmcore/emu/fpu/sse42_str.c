@@ -7,10 +7,12 @@
  */
 #include "vmmcore/emu/fpu/simd.h"
 
+enum { MOST = 16 };
+
 struct operands {
-	s32 first[16], second[16]; /* elements, extended according to the format */
-	unsigned n;                /* elements in a register */
-	unsigned len1, len2;       /* how many of them are valid */
+	s32 first[MOST], second[MOST]; /* elements, extended according to the format */
+	unsigned n;                    /* elements in a register */
+	unsigned len1, len2;           /* how many of them are valid */
 };
 
 static void load_elements(struct operands *o, const void *dst, const void *src, unsigned format)
@@ -64,8 +66,8 @@ static u32 equal_any(const struct operands *o)
 {
 	u32 r = 0;
 
-	for (unsigned j = 0; j < o->len2; j++)
-		for (unsigned i = 0; i < o->len1; i++)
+	for (unsigned j = 0; j < o->len2 && j < MOST; j++)
+		for (unsigned i = 0; i < o->len1 && i < MOST; i++)
 			r |= (u32)(o->first[i] == o->second[j]) << j;
 	return r;
 }
@@ -75,8 +77,8 @@ static u32 ranges(const struct operands *o)
 {
 	u32 r = 0;
 
-	for (unsigned j = 0; j < o->len2; j++)
-		for (unsigned i = 0; i + 1 < o->len1; i += 2)
+	for (unsigned j = 0; j < o->len2 && j < MOST; j++)
+		for (unsigned i = 0; i + 1 < o->len1 && i + 1 < MOST; i += 2)
 			r |= (u32)(o->first[i] <= o->second[j] && o->second[j] <= o->first[i + 1])
 			     << j;
 	return r;

@@ -20,10 +20,10 @@ VEC2(paddusw, u16, (a + b) | (__typeof__(a))((a + b) < a))
 VEC2(psubusb, u8, (a - b) & (__typeof__(a))(a > b))
 VEC2(psubusw, u16, (a - b) & (__typeof__(a))(a > b))
 
-LANES2(paddsb, s8, s8, clamp(a[i] + b[i], -128, 127))
-LANES2(paddsw, s16, s16, clamp(a[i] + b[i], -32768, 32767))
-LANES2(psubsb, s8, s8, clamp(a[i] - b[i], -128, 127))
-LANES2(psubsw, s16, s16, clamp(a[i] - b[i], -32768, 32767))
+LANES2_SSE2(paddsb, s8, s8, clamp(a[i] + b[i], -128, 127))
+LANES2_SSE2(paddsw, s16, s16, clamp(a[i] + b[i], -32768, 32767))
+LANES2_SSE2(psubsb, s8, s8, clamp(a[i] - b[i], -128, 127))
+LANES2_SSE2(psubsw, s16, s16, clamp(a[i] - b[i], -32768, 32767))
 
 VEC2(pand, u64, a &b)
 VEC2(pandn, u64, ~a &b)
@@ -53,7 +53,7 @@ LANES2(pmulhw, s16, s16, (a[i] * b[i]) >> 16)
 LANES2(pmulhuw, u16, u16, ((u32)a[i] * b[i]) >> 16)
 LANES2(pmuludq, u64, u32, (u64)a[2 * i] * b[2 * i])
 /* The sum wraps only for four times -32768, to 80000000h. */
-LANES2(pmaddwd, u32, s16, (u32)(a[2 * i] * b[2 * i]) + (u32)(a[2 * i + 1] * b[2 * i + 1]))
+LANES2_SSE2(pmaddwd, u32, s16, (u32)(a[2 * i] * b[2 * i]) + (u32)(a[2 * i + 1] * b[2 * i + 1]))
 
 /* Sum of absolute differences of eight bytes. */
 static u64 sad8(const u8 *a, const u8 *b)
@@ -66,6 +66,9 @@ static u64 sad8(const u8 *a, const u8 *b)
 }
 
 OP(psadbw)
+#ifdef HOST_INSN
+HOST_INSN(psadbw)
+#else
 {
 	u8 a[16], b[16];
 	u64 r[2];
@@ -76,6 +79,7 @@ OP(psadbw)
 	r[1] = sad8(a + 8, b + 8);
 	ST(dst, r);
 }
+#endif
 
 OP(mmx_psadbw)
 {

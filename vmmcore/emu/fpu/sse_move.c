@@ -109,26 +109,19 @@ OP(movddup)
 
 OP(shufps)
 {
-	u32 a[4], b[4], r[4];
+	const u8 *a = dst, *b = src;
+	xu32 r = {CAT(u32, a + 4 * (imm & 3)), CAT(u32, a + 4 * (imm >> 2 & 3)),
+		  CAT(u32, b + 4 * (imm >> 4 & 3)), CAT(u32, b + 4 * (imm >> 6))};
 
-	LD(a, dst);
-	LD(b, src);
-	r[0] = a[imm & 3];
-	r[1] = a[imm >> 2 & 3];
-	r[2] = b[imm >> 4 & 3];
-	r[3] = b[imm >> 6];
-	ST(dst, r);
+	AT(xu32, dst) = r;
 }
 
 OP(shufpd)
 {
-	u64 a[2], b[2], r[2];
+	const u8 *a = dst, *b = src;
+	xu64 r = {CAT(u64, a + 8 * (imm & 1)), CAT(u64, b + 8 * (imm >> 1 & 1))};
 
-	LD(a, dst);
-	LD(b, src);
-	r[0] = a[imm & 1];
-	r[1] = b[imm >> 1 & 1];
-	ST(dst, r);
+	AT(xu64, dst) = r;
 }
 
 OP(movmskps)

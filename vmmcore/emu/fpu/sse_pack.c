@@ -6,9 +6,9 @@
 
 /* The destination supplies the low half of the result, the source the high half. */
 #define HALVES(i, n) ((i) < (n) ? a[(i) % (n)] : b[(i) % (n)])
-LANES2(packsswb, s8, s16, clamp(HALVES(i, N), -128, 127))
-LANES2(packuswb, u8, s16, clamp(HALVES(i, N), 0, 255))
-LANES2(packssdw, s16, s32, clamp(HALVES(i, N), -32768, 32767))
+LANES2_SSE2(packsswb, s8, s16, clamp(HALVES(i, N), -128, 127))
+LANES2_SSE2(packuswb, u8, s16, clamp(HALVES(i, N), 0, 255))
+LANES2_SSE2(packssdw, s16, s32, clamp(HALVES(i, N), -32768, 32767))
 
 #define XLOW(T, ...)                                                                               \
 	x##T a, b;                                                                                 \
@@ -52,7 +52,15 @@ MUNPACK(punpckldq, u32, 4, 0)
 MUNPACK(punpckhdq, u32, 8, 1)
 
 #define SEL4(i) (imm >> 2 * (i)&3)
-LANES(pshufd, u32, u32, b[SEL4(i)])
+OP(pshufd)
+{
+	const u8 *b = src;
+	xu32 r = {CAT(u32, b + 4 * SEL4(0)), CAT(u32, b + 4 * SEL4(1)), CAT(u32, b + 4 * SEL4(2)),
+		  CAT(u32, b + 4 * SEL4(3))};
+
+	AT(xu32, dst) = r;
+}
+
 LANES(pshuflw, u16, u16, i < 4 ? b[SEL4(i & 3)] : b[i])
 LANES(pshufhw, u16, u16, i < 4 ? b[i] : b[4 + SEL4(i & 3)])
 

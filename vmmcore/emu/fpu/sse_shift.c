@@ -63,18 +63,10 @@ SHIFT(psrad, s32, 32, true, >>)
 /* Whole-register byte shifts. */
 OP(pslldq)
 {
-	u8 t[32] = {0};
-	unsigned n = imm > 16 ? 16 : imm;
-
-	memcpy(t + 16, dst, 16);
-	memcpy(dst, t + 16 - n, 16);
+	AT(u128, dst) = imm < 16 ? AT(u128, dst) << 8 * imm : 0;
 }
 
 OP(psrldq)
 {
-	u8 t[32] = {0};
-	unsigned n = imm > 16 ? 16 : imm;
-
-	memcpy(t, dst, 16);
-	memcpy(dst, t + n, 16);
+	AT(u128, dst) = imm < 16 ? AT(u128, dst) >> 8 * imm : 0;
 }

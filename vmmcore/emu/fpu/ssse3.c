@@ -29,7 +29,36 @@ LANES2(pabsb, u8, s8, ABS())
 LANES2(pabsw, u16, s16, ABS())
 LANES2(pabsd, u32, s32, ABS())
 
-LANES(pshufb, u8, u8, b[i] & 0x80 ? 0 : a[b[i] & 15])
+static inline void shuffle_bytes(void *dst, const void *src)
+{
+	LANES_BODY(16, u8, u8, b[i] & 0x80 ? 0 : a[b[i] & 15])
+	ST(dst, r);
+}
+
+/* Frequent in hashes and ciphers, and slow in C: the host's own where it has it. */
+#ifdef HOST_INSN
+static bool host_has_ssse3;
+
+__attribute__((constructor)) static void look_at_host(void)
+{
+	__builtin_cpu_init();
+	host_has_ssse3 = __builtin_cpu_supports("ssse3");
+}
+
+OP(pshufb)
+{
+	if (!host_has_ssse3) {
+		shuffle_bytes(dst, src);
+		return;
+	}
+	HOST_INSN(pshufb)
+}
+#else
+OP(pshufb)
+{
+	shuffle_bytes(dst, src);
+}
+#endif
 
 OP(mmx_pshufb)
 {
@@ -43,12 +72,14 @@ OP(mmx_pshufb)
 /* Source below, destination above, shifted right by imm bytes. */
 OP(palignr)
 {
-	u8 t[48] = {0};
-	unsigned n = imm > 32 ? 32 : imm;
+	u128 low = CAT(u128, src), high = AT(u128, dst);
+	unsigned n = 8 * imm;
 
-	memcpy(t, src, 16);
-	memcpy(t + 16, dst, 16);
-	memcpy(dst, t + n, 16);
+	if (n >= 128)
+		low = n < 256 ? high >> (n - 128) : 0;
+	else if (n)
+		low = low >> n | high << (128 - n);
+	AT(u128, dst) = low;
 }
 
 OP(mmx_palignr)

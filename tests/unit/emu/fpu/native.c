@@ -7,6 +7,7 @@
 #ifdef __x86_64__
 
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <ucontext.h>
