@@ -75,9 +75,12 @@ struct emu_fpu {
 void emu_fpu_reset(struct emu_fpu *f);
 
 /* Brackets running guest code on this thread: between the two, the host thread's floating-point
- * mode (MXCSR) is the guest's, with everything masked. Call emu_fpu_leave() before running host
- * code that does floating-point arithmetic of its own or may depend on the rounding mode (device
- * callbacks); it is cheap. Both are idempotent. */
+ * mode (MXCSR) is the guest's with everything masked, and the exception flags of its SSE and x87
+ * units belong to the guest. Call emu_fpu_leave() before running host code that does floating-point
+ * arithmetic of its own (double, long double, printf of them) or depends on the rounding mode, and
+ * before another vCPU's state is used on the thread; the pair costs about 12 ns. Operations with
+ * EMU_SIMD_FP need it, x87 too if there are several; moves and integers do not. Both are
+ * idempotent. */
 void emu_fpu_enter(struct emu_fpu *f);
 void emu_fpu_leave(struct emu_fpu *f);
 
@@ -101,8 +104,8 @@ static inline uint16_t emu_x87_sw(const struct emu_fpu *f)
 #define EMU_FX_LONG   1u /* REX.W form: 64-bit instruction and data pointers */
 #define EMU_FX_XMM16  2u /* 64-bit mode: XMM8 to XMM15 take part */
 #define EMU_FX_NO_SSE 4u /* CR4.OSFXSR is 0: XMM and MXCSR do not take part */
-/* FXSAVE. Fills the image and returns how many of its bytes the instruction writes (160, 288 or
- * 416); the rest is not touched. */
+/* FXSAVE. The image must be 8-byte aligned. Fills it and returns how many of its bytes the
+ * instruction writes (160, 288 or 416); the rest is not touched. */
 unsigned emu_fxsave(struct emu_fpu *f, void *image512, unsigned fx_flags);
 /* FXRSTOR. Returns -1 and changes nothing if the image's MXCSR has reserved bits set: #GP(0). */
 int emu_fxrstor(struct emu_fpu *f, const void *image512, unsigned fx_flags);
@@ -186,8 +189,8 @@ const struct emu_simd_op *emu_simd_lookup(unsigned map, enum emu_simd_prefix pre
 
 /* What an x87 instruction needs from around it. */
 struct emu_x87_env {
-	uint64_t ip; /* address of the instruction, prefixes included */
-	uint64_t dp; /* address of the memory operand */
+	uint64_t ip; /* offset in CS of the instruction, prefixes included */
+	uint64_t dp; /* offset in its segment of the memory operand */
 	uint16_t cs,
 		ds;     /* selectors for the two; 0 if the processor announces that it drops them */
 	uint8_t layout; /* EMU_X87_ENV*; matters to FLDENV, FNSTENV, FRSTOR, FNSAVE */
