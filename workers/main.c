@@ -135,44 +135,20 @@ static void host_event(void *arg, unsigned event, uint32_t value)
 	unit_event(arg, event, value);
 }
 
-static void add_device(struct worker *w, struct device *d)
+static void build(struct worker *w)
 {
-	int err = chipset_add(&w->chipset, d);
-
-	if (err)
-		fail("worker: device %s: %s", d->ops->name, strerror(-err));
-}
-
-static void build_chipset(struct worker *w)
-{
-	static const uint16_t port[] = {PORT_COM1, PORT_COM2};
-	static const uint8_t irq[] = {IRQ_COM1, IRQ_COM2};
 	struct chipset_host host = {host_line, host_event, w};
-	struct chipset *c = &w->chipset;
+	struct uart_host line[CONTROL_MAX_SERIAL];
+	int err;
 
-	chipset_init(c, &host);
-	for (unsigned i = 0; i < w->config.serials; i++) {
-		struct uart_host line = serial_uart_host;
-
-		line.arg = &w->serial[i];
-		uart_init(&c->com[i], port[i], irq[i], &line);
-		add_device(w, &c->com[i].d);
+	for (unsigned i = 0; i < CONTROL_MAX_SERIAL; i++) {
+		line[i] = serial_uart_host;
+		line[i].arg = &w->serial[i];
 	}
-	rtc_init(&c->rtc);
-	rtc_set_memory(&c->rtc, w->gm.low_size, w->gm.size - w->gm.low_size);
-	add_device(w, &c->rtc.d);
-	i8042_init(&c->i8042);
-	add_device(w, &c->i8042.d);
-	acpi_pm_init(&c->acpi_pm);
-	add_device(w, &c->acpi_pm.d);
-	reset_control_init(&c->reset_control);
-	add_device(w, &c->reset_control.d);
-	pci_host_init(&c->pci);
-	add_device(w, &c->pci.d);
-	if (w->config.exit_device) {
-		exit_device_init(&c->exit_device);
-		add_device(w, &c->exit_device.d);
-	}
+	chipset_init(&w->chipset, &host);
+	err = machine_build(&w->chipset, &w->config, line);
+	if (err)
+		fail("worker: two devices want the same port: %s", strerror(-err));
 }
 
 static void open_images(struct worker *w, struct fd_list *l)
@@ -227,7 +203,7 @@ static void set_up(struct worker *w, const struct msg_start_worker *start, struc
 		err = serial_start(w, &w->serial[i], next_fd(l), &w->chipset.com[i]);
 	if (err)
 		fail("worker: the event loop does not take a descriptor: %s", strerror(-err));
-	build_chipset(w);
+	build(w);
 }
 
 static void confine(const struct msg_start_worker *start)

@@ -9,6 +9,7 @@
  *   serial.c     serial sockets
  *   ram.c        clearing RAM without making it cost anything
  *   chipset.c    dispatcher; devices/ the devices
+ *   machine.c    which devices a machine has
  *   boot/        loaders
  *   tables/      ACPI, SMBIOS, memory map
  *
@@ -27,6 +28,7 @@
 #include "proto/intercept.h"
 #include "workers/boot/boot.h"
 #include "workers/chipset.h"
+#include "workers/machine.h"
 
 enum { SERIAL_OUT_BYTES = 65536, SERIAL_IN_BYTES = 256 };
 

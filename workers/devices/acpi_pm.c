@@ -11,8 +11,14 @@
 
 #include <string.h>
 
-enum { EVENT_TIMER = 0x0001, EVENT_GLOBAL = 0x0020, EVENT_POWER_BUTTON = 0x0100 };
-enum { EVENT_BITS = EVENT_TIMER | EVENT_GLOBAL | EVENT_POWER_BUTTON };
+/* Nothing here sets RTC_STS (the FADT says so), but systems enable and disable it all the same. */
+enum {
+	EVENT_TIMER = 0x0001,
+	EVENT_GLOBAL = 0x0020,
+	EVENT_POWER_BUTTON = 0x0100,
+	EVENT_RTC = 0x0400
+};
+enum { EVENT_BITS = EVENT_TIMER | EVENT_GLOBAL | EVENT_POWER_BUTTON | EVENT_RTC };
 enum { CONTROL_SCI_EN = 0x0001, CONTROL_KEPT = 0x0002 | 0x1c00, CONTROL_SLP_EN = 0x2000 };
 enum { TIMER_TOGGLE_BIT = 31, GPE0_BYTES = 4 };
 

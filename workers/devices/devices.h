@@ -72,7 +72,8 @@ struct rtc {
 	struct rtc_state {
 		uint8_t index;
 		uint8_t ram[RTC_BYTES]; /* registers A to C; time registers while it stands */
-		int64_t wall_ns;        /* time of day (ns since 1970) at guest time 0 */
+		int64_t wall_s;         /* time of day (since 1970) at guest time 0 */
+		uint64_t wall_ns;       /* below a second */
 		int64_t host_wall_ns;   /* what the host said; the rest is the guest's doing */
 		uint64_t seen_ns;       /* guest time up to which register C is right */
 	} s;

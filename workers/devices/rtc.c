@@ -83,6 +83,29 @@ static int64_t floor_div(int64_t a, int64_t b)
 	return a / b - (a % b < 0);
 }
 
+/* Time of day at a guest time: seconds since 1970, and nanoseconds into the second. In two parts,
+ * because the guest may set years that 64 bits of nanoseconds do not reach. */
+static int64_t wall_at(const struct rtc *r, uint64_t guest_ns, uint64_t *into)
+{
+	uint64_t ns = r->s.wall_ns + guest_ns % NS_PER_S;
+
+	*into = ns % NS_PER_S;
+	return r->s.wall_s + (int64_t)(guest_ns / NS_PER_S + ns / NS_PER_S);
+}
+
+static int64_t wall_second(const struct rtc *r, uint64_t guest_ns)
+{
+	uint64_t into;
+
+	return wall_at(r, guest_ns, &into);
+}
+
+/* Guest time at which a second of the wall, not far from now, begins. */
+static uint64_t second_begins(const struct rtc *r, int64_t s)
+{
+	return (uint64_t)(s - r->s.wall_s) * NS_PER_S - r->s.wall_ns;
+}
+
 static bool stands(const struct rtc *r)
 {
 	return r->s.ram[REG_B] & B_SET || (r->s.ram[REG_A] & A_DIVIDER) != A_RUNNING;
@@ -115,7 +138,7 @@ static int decode_hour(const struct rtc *r, uint8_t value)
 /* Brings the time registers up to the clock. */
 static void refresh(struct rtc *r, uint64_t now)
 {
-	int64_t s = floor_div(r->s.wall_ns + (int64_t)now, NS_PER_S), days = floor_div(s, DAY_S);
+	int64_t s = wall_second(r, now), days = floor_div(s, DAY_S);
 	int second = (int)(s - days * DAY_S);
 	struct moment m;
 
@@ -133,7 +156,7 @@ static void refresh(struct rtc *r, uint64_t now)
 }
 
 /* Sets the clock from the time registers; phase: nanoseconds into the second. */
-static void commit(struct rtc *r, uint64_t now, int64_t phase)
+static void commit(struct rtc *r, uint64_t now, uint64_t phase)
 {
 	int year = decode(r, r->s.ram[REG_CENTURY]) * 100 + decode(r, r->s.ram[REG_YEAR]);
 	int month = decode(r, r->s.ram[REG_MONTH]);
@@ -145,7 +168,9 @@ static void commit(struct rtc *r, uint64_t now, int64_t phase)
 	s = days_of(year, month, decode(r, r->s.ram[REG_DAY])) * DAY_S;
 	s += decode_hour(r, r->s.ram[REG_HOUR]) * 3600 + decode(r, r->s.ram[REG_MINUTE]) * 60 +
 	     decode(r, r->s.ram[REG_SECOND]);
-	r->s.wall_ns = s * (int64_t)NS_PER_S + phase - (int64_t)now;
+	phase += NS_PER_S - now % NS_PER_S;
+	r->s.wall_s = s - (int64_t)(now / NS_PER_S) - 1 + (int64_t)(phase / NS_PER_S);
+	r->s.wall_ns = phase % NS_PER_S;
 }
 
 /* Periodic interrupt period; 0: none (table 5, 32768 Hz column). */
@@ -197,11 +222,6 @@ static int64_t next_alarm(const struct rtc *r, int64_t after)
 	return INT64_MAX;
 }
 
-static int64_t wall_second(const struct rtc *r, uint64_t guest_ns)
-{
-	return floor_div(r->s.wall_ns + (int64_t)guest_ns, NS_PER_S);
-}
-
 /* Sets the flags for everything that happened since the last look, and the interrupt. */
 static void evaluate(struct rtc *r, uint64_t now)
 {
@@ -227,12 +247,6 @@ static void evaluate(struct rtc *r, uint64_t now)
 	else
 		*c &= ~C_IRQF;
 	device_line(&r->d, IRQ_RTC, *c & C_IRQF);
-}
-
-/* Guest time at which a wall second begins. */
-static uint64_t second_begins(const struct rtc *r, int64_t s)
-{
-	return (uint64_t)(s * (int64_t)NS_PER_S - r->s.wall_ns);
 }
 
 static void earlier(uint64_t *deadline, uint64_t t)
@@ -265,15 +279,14 @@ static void arm(struct rtc *r, uint64_t now)
 
 static uint8_t read_register(struct rtc *r, unsigned reg, uint64_t now)
 {
+	uint64_t into;
 	uint8_t value;
 
 	switch (reg) {
-	case REG_A: {
-		int64_t wall = r->s.wall_ns + (int64_t)now;
-		int64_t left = (floor_div(wall, NS_PER_S) + 1) * (int64_t)NS_PER_S - wall;
-
-		return r->s.ram[REG_A] | (!stands(r) && left <= UIP_NS ? A_UIP : 0);
-	}
+	case REG_A:
+		wall_at(r, now, &into);
+		value = !stands(r) && into >= NS_PER_S - UIP_NS ? A_UIP : 0;
+		return r->s.ram[REG_A] | value;
 	case REG_C:
 		evaluate(r, now);
 		value = r->s.ram[REG_C];
@@ -307,6 +320,8 @@ static void write_control(struct rtc *r, unsigned reg, uint8_t value, uint64_t n
 
 static void write_register(struct rtc *r, unsigned reg, uint8_t value, uint64_t now)
 {
+	uint64_t into;
+
 	switch (reg) {
 	case REG_A:
 	case REG_B:
@@ -322,16 +337,14 @@ static void write_register(struct rtc *r, unsigned reg, uint8_t value, uint64_t 
 	case REG_DAY:
 	case REG_MONTH:
 	case REG_YEAR:
-	case REG_CENTURY: {
-		int64_t wall = r->s.wall_ns + (int64_t)now;
-
+	case REG_CENTURY:
 		evaluate(r, now);
 		refresh(r, now);
 		r->s.ram[reg] = value;
+		wall_at(r, now, &into);
 		if (!stands(r))
-			commit(r, now, wall - floor_div(wall, NS_PER_S) * (int64_t)NS_PER_S);
+			commit(r, now, into);
 		break;
-	}
 	default:
 		evaluate(r, now); /* it may be an alarm register */
 		r->s.ram[reg] = value;
@@ -397,7 +410,12 @@ void rtc_init(struct rtc *r)
 
 void rtc_set_wall(struct rtc *r, int64_t wall_ns_at_guest_zero)
 {
-	r->s.wall_ns += wall_ns_at_guest_zero - r->s.host_wall_ns;
+	int64_t delta = wall_ns_at_guest_zero - r->s.host_wall_ns,
+		whole = floor_div(delta, NS_PER_S);
+	uint64_t ns = r->s.wall_ns + (uint64_t)(delta - whole * (int64_t)NS_PER_S);
+
+	r->s.wall_s += whole + (int64_t)(ns / NS_PER_S);
+	r->s.wall_ns = ns % NS_PER_S;
 	r->s.host_wall_ns = wall_ns_at_guest_zero;
 }
 

@@ -159,6 +159,17 @@ START_TEST(a_running_clock_can_be_set_register_by_register)
 }
 END_TEST
 
+START_TEST(years_far_away_read_back)
+{
+	set(CENTURY, 0x99);
+	set(YEAR, 0x99);
+	rig_pass(r, 10 * S);
+	ck_assert_uint_eq(get(CENTURY), 0x99);
+	ck_assert_uint_eq(get(YEAR), 0x99);
+	ck_assert_uint_eq(get(MONTH), 0x03); /* 9999 is no leap year */
+}
+END_TEST
+
 START_TEST(what_the_guest_set_survives_a_reset_and_a_new_host_time)
 {
 	set(HOUR, 0x22); /* an hour behind the host: local time, say */
@@ -424,6 +435,7 @@ Suite *worker_suite(void)
 	tcase_add_loop_test(t, hours_and_formats_follow_register_b, 0, 6);
 	tcase_add_test(t, the_guest_sets_the_clock_while_set_holds_it);
 	tcase_add_test(t, a_running_clock_can_be_set_register_by_register);
+	tcase_add_test(t, years_far_away_read_back);
 	tcase_add_test(t, what_the_guest_set_survives_a_reset_and_a_new_host_time);
 	tcase_add_loop_test(t, nonsense_in_the_date_registers_harms_nobody, 0, 64);
 	tcase_add_test(t, divider_reset_sets_the_phase);
