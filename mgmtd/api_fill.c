@@ -112,8 +112,8 @@ Bulkhead__Vm *fill_vm(struct arena *a, const struct vm *vm, bool processes)
 
 	bulkhead__vm__init(m);
 	fill_definition(a, &vm->def, m);
-	m->state = (Bulkhead__VmState)vm->state;
-	m->state_name = arena_string(a, state_name(vm->state));
+	m->state_code = (Bulkhead__VmState)vm->state;
+	m->state = arena_string(a, state_name(vm->state));
 	m->reason = arena_string(a, vm->reason);
 	m->folder = arena_printf(a, "%s/vms/%s", vm->d->settings.state_dir, vm->def.name);
 	m->job = vm->job ? vm->job->id : 0;

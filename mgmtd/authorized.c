@@ -2,10 +2,10 @@
  *
  * Who may connect. Below the state folder:
  *
- *   keys/server.key_secret      0600  the server's own pair (its public half is in
- * run_dir/server.key) keys/admin.key_secret       0640  the first administrator's pair, made at the
- * first start; the command uses it for root and for members of our group keys/authorized/USER.key
- * 0640  one public key a user, with his role
+ * - keys/server.key, mode 0600: the server's own pair; its public half is in run_dir/server.pub
+ * - keys/admin.key, 0640: the first administrator's pair, made at the first start; the command uses
+ *   it for root and for members of our group
+ * - keys/authorized/USER.pub, 0640: one public key a user, with his role
  *
  * The files are the truth; they are read at start, on SIGHUP and after our own changes.
  */
@@ -22,7 +22,7 @@
 #include "proto/api.pb-c.h"
 
 enum { USERS_MAX = 1000 };
-#define SUFFIX ".key"
+#define SUFFIX ".pub"
 
 static void file_name(const char *user, char *buf, size_t size)
 {
@@ -208,7 +208,7 @@ static int own_pair(int keys_fd, const char *path, const char *user, unsigned ro
 static int first_admin(struct daemon *d, int keys_fd)
 {
 	struct keyfile admin;
-	int rc = own_pair(keys_fd, "admin.key_secret", "admin", KEY_ROLE_ADMIN, 0640, &admin);
+	int rc = own_pair(keys_fd, "admin.key", "admin", KEY_ROLE_ADMIN, 0640, &admin);
 
 	keyfile_forget(&admin);
 	strcpy(admin.user, "admin");
@@ -228,13 +228,13 @@ int keys_open(struct daemon *d, struct keyfile *server)
 	if (!rc)
 		rc = open_folder(keys_fd, "authorized", &d->keys.dir_fd);
 	if (!rc)
-		rc = own_pair(keys_fd, "server.key_secret", "server", KEY_ROLE_NONE, 0600, server);
+		rc = own_pair(keys_fd, "server.key", "server", KEY_ROLE_NONE, 0600, server);
 	if (!rc)
 		rc = authorized_reload(d);
 	if (!rc && d->keys.count == 0)
 		rc = first_admin(d, keys_fd);
 	if (!rc) {
-		snprintf(public, sizeof(public), "%s/server.key", d->settings.run_dir);
+		snprintf(public, sizeof(public), "%s/server.pub", d->settings.run_dir);
 		rc = keyfile_write(AT_FDCWD, public, server, false, 0644);
 	}
 	if (keys_fd >= 0)

@@ -106,7 +106,7 @@ static int read_line(struct keyfile *k, char *line)
 		return set(k->public_key, sizeof(k->public_key), value, key_check_z85);
 	if (!strcmp(key, "secret-key"))
 		return set(k->secret_key, sizeof(k->secret_key), value, key_check_z85);
-	if (!strcmp(key, "user"))
+	if (!strcmp(key, "user") && value[0])
 		return set(k->user, sizeof(k->user), value, key_check_user);
 	if (!strcmp(key, "role"))
 		return key_role_parse(value, &k->role) ? -EBADMSG : 0;

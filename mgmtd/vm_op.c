@@ -191,6 +191,7 @@ static void finish(struct vm *vm)
 			  vm->run.backend_reason);
 	else
 		event_add(vm->d, SEV_INFO, op->event, vm->def.name, vm->op_user, "%s", op->text);
+	vm->op_user[0] = '\0';
 	job_end(vm->d, job, NULL);
 	guest_event_pending(vm);
 }

@@ -18,7 +18,7 @@ static void print_list(const Bulkhead__VmList *list)
 	for (size_t i = 0; i < list->n_vms; i++) {
 		const Bulkhead__Vm *vm = list->vms[i];
 
-		fprintf(t.f, "%s\t%s\t%s\t%u\t%s\t%s\n", vm->name, vm->state_name,
+		fprintf(t.f, "%s\t%s\t%s\t%u\t%s\t%s\n", vm->name, vm->state,
 			text_size(vm->memory_bytes, size, sizeof(size)), vm->vcpus,
 			text_backend(vm->started_ms ? vm->backend : vm->backend_wanted),
 			vm->started_ms ? text_uptime(vm->uptime_ms, up, sizeof(up)) : "-");
@@ -112,7 +112,7 @@ static void print_vm(const Bulkhead__Vm *vm)
 		return;
 	fprintf(t.f, "name:\t%s\n", vm->name);
 	fprintf(t.f, "uuid:\t%s\n", vm->uuid);
-	fprintf(t.f, "state:\t%s%s%s%s\n", vm->state_name, vm->reason[0] ? " (" : "", vm->reason,
+	fprintf(t.f, "state:\t%s%s%s%s\n", vm->state, vm->reason[0] ? " (" : "", vm->reason,
 		vm->reason[0] ? ")" : "");
 	if (vm->started_ms) {
 		fprintf(t.f, "started:\t%s\n", text_time(vm->started_ms, text, sizeof(text)));

@@ -66,9 +66,8 @@ static int find_client_key(struct cli *c, struct keyfile *k)
 
 	if (c->key)
 		return read_key(c, c->key, "secret key", true, k);
-	snprintf(own, sizeof(own), "%s/.config/bulkhead/client.key_secret", home ? home : "");
-	snprintf(admin, sizeof(admin), "%s/keys/admin.key_secret",
-		 state ? state : "/var/lib/bulkhead");
+	snprintf(own, sizeof(own), "%s/.config/bulkhead/client.key", home ? home : "");
+	snprintf(admin, sizeof(admin), "%s/keys/admin.key", state ? state : "/var/lib/bulkhead");
 	if (home && can_read(own))
 		return read_key(c, own, "secret key", true, k);
 	if (can_read(admin))
@@ -92,13 +91,13 @@ static int find_server_key(struct cli *c, struct keyfile *k)
 	if (!strncmp(c->server, "ipc://", 6)) {
 		snprintf(path, sizeof(path), "%s", c->server + 6);
 		slash = strrchr(path, '/');
-		snprintf(slash ? slash + 1 : path, 16, "server.key");
+		snprintf(slash ? slash + 1 : path, 16, "server.pub");
 		return read_key(c, path, "server's public key", false, k);
 	}
-	snprintf(path, sizeof(path), "%s/.config/bulkhead/server.key", home ? home : "");
+	snprintf(path, sizeof(path), "%s/.config/bulkhead/server.pub", home ? home : "");
 	if (home && can_read(path))
 		return read_key(c, path, "server's public key", false, k);
-	return read_key(c, "/run/bulkhead/server.key", "server's public key", false, k);
+	return read_key(c, "/run/bulkhead/server.pub", "server's public key", false, k);
 }
 
 /* ---- the handshake */

@@ -7,13 +7,15 @@
  *   poweroff, reset, triple, fault, exit N    the guest event
  *   kill partition | kill worker              that process "was killed" (VM_GONE)
  *   garbage                                   the worker sends something malformed
+ *   escape                                    an event with a control character in its text
  *   flood N                                   N bytes of output
  *   stall                                     the console is not read any more
  *   clock                                     the guest clock of the last UNIT_RUN, in ns
  *   anything else                             "heard: ..."
  *
  * Words in the kernel command line: fail-create, fail-load, mute (UNIT_PAUSE is never answered),
- * slow-create (VM_CREATE is answered after a second), few-fds (VM_CREATED lacks descriptors).
+ * slow-create (VM_CREATE is answered after a second), many-fds (VM_CREATED has one descriptor too
+ * many).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -67,11 +69,12 @@ static void say(struct fake_vm *vm, const char *text)
 		log_debug("console full");
 }
 
-static void guest_event(struct fake_vm *vm, unsigned role, uint32_t event, uint32_t value)
+static void guest_event(struct fake_vm *vm, unsigned role, uint32_t event, uint32_t value,
+			const char *text)
 {
 	struct msg_event_guest m = {.event = event, .value = value};
 
-	snprintf(m.text, sizeof(m.text), "at the\033 test's wish");
+	snprintf(m.text, sizeof(m.text), "%s", text);
 	answer(vm->unit[role], &m.h, MSG_EVENT_GUEST, 0);
 }
 
@@ -127,19 +130,22 @@ static void obey(struct fake_vm *vm, const char *line)
 
 	if (!strcmp(line, "poweroff")) {
 		say(vm, "good night\n");
-		guest_event(vm, ROLE_WORKER, GUEST_POWER_OFF, 0);
+		guest_event(vm, ROLE_WORKER, GUEST_POWER_OFF, 0, "at the test's wish");
 	} else if (!strcmp(line, "reset")) {
-		guest_event(vm, ROLE_WORKER, GUEST_RESET, 0);
+		guest_event(vm, ROLE_WORKER, GUEST_RESET, 0, "at the test's wish");
 	} else if (!strcmp(line, "triple")) {
-		guest_event(vm, ROLE_PARTITION, GUEST_TRIPLE_FAULT, 0);
+		guest_event(vm, ROLE_PARTITION, GUEST_TRIPLE_FAULT, 0, "at the test's wish");
 	} else if (!strcmp(line, "fault")) {
-		guest_event(vm, ROLE_PARTITION, GUEST_FAULT, 0);
+		guest_event(vm, ROLE_PARTITION, GUEST_FAULT, 0, "at the test's wish");
 	} else if (!strncmp(line, "exit ", 5)) {
-		guest_event(vm, ROLE_WORKER, GUEST_EXIT, (uint32_t)atoi(line + 5));
+		guest_event(vm, ROLE_WORKER, GUEST_EXIT, (uint32_t)atoi(line + 5),
+			    "at the test's wish");
 	} else if (!strcmp(line, "kill partition")) {
 		killed(vm, ROLE_PARTITION);
 	} else if (!strcmp(line, "kill worker")) {
 		killed(vm, ROLE_WORKER);
+	} else if (!strcmp(line, "escape")) {
+		guest_event(vm, ROLE_PARTITION, GUEST_FAULT, 0, "at the\033 test's wish");
 	} else if (!strcmp(line, "garbage")) {
 		send(vm->unit[ROLE_WORKER], "what is this?", 13, MSG_NOSIGNAL);
 	} else if (!strncmp(line, "flood ", 6)) {
@@ -240,7 +246,7 @@ static void send_created(void *arg)
 {
 	struct fake_vm *vm = arg;
 	struct msg_vm_created m = {.backend = BACKEND_EMU};
-	int ours[2], fds[ROLE_COUNT + CONTROL_MAX_SERIAL], n = 0;
+	int ours[2], fds[ROLE_COUNT + CONTROL_MAX_SERIAL + 1], n = 0;
 
 	snprintf(m.backend_reason, sizeof(m.backend_reason), "there is no processor at all");
 	for (unsigned i = 0; i < ROLE_COUNT; i++) {
@@ -259,8 +265,10 @@ static void send_created(void *arg)
 		fds[n++] = ours[1];
 	}
 	vm->serial_source = loop_add_fd(loop, vm->serial[0], EPOLLIN, on_serial, vm);
+	if (strstr(vm->config.cmdline, "many-fds"))
+		fds[n++] = dup(0);
 	control_header(&m.h, MSG_VM_CREATED, vm->cookie);
-	if (msgsock_send(client, &m.h, fds, strstr(vm->config.cmdline, "few-fds") ? 2 : (size_t)n))
+	if (msgsock_send(client, &m.h, fds, (size_t)n))
 		log_warn("cannot answer VM_CREATE");
 	for (int i = 0; i < n; i++)
 		close(fds[i]);
