@@ -409,6 +409,52 @@ static void run_sequence(void)
 	}
 }
 
+/* Pointers and last opcode through FLDENV and FNSTENV, in the layouts of protected mode. Processors
+ * that no longer keep the selectors store zeros. */
+static void run_environment(bool small)
+{
+	static const uint8_t code32[] = {0xd9, 0x27, 0xd9, 0x77, 0x40};
+	static const uint8_t code16[] = {0x66, 0xd9, 0x27, 0x66, 0xd9, 0x77, 0x40};
+	const struct form load = {.opcode = 0xd9, .modrm = 0x27, .small = small};
+	static struct side host;
+	struct emu_x87_env env = {.layout = EMU_X87_ENVPM | (small ? 0 : EMU_X87_ENV32)};
+	struct emu_fpu f = {0};
+	uint8_t ours[28] = {0}, *theirs = host.mem + 64;
+	unsigned cs = small ? 8 : 16, ds = small ? 12 : 24, bytes = small ? 14 : 28;
+
+	random_state(&load, &host);
+	memset(theirs, 0, 28);
+	emu_fxrstor(&f, &host.n.in, EMU_FX_LONG | EMU_FX_XMM16);
+	emu_x87_exec(&f, 0xdb, 0xe2, NULL, &env);
+	host.n.in.sw &= 0x7f00;
+	emu_x87_exec(&f, 0xd9, 0x27, host.mem, &env);
+	emu_x87_exec(&f, 0xd9, 0x37, ours, &env);
+	host.n.gpr[MEM_REG] = (uint64_t)host.mem;
+	native_reset();
+	native_run(&host.n,
+		   native_code(small ? code16 : code32, small ? sizeof(code16) : sizeof(code32)));
+	/* AMD's XSAVE drops the pointers when no exception is pending: a task switch came between.
+	 */
+	if (!memcmp(theirs + (small ? 6 : 12), (const uint8_t[8]){0}, 8))
+		return;
+	if (!theirs[cs] && !theirs[cs + 1])
+		memset(ours + cs, 0, 2);
+	if (!theirs[ds] && !theirs[ds + 1])
+		memset(ours + ds, 0, 2);
+	cases++;
+	if (!memcmp(ours, theirs, bytes))
+		return;
+	mismatches++;
+	if (printed++ >= MAX_PRINTED)
+		return;
+	printf("MISMATCH environment, %u bytes\n", bytes);
+	for (unsigned k = 0; k < 3; k++) {
+		for (unsigned i = 0; i < bytes; i++)
+			printf(" %02x", (k == 0 ? host.mem : k == 1 ? theirs : ours)[i]);
+		printf("\n");
+	}
+}
+
 int main(int argc, char **argv)
 {
 	unsigned long count = getenv("BULKHEAD_LONG") ? 100000 : 1500;
@@ -440,6 +486,10 @@ int main(int argc, char **argv)
 	}
 	for (unsigned long i = 0; i < 20 * count && !only_op; i++)
 		run_sequence();
+	for (unsigned long i = 0; i < count && !only_op; i++) {
+		run_environment(false);
+		run_environment(true);
+	}
 	printf("x87%s: %lu encodings (%lu undefined on both, %lu left out), %lu cases, "
 	       "%lu mismatches\n",
 	       portable ? " (portable code)" : "", forms, undefined, left_out, cases, mismatches);
