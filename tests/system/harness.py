@@ -4,6 +4,7 @@
 Used by the demo, the system tests and the benches. Everything lives in one temporary folder, which
 goes away with the Stack. The daemons run in the foreground, without systemd.
 """
+import argparse
 import json
 import os
 import pwd
@@ -262,6 +263,35 @@ def cpu_seconds(pid):
     with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
         fields = f.read().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Report:
+    """Test results as lines of "ok name" and "not ok name: why"."""
+
+    def __init__(self):
+        self.failed = 0
+
+    def check(self, name, good, why=""):
+        if good:
+            print(f"ok {name}", flush=True)
+        else:
+            self.failed += 1
+            print(f"not ok {name}: {why}", flush=True)
+
+    def status(self):
+        return 1 if self.failed else 0
+
+
+def parse_build(description):
+    """The one option every test has."""
+    ap = argparse.ArgumentParser(description=description)
+    ap.add_argument("--build", default="build")
+    return ap.parse_args().build
+
+
+def need_root(what):
+    if os.geteuid() != 0:
+        raise Skip(f"{what} needs root")
 
 
 def main_with_skips(main):
