@@ -39,6 +39,12 @@ struct sandbox_policy {
 	uint64_t max_address_space;     /* RLIMIT_AS bytes; 0: unlimited */
 };
 
+/* Writes the table to stdout, a line a rule: the call's name, its number, its conditions ("-", or
+ * "aINDEX&MASK=VALUE" joined by commas) and the reason, separated by tabs. A confined program does
+ * this for the only argument --policy, so that tests and documentation read what it enforces.
+ * Returns main()'s exit status. */
+int sandbox_policy_print(const struct sandbox_policy *policy);
+
 /* What sandbox_enter achieved; the program reports it in its READY message. */
 struct sandbox_report {
 	uint32_t uid;
@@ -51,11 +57,13 @@ struct sandbox_report {
 enum {
 	SANDBOX_UNPRIVILEGED = 1,       /* the broker is not root (development): skip what needs
 	                                   root (uid, namespaces), keep the rest; reported honestly */
-	SANDBOX_LOG = 2,                /* seccomp logs instead of killing: only for the test that
-	                                   records which calls are used */
+	SANDBOX_LOG = 2,                /* seccomp logs instead of killing: only to find out what a
+	                                   new program needs */
 };
 
 /* Confines the calling process, which must still be single-threaded. uid/gid: the ids to take.
+ * Without SANDBOX_UNPRIVILEGED it must have been started by sandbox_spawn(), and refuses if any of
+ * its namespaces is the broker's. From here on it dies when the thread that spawned it ends.
  * On failure writes a sentence to why; the caller must exit. */
 int sandbox_enter(const struct sandbox_policy *policy, uid_t uid, gid_t gid, unsigned flags,
 		  struct sandbox_report *report, char *why, size_t why_size);
@@ -63,8 +71,11 @@ int sandbox_enter(const struct sandbox_policy *policy, uid_t uid, gid_t gid, uns
 /* Starts program (an absolute path chosen by the broker, never by a peer) in new mount, pid, net,
  * ipc and uts namespaces, with fds[0..nfds) as descriptors 3, 4, ... and nothing else open but
  * 0-2 (/dev/null in, the broker's stderr out). cgroup_fds: directories of cgroups to join before
- * exec (a v2 directory, or several v1 ones); may be empty.
- * Returns the pid, and a pidfd (close-on-exec, the caller's) in *pidfd. */
+ * exec (a v2 directory, or several v1 ones); may be empty. The child's signals are at their
+ * defaults, it leads a session of its own, and its environment is JOURNAL_STREAM and BULKHEAD_*
+ * (and the sanitizers' options in builds with them) only. Not for use by several threads at once.
+ * Returns the pid, and a pidfd (close-on-exec, the caller's) in *pidfd; or the negative errno of
+ * what failed, up to and including exec, with nothing left behind. */
 pid_t sandbox_spawn(const char *program, char *const argv[], const int *fds, size_t nfds,
 		    const int *cgroup_fds, size_t ncgroups, unsigned flags, int *pidfd);
 

@@ -8,6 +8,7 @@
 #include <linux/audit.h>
 #include <linux/seccomp.h>
 #include <seccomp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -141,4 +142,19 @@ int sandbox_filter_install(const struct sock_fprog *prog, struct sandbox_why *wh
 	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, prog) < 0)
 		return sandbox_fail(why, errno, "cannot install the filter");
 	return 0;
+}
+
+int sandbox_policy_print(const struct sandbox_policy *policy)
+{
+	for (size_t i = 0; i < policy->nrules; i++) {
+		const struct sandbox_rule *rule = &policy->rules[i];
+		char *name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, rule->syscall);
+		printf("%s\t%d\t%s", name ? name : "?", rule->syscall, rule->nargs ? "" : "-");
+		for (unsigned j = 0; j < rule->nargs && j < 3; j++)
+			printf("%sa%u&%#lx=%#lx", j ? "," : "", rule->arg[j].index,
+			       rule->arg[j].mask, rule->arg[j].value);
+		printf("\t%s\n", rule->reason);
+		free(name);
+	}
+	return fflush(stdout) == 0 ? 0 : 1;
 }

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -115,6 +116,8 @@ __attribute__((noreturn)) static void child(struct spawn *s)
 {
 	int rc = join_cgroups(s);
 	reset_signals();
+	/* Until sandbox_enter() says so again: the change of ids there forgets it. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	setsid(); /* a terminal's Ctrl-C is for the broker, which then ends its children in order */
 	if (rc == 0)
 		rc = place_fds(s);

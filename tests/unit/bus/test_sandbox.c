@@ -24,7 +24,7 @@
 
 #define UID 64123
 
-static char child_path[PATH_MAX];
+static char self_path[PATH_MAX], child_path[PATH_MAX];
 static char output[16384];
 static int status;
 static unsigned spawn_flags;
@@ -41,7 +41,8 @@ static int start(struct run *r, const char *what, unsigned uid, unsigned flags, 
 {
 	int p[2], fds[32];
 	char uid_text[16], flags_text[16];
-	ck_assert_int_eq(pipe2(p, O_CLOEXEC), 0);
+	if (pipe2(p, O_CLOEXEC) < 0)
+		return -errno;
 	snprintf(uid_text, sizeof(uid_text), "%u", uid);
 	snprintf(flags_text, sizeof(flags_text), "%u", flags);
 	char *argv[] = {
@@ -271,6 +272,41 @@ START_TEST(in_log_mode_a_forbidden_call_goes_through)
 	run("call", nr);
 	ended_well();
 	ck_said("returned", spawn_flags & SANDBOX_UNPRIVILEGED ? getpid() : 0);
+}
+END_TEST
+
+/* ---- finding permissions that nobody uses ---- */
+
+/* What calls_used says of sandbox_child's table of conditions while it runs `arg`. */
+static int calls_used(const char *arg)
+{
+	int p[2];
+	char tool[PATH_MAX];
+	snprintf(tool, sizeof(tool), "%.*s/calls_used",
+		 (int)(strrchr(child_path, '/') - child_path), child_path);
+	ck_assert_int_eq(pipe(p), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		dup2(p[1], 1);
+		execl(tool, tool, "--strict", "--program", child_path, "--", self_path,
+		      "--run-conditions", child_path, arg, NULL);
+		_exit(9);
+	}
+	close(p[1]);
+	read_all(p[0]);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+START_TEST(unused_permissions_are_found)
+{
+	ck_assert_int_eq(calls_used("only-fcntl"), 3);
+	ck_assert_ptr_nonnull(strstr(output, "sandbox_child\t1\tfcntl\ta1&0xffffffff=0x3\t"));
+	ck_assert_ptr_nonnull(strstr(output, "sandbox_child\t1\tfcntl\ta1&0xffffffff=0x1\t"));
+	ck_assert_ptr_nonnull(strstr(output, "sandbox_child\t0\tdup3\t"));
+	ck_assert_ptr_nonnull(strstr(output, "sandbox_child\t1\texit_group\t-\tends\n"));
+	ck_assert_int_eq(calls_used(""), 0);
+	ck_assert_ptr_nonnull(strstr(output, "sandbox_child\t1\tdup3\t"));
 }
 END_TEST
 
@@ -559,6 +595,9 @@ static void add_common(TCase *t)
 	tcase_add_test(t, another_architecture_kills);
 	tcase_add_test(t, arguments_are_checked);
 	tcase_add_test(t, in_log_mode_a_forbidden_call_goes_through);
+#if !SANITIZED /* their run time makes calls of its own */
+	tcase_add_test(t, unused_permissions_are_found);
+#endif
 	tcase_add_test(t, it_has_exactly_the_descriptors_handed_over);
 	tcase_add_test(t, it_inherits_no_setting);
 	tcase_add_test(t, a_program_that_cannot_start_is_an_error_and_leaves_nothing);
@@ -594,8 +633,22 @@ static bool may_make_namespaces(void)
 	return true;
 }
 
+/* Starts the child as a broker would: what calls_used is given to run. */
+static int run_conditions(const char *child, const char *arg)
+{
+	snprintf(child_path, sizeof(child_path), "%s", child);
+	spawn_flags = getuid() ? SANDBOX_UNPRIVILEGED : 0;
+	struct run r;
+	if (start(&r, "conditions", UID, spawn_flags, arg, NULL, 0) < 0)
+		return 1;
+	read_all(r.out);
+	return waitpid(r.pid, &status, 0) == r.pid ? status : 1;
+}
+
 int main(int argc, char **argv)
 {
+	if (argc == 4 && strcmp(argv[1], "--run-conditions") == 0)
+		return run_conditions(argv[2], argv[3]);
 	bool unprivileged = argc > 1 && strcmp(argv[1], "--unprivileged") == 0;
 	if (!unprivileged && geteuid() != 0)
 		return suite_skip("not root: namespaces, ids and cgroups cannot be tested");
@@ -606,6 +659,7 @@ int main(int argc, char **argv)
 	if (n < 0)
 		return 1;
 	self[n] = 0;
+	memcpy(self_path, self, sizeof(self));
 	snprintf(child_path, sizeof(child_path), "%.4000s/sandbox_child", dirname(self));
 	Suite *s = suite_create("sandbox");
 	TCase *t = tcase_create(unprivileged ? "unprivileged" : "root");
