@@ -99,7 +99,7 @@ class Console:
         end = self.wait_for("end-of-output ", seconds, start)
         self.wait_for(PROMPT, seconds, end)
         status = int(re.match(r"\d+", self.text[end:]).group())
-        body = self.text[start:end - len("end-of-output ")]
+        body = self.text[start:end - len("end-of-output ")].replace("\r\n", "\n")
         return status, body.split("\n", 1)[1] if "\n" in body else ""
 
     def close(self):
@@ -204,7 +204,7 @@ class Stack:
     def command(self, *args):
         return [self.program("bulkhead"),
                 "--server", "ipc://" + os.path.join(self.run_dir, "api"),
-                "--key", os.path.join(self.state_dir, "keys", "admin.key_secret"), *args]
+                "--key", os.path.join(self.state_dir, "keys", "admin.key"), *args]
 
     def cli(self, *args, check=True, timeout=60):
         done = subprocess.run(self.command(*args), capture_output=True, text=True, check=False,
@@ -236,7 +236,7 @@ class Stack:
                  "--cmdline", cmdline, *extra)
 
     def state(self, name):
-        return self.json("show", name)["state_name"]
+        return self.json("show", name)["state"]
 
     def wait_state(self, name, state, seconds):
         self.wait_until(lambda: self.state(name) == state, seconds, f"state {state} of {name}")
