@@ -69,6 +69,7 @@ struct disk_io {
 	int (*sync)(int fd);
 };
 extern const struct disk_io disk_io_kernel;
+extern const struct disk_io disk_io_volatile; /* never syncs: for files nobody will miss */
 
 struct disk_options {
 	enum disk_format format; /* DISK_FORMAT_ANY looks for itself; raw is what nothing else is */

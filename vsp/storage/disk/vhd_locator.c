@@ -61,6 +61,11 @@ static void add_name(struct disk *d, const char *path, bool relative, bool windo
 	struct disk_parent_name *n;
 	int at = hint->names;
 
+	while (relative && !strncmp(path, "./", 2))
+		path += 2;
+	for (int i = 0; i < hint->names; i++)
+		if (!strcmp(hint->name[i].path, path))
+			return;
 	if (!path[0] || hint->names == DISK_PARENT_NAMES)
 		return;
 	/* Relative names first: they survive a move of the whole chain. */

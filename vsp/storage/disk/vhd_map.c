@@ -216,6 +216,81 @@ int vhd_allocate(struct disk *d, uint32_t block)
 	return 0;
 }
 
+static void set_bits(uint8_t *bits, uint32_t first, uint32_t n)
+{
+	for (; n && first % 8; first++, n--)
+		bits[first / 8] |= (uint8_t)(0x80 >> first % 8);
+	memset(bits + first / 8, 0xff, n / 8);
+	first += n / 8 * 8;
+	for (n %= 8; n; first++, n--)
+		bits[first / 8] |= (uint8_t)(0x80 >> first % 8);
+}
+
+/* The bits of [first, first + n) become set, in memory. */
+static int claim(struct disk *d, uint32_t block, uint32_t first, uint32_t n)
+{
+	struct vhd *v = d->priv;
+	struct vhd_bitmap *m;
+	int err = vhd_bitmap_get(d, block, &m);
+
+	if (err || m == BITMAP_FULL)
+		return err;
+	if (is_real(m) && bit(m->bits, first) && run_of(m->bits, first, n) == n)
+		return 0;
+	if (m == BITMAP_EMPTY) {
+		m = new_map(v, 0);
+		if (!m)
+			return -ENOMEM;
+		*vhd_map_slot(v, block) = m;
+	}
+	set_bits(m->bits, first, n);
+	if (!m->dirty) {
+		m->dirty = true;
+		v->dirty++;
+	}
+	v->meta_dirty = true;
+	return 0;
+}
+
+/*
+ * libvhdi (through 2024) takes a bitmap byte that is neither 0 nor 0xff as set from its first set
+ * bit on. So a child claims sectors in groups of eight: what a write leaves out of such a group is
+ * copied from the parent first. Guests write 4 KiB and more, for which nothing is copied.
+ */
+static int fill_group(struct disk *d, uint32_t block, uint32_t in_block)
+{
+	uint64_t at = (uint64_t)block * d->block_size + (in_block & ~4095u);
+	uint32_t first = in_block / 4096 * 8;
+	struct vhd *v = d->priv;
+	struct vhd_bitmap *m;
+	uint8_t group[4096] = {0};
+	int err = vhd_bitmap_get(d, block, &m);
+
+	if (err || !d->parent || m == BITMAP_FULL ||
+	    (is_real(m) && bit(m->bits, first) && run_of(m->bits, first, 8) == 8))
+		return err;
+	if (at < d->parent->size)
+		err = disk_read(d->parent, group, min_u64(4096, d->parent->size - at), at);
+	for (uint32_t i = 0; i < 8 && !err; i++)
+		if (!is_real(m) || !bit(m->bits, first + i))
+			err = io_write(d->io, d->fd, group + i * DISK_SECTOR, DISK_SECTOR,
+				       (uint64_t)v->bat[block] * DISK_SECTOR + v->bitmap_size +
+					       (in_block & ~4095u) + i * DISK_SECTOR);
+	return err ? err : claim(d, block, first, 8);
+}
+
+static int fill_edges(struct disk *d, uint32_t block, uint32_t in_block, uint64_t length)
+{
+	uint32_t end = in_block + (uint32_t)length;
+	int err = 0;
+
+	if (in_block % 4096)
+		err = fill_group(d, block, in_block);
+	if (!err && end % 4096)
+		err = fill_group(d, block, end);
+	return err;
+}
+
 static int vhd_prepare(struct disk *d, uint64_t offset, uint64_t *length, uint64_t *file_offset)
 {
 	uint32_t block = (uint32_t)(offset / d->block_size);
@@ -229,49 +304,23 @@ static int vhd_prepare(struct disk *d, uint64_t offset, uint64_t *length, uint64
 		err = vhd_stamp(d);
 	if (!err && v->bat[block] == VHD_UNUSED)
 		err = vhd_allocate(d, block);
+	if (!err && d->has_parent)
+		err = fill_edges(d, block, in_block, *length);
 	*file_offset = (uint64_t)v->bat[block] * DISK_SECTOR + v->bitmap_size + in_block;
 	pthread_mutex_unlock(&d->lock);
 	return err;
 }
 
-static void set_bits(uint8_t *bits, uint32_t first, uint32_t n)
-{
-	for (; n && first % 8; first++, n--)
-		bits[first / 8] |= (uint8_t)(0x80 >> first % 8);
-	memset(bits + first / 8, 0xff, n / 8);
-	first += n / 8 * 8;
-	for (n %= 8; n; first++, n--)
-		bits[first / 8] |= (uint8_t)(0x80 >> first % 8);
-}
-
 static int commit_locked(struct disk *d, uint32_t block, uint32_t first, uint32_t n)
 {
 	struct vhd *v = d->priv;
-	struct vhd_bitmap *m, **slot;
 	int err;
 
 	if (v->bat[block] ==
 	    VHD_UNUSED) /* discarded meanwhile by another request: the guest's race */
 		return 0;
-	err = vhd_bitmap_get(d, block, &m);
-	if (err || m == BITMAP_FULL)
-		return err;
-	if (is_real(m) && bit(m->bits, first) && run_of(m->bits, first, n) == n)
-		return 0;
-	slot = vhd_map_slot(v, block);
-	if (m == BITMAP_EMPTY) {
-		m = new_map(v, 0);
-		if (!m)
-			return -ENOMEM;
-		*slot = m;
-	}
-	set_bits(m->bits, first, n);
-	if (!m->dirty) {
-		m->dirty = true;
-		v->dirty++;
-	}
-	v->meta_dirty = true;
-	return v->dirty > MAX_DIRTY_MAPS ? vhd_flush_locked(d) : 0;
+	err = claim(d, block, first, n);
+	return !err && v->dirty > MAX_DIRTY_MAPS ? vhd_flush_locked(d) : err;
 }
 
 static int vhd_commit(struct disk *d, uint64_t offset, uint64_t length)
@@ -334,6 +383,8 @@ static int zero_part(struct disk *d, uint32_t block, uint32_t in_block, uint64_t
 
 	if (v->bat[block] == VHD_UNUSED)
 		err = vhd_allocate(d, block);
+	if (!err && d->has_parent)
+		err = fill_edges(d, block, in_block, length);
 	if (!err)
 		err = d->io->punch(
 			d->fd, (uint64_t)v->bat[block] * DISK_SECTOR + v->bitmap_size + in_block,

@@ -46,6 +46,8 @@ static void add_name(struct disk *d, const char *value, bool relative)
 	/* "\\?\Volume{guid}\rest": only the rest can mean anything here. */
 	if (!strncmp(n->path, "Volume{", 7) && strchr(n->path, '/'))
 		memmove(n->path, strchr(n->path, '/'), strlen(strchr(n->path, '/')) + 1);
+	while (relative && !strncmp(n->path, "./", 2))
+		memmove(n->path, n->path + 2, strlen(n->path) - 1);
 	n->kind = relative ? DISK_NAME_RELATIVE : DISK_NAME_ABSOLUTE;
 	n->windows = true;
 	d->hint.names++;

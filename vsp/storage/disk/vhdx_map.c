@@ -322,6 +322,27 @@ static int zero_part(struct disk *d, uint64_t offset, uint64_t length)
 	return err ? err : commit_locked(d, offset, length);
 }
 
+/*
+ * Zeros that hide the parent's block. The state for that, VHDX_ZERO, is read wrongly in children by
+ * libvhdi: a present block that is a hole says the same and takes no space either.
+ */
+static int zero_child_block(struct disk *d, uint64_t block)
+{
+	struct vhdx *v = d->priv;
+	uint64_t entry, at;
+	int err = vhdx_bat_get(d, vhdx_bat_index(v, block), &entry);
+
+	if (err || (entry & 7) == VHDX_ZERO)
+		return err;
+	if (!vhdx_has_place(entry))
+		return allocate(d, block, VHDX_FULL, &at);
+	at = entry >> 20 << 20;
+	err = check_place(v, entry);
+	if (!err)
+		err = d->io->punch(d->fd, at, d->block_size);
+	return err ? err : vhdx_set_state(d, block, VHDX_FULL, at);
+}
+
 int vhdx_discard(struct disk *d, uint64_t offset, uint64_t *length, bool zero)
 {
 	uint64_t block = offset / d->block_size, entry;
@@ -340,8 +361,10 @@ int vhdx_discard(struct disk *d, uint64_t offset, uint64_t *length, bool zero)
 	}
 	if (!err && !v->stamped)
 		err = vhdx_stamp(d);
-	if (!err && whole && !v->fixed)
-		err = vhdx_release(d, block, d->has_parent ? VHDX_ZERO : VHDX_NOT_PRESENT);
+	if (!err && whole && d->has_parent)
+		err = zero_child_block(d, block);
+	else if (!err && whole && !v->fixed)
+		err = vhdx_release(d, block, VHDX_NOT_PRESENT);
 	else if (!err)
 		err = zero_part(d, offset, *length);
 	pthread_mutex_unlock(&d->lock);
