@@ -240,6 +240,8 @@ int main(int argc, char **argv)
 	static struct msg_start_worker start;
 	static struct fd_list fds;
 
+	if (argc == 2 && !strcmp(argv[1], "--policy"))
+		return sandbox_policy_print(&policy);
 	log_open("bulkhead-worker", LOG_NOTE);
 	receive_start(&start, &fds);
 	set_up(&worker, &start, &fds);
