@@ -45,8 +45,8 @@ static void leaf7(uint32_t subleaf, uint32_t out[4])
 {
 	if (subleaf)
 		return;
-	/* FSGSBASE, SMEP, ERMS, no FCS and FDS, SMAP */
-	out[1] = BIT(0) | BIT(7) | BIT(9) | BIT(13) | BIT(20);
+	/* FSGSBASE, TSC_ADJUST, SMEP, ERMS, no FCS and FDS, SMAP */
+	out[1] = BIT(0) | BIT(1) | BIT(7) | BIT(9) | BIT(13) | BIT(20);
 	out[2] = BIT(2);           /* UMIP */
 	out[3] = BIT(4) | BIT(29); /* fast short REP MOV, ARCH_CAPABILITIES */
 }
