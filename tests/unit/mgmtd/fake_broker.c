@@ -164,27 +164,27 @@ static void obey(struct fake_vm *vm, const char *line)
 	}
 }
 
+/* One byte a time: what follows a line may be meant for nobody any more. */
 static void on_serial(void *arg, uint32_t events)
 {
 	struct fake_vm *vm = arg;
-	char buf[512];
-	ssize_t n = recv(vm->serial[0], buf, sizeof(buf), MSG_DONTWAIT);
+	char c;
+	ssize_t n = recv(vm->serial[0], &c, 1, MSG_DONTWAIT);
 
 	if (n == 0 || (n < 0 && errno != EAGAIN)) {
 		loop_remove(vm->serial_source);
 		vm->serial_source = NULL;
 	}
-	for (ssize_t i = 0; i < n; i++) {
-		if (buf[i] != '\n' && buf[i] != '\r') {
-			if (vm->line_bytes < sizeof(vm->line) - 1)
-				vm->line[vm->line_bytes++] = buf[i];
-			continue;
-		}
-		vm->line[vm->line_bytes] = '\0';
-		vm->line_bytes = 0;
-		obey(vm, vm->line); /* the last thing done: vm may be gone */
+	if (n <= 0)
+		return;
+	if (c != '\n' && c != '\r') {
+		if (vm->line_bytes < sizeof(vm->line) - 1)
+			vm->line[vm->line_bytes++] = c;
 		return;
 	}
+	vm->line[vm->line_bytes] = '\0';
+	vm->line_bytes = 0;
+	obey(vm, vm->line);
 }
 
 static void unit_message(struct fake_vm *vm, unsigned role)
