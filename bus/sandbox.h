@@ -68,6 +68,17 @@ enum {
 int sandbox_enter(const struct sandbox_policy *policy, uid_t uid, gid_t gid, unsigned flags,
 		  struct sandbox_report *report, char *why, size_t why_size);
 
+/* A second filter, for a program that starts threads once it is confined: it takes the calls that
+ * only starting up needed away again, from all threads at once. Made before sandbox_enter (making it
+ * allocates); the policy of sandbox_enter must allow seccomp(SECCOMP_SET_MODE_FILTER,
+ * SECCOMP_FILTER_FLAG_TSYNC), the narrower one need not. */
+struct sandbox_narrow;
+struct sandbox_narrow *sandbox_narrow_make(const struct sandbox_policy *policy, unsigned flags,
+					   char *why, size_t why_size);
+/* Counts the calls that are still allowed in report. */
+int sandbox_narrow(const struct sandbox_narrow *narrow, struct sandbox_report *report, char *why,
+		   size_t why_size);
+
 /* Starts program (an absolute path chosen by the broker, never by a peer) in new mount, pid, net,
  * ipc and uts namespaces, with fds[0..nfds) as descriptors 3, 4, ... and nothing else open but
  * 0-2 (/dev/null in, the broker's stderr out). cgroup_fds: directories of cgroups to join before

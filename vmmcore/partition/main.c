@@ -9,13 +9,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
+#include <linux/seccomp.h>
 #include <malloc.h>
 #include <seccomp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "bus/log.h"
@@ -23,38 +23,36 @@
 
 #define BROKER_FD 3
 
-/* ---- what the process may do once it is confined ----
- * vCPU threads are made inside the sandbox: Landlock, ids and the filter are per thread, so the
- * process must be single-threaded when it enters. The price is clone3, whose arguments a filter
- * cannot see; what it could make is bounded by RLIMIT_NPROC and the pids cgroup, and confined in
- * the same way. No memory can become executable. */
+/* ---- what the process may do once it is confined ---- */
+
+/* In addition, until the vCPU threads exist. They are made inside the sandbox, because Landlock and
+ * the filter are per thread and a process must be single-threaded when it enters. Their stacks are
+ * there already (threads_rehearse). */
+static const struct sandbox_rule start_rules[] = {
+	{SCMP_SYS(clone3), "makes the vCPU threads"},
+	{SCMP_SYS(set_robust_list), "glibc, at the start of a thread"},
+	{SCMP_SYS(rseq), "glibc, at the start of a thread"},
+	{SCMP_SYS(rt_sigprocmask), "glibc, at the start of a thread"},
+	{SCMP_SYS(seccomp),
+	 "takes these away again",
+	 2,
+	 {{0, 0xffffffffull, SECCOMP_SET_MODE_FILTER},
+	  {1, 0xffffffffull, SECCOMP_FILTER_FLAG_TSYNC}}},
+};
+
+/* From then on. No file, no memory that could become executable, no process. */
 static const struct sandbox_rule rules[] = {
-	{SCMP_SYS(epoll_pwait2), "the event loop"},
-	{SCMP_SYS(epoll_ctl), "the event loop: sources come and go"},
+	{SCMP_SYS(epoll_pwait2), "the event loop's sleep"},
 	{SCMP_SYS(recvmsg), "unit operations from mgmtd"},
 	{SCMP_SYS(sendmsg), "READY to the broker; answers and events to mgmtd"},
-	{SCMP_SYS(write), "doorbells (eventfd); the log"},
+	{SCMP_SYS(write), "rings doorbells (eventfd); the log"},
 	{SCMP_SYS(read), "the main thread's doorbell; timers"},
-	{SCMP_SYS(preadv2), "doorbells of channels, which a peer could have made blocking"},
-	{SCMP_SYS(ppoll), "a vCPU waits for the worker's answer"},
+	{SCMP_SYS(preadv2), "clears doorbells of channels, which a peer could have made blocking"},
+	{SCMP_SYS(ppoll), "a vCPU waits for the worker's answer; start-up waits for vCPUs to park"},
 	{SCMP_SYS(futex), "halted and parked vCPUs; locks"},
-	{SCMP_SYS(timerfd_settime), "the guest clock and the loop's timers"},
-	{SCMP_SYS(clock_gettime), "where the vDSO has no clock"},
-	{SCMP_SYS(mmap), "thread stacks, allocator; never executable", 1, {{2, PROT_EXEC, 0}}},
-	{SCMP_SYS(mprotect),
-	 "guard pages of stacks, allocator; never executable",
-	 1,
-	 {{2, PROT_EXEC, 0}}},
-	{SCMP_SYS(munmap), "stacks of threads that ended, allocator"},
-	{SCMP_SYS(madvise), "stacks of threads that ended, allocator"},
-	{SCMP_SYS(brk), "allocator"},
-	{SCMP_SYS(close), "channels, when the process ends"},
-	{SCMP_SYS(clone3), "vCPU threads"},
-	{SCMP_SYS(set_robust_list), "glibc: thread start"},
-	{SCMP_SYS(rseq), "glibc: thread start"},
-	{SCMP_SYS(rt_sigprocmask), "glibc: thread start and end"},
-	{SCMP_SYS(exit), "end of a vCPU thread"},
-	{SCMP_SYS(exit_group), "end of the process"},
+	{SCMP_SYS(timerfd_settime), "the guest clock's timers"},
+	{SCMP_SYS(clock_gettime), "time, on hosts whose clock the vDSO cannot read"},
+	{SCMP_SYS(exit_group), "the end"},
 };
 
 #define KVM_IOCTL(request, reason)                                                                 \
@@ -102,20 +100,29 @@ static const struct sandbox_rule kvm_rules[] = {
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
-static int enter(const struct msg_start_partition *msg, struct sandbox_report *report, char *why,
-		 size_t why_size)
+static struct sandbox_rule all[COUNT(rules) + COUNT(kvm_rules) + COUNT(start_rules)];
+
+/* The policy after start-up, or with what start-up needs. */
+static struct sandbox_policy make_policy(bool kvm, bool start)
 {
-	static struct sandbox_rule all[COUNT(rules) + COUNT(kvm_rules)];
-	struct sandbox_policy policy = {.program = "bulkhead-partition", .rules = all};
+	struct sandbox_policy policy = {
+		.program = "bulkhead-partition",
+		.rules = all,
+		.max_open_files = 1, /* those that are open stay so; no others */
+	};
+	size_t n = COUNT(rules);
 
 	memcpy(all, rules, sizeof(rules));
-	policy.nrules = COUNT(rules);
-	if (msg->config.backend == BACKEND_KVM) {
-		memcpy(all + COUNT(rules), kvm_rules, sizeof(kvm_rules));
-		policy.nrules += COUNT(kvm_rules);
+	if (kvm) {
+		memcpy(all + n, kvm_rules, sizeof(kvm_rules));
+		n += COUNT(kvm_rules);
 	}
-	return sandbox_enter(&policy, msg->uid, msg->gid, msg->sandbox_flags, report, why,
-			     why_size);
+	if (start) {
+		memcpy(all + n, start_rules, sizeof(start_rules));
+		n += COUNT(start_rules);
+	}
+	policy.nrules = n;
+	return policy;
 }
 
 /* Says to the broker why it does not work, and ends. */
@@ -188,7 +195,31 @@ static void receive_start(struct msg_start_partition *start, struct part_fds *pf
 	pf->kvm = start->config.backend == BACKEND_KVM ? fds[n++] : -1;
 }
 
-static int partition_main(void)
+/* The sandbox, the threads, the narrower sandbox. */
+static int run_confined(struct partition *p, const struct msg_start_partition *msg,
+			struct sandbox_report *report, char *why, size_t why_size)
+{
+	bool kvm = p->config.backend == BACKEND_KVM;
+	struct sandbox_policy policy = make_policy(kvm, false);
+	struct sandbox_narrow *narrow =
+		sandbox_narrow_make(&policy, msg->sandbox_flags, why, why_size);
+	int r;
+
+	if (!narrow)
+		return -ENOMEM;
+	policy = make_policy(kvm, true);
+	r = sandbox_enter(&policy, msg->uid, msg->gid, msg->sandbox_flags, report, why, why_size);
+	if (r)
+		return r;
+	r = threads_start(p);
+	if (r) {
+		snprintf(why, why_size, "cannot start the vCPU threads: %s", strerror(-r));
+		return r;
+	}
+	return sandbox_narrow(narrow, report, why, why_size);
+}
+
+static void __attribute__((noreturn)) partition_main(void)
 {
 	static struct partition p = {.broker_sock = BROKER_FD};
 	static struct part_fds pf;
@@ -205,16 +236,12 @@ static int partition_main(void)
 		close(pf.kvm);
 	close(pf.ram);
 	close(pf.gen);
-	r = enter(&start, &report, why, sizeof(why));
-	if (r)
-		fail(r, why);
-	r = partition_open(&p, why, sizeof(why));
+	r = run_confined(&p, &start, &report, why, sizeof(why));
 	if (r)
 		fail(r, why);
 	send_ready(&report);
-	r = loop_run(p.loop);
-	partition_close(&p);
-	return r;
+	/* Not exit(): the vCPU threads run on until the end. */
+	_exit(loop_run(p.loop));
 }
 
 int main(int argc, char **argv)
@@ -227,5 +254,5 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	if (argc == 2 && !strcmp(argv[1], "--probe"))
 		return probe_main(BROKER_FD);
-	return partition_main();
+	partition_main();
 }

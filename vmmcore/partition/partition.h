@@ -58,10 +58,9 @@ struct partition {
 	struct vm_config config;
 	struct vm vm;
 	const struct vcpu_backend *backend;
-	struct vcpu_backend ops; /* the back end's, with our kick around its own */
-	bool backend_open;
+	struct vcpu_backend ops;    /* the back end's, with our kick around its own */
 	struct vcpu_thread *thread; /* config.vcpus of them; owned */
-	unsigned vcpus_open, threads_started;
+	unsigned threads_started;
 
 	struct loop *loop;
 	struct clock *clock;
@@ -69,12 +68,11 @@ struct partition {
 	struct channel platform;
 	int broker_sock, unit_sock; /* owned */
 	int doorbell;               /* eventfd: a vCPU thread wants the main thread */
-	struct loop_source *unit_source, *pause_timer;
+	struct loop_source *pause_timer;
 
 	_Atomic uint64_t ticket;   /* next one for an intercept */
 	_Atomic uint32_t hold;     /* 1: park */
 	_Atomic uint32_t unparked; /* threads not parked */
-	uint32_t stop;             /* 1: leave; polled by channel_wait */
 
 	enum part_state state;
 	uint64_t pause_cookie;
@@ -119,13 +117,10 @@ void threads_join(struct partition *p); /* ends them, parked or not */
 void thread_kick(struct vcpu *v);       /* the kick of p->ops */
 
 /* setup.c */
-/* Before the sandbox: memory, clock, back end, vCPUs, fabric, loop; channels are attached, not
- * read. Takes over fds->unit and the channels'. */
+/* Before the sandbox: everything but the vCPU threads. Channels are attached, not read. Takes over
+ * fds->unit and the channels'; on failure the process ends. */
 int partition_setup(struct partition *p, const struct msg_start_partition *msg,
 		    const struct part_fds *fds, char *why, size_t why_size);
-/* In the sandbox: threads, handlers. */
-int partition_open(struct partition *p, char *why, size_t why_size);
-void partition_close(struct partition *p);
 
 /* boot.c: registers of a VM that starts */
 int boot_registers(struct partition *p, char *why, size_t why_size);

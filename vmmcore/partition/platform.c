@@ -25,9 +25,7 @@ static uint64_t intercept_send(struct vcpu_thread *t, uint8_t type, uint64_t add
 	int r;
 
 	while ((r = channel_send(&t->intercept, 0, ticket, &msg, sizeof(msg))) == -EAGAIN) {
-		r = channel_wait_room(&t->intercept, sizeof(msg), -1, &p->stop);
-		if (r == -EINTR)
-			return ticket;
+		r = channel_wait_room(&t->intercept, sizeof(msg), -1, NULL);
 		if (r)
 			break;
 	}
@@ -36,7 +34,8 @@ static uint64_t intercept_send(struct vcpu_thread *t, uint8_t type, uint64_t add
 	return ticket;
 }
 
-/* The answer to the read with that ticket. All ones if we are told to stop meanwhile. */
+/* The answer to the read with that ticket. The wait has no end but the answer: a vCPU cannot stop
+ * within an instruction. If the worker dies, the broker ends us, too. */
 static uint64_t intercept_answer(struct vcpu_thread *t, uint64_t ticket)
 {
 	struct ring_packet pkt;
@@ -44,8 +43,7 @@ static uint64_t intercept_answer(struct vcpu_thread *t, uint64_t ticket)
 	ptrdiff_t n;
 
 	for (;;) {
-		if (channel_wait(&t->intercept, -1, &t->part->stop) == -EINTR)
-			return UINT64_MAX;
+		channel_wait(&t->intercept, -1, NULL);
 		n = channel_recv(&t->intercept, &pkt, &reply, sizeof(reply));
 		if (n != -EAGAIN)
 			break;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Making and unmaking a partition, on either side of the sandbox.
+ * Making a partition. It is never unmade: the process ends instead, and the kernel cleans up.
  */
 #include <errno.h>
 #include <signal.h>
@@ -21,8 +21,29 @@ static void on_startup(void *arg, struct vcpu *v)
 
 static const struct irq_ops emu_irq_ops = {.startup = on_startup};
 
-static int setup_vcpus(struct partition *p)
+/* What the steps work with. */
+struct setup {
+	struct partition *p;
+	const struct part_fds *fds;
+	char *why; /* a step may write its own sentence */
+	size_t why_size;
+};
+
+static int make_memory(const struct setup *s)
 {
+	return memory_map(&s->p->vm.mem, s->fds->ram, s->fds->gen, s->p->config.ram_bytes);
+}
+
+static int make_clock(const struct setup *s)
+{
+	s->p->clock = clock_new(0, 0);
+	return s->p->clock ? 0 : -errno;
+}
+
+static int make_vcpus(const struct setup *s)
+{
+	struct partition *p = s->p;
+
 	p->thread = calloc(p->config.vcpus, sizeof(*p->thread));
 	if (!p->thread)
 		return -ENOMEM;
@@ -34,26 +55,20 @@ static int setup_vcpus(struct partition *p)
 		t->vcpu.vm = &p->vm;
 		t->vcpu.index = i;
 		t->vcpu.thread = t;
-		t->intercept.fds = (struct channel_fds)CHANNEL_FDS_NONE;
 		p->vm.vcpu[i] = &t->vcpu;
 	}
 	return 0;
 }
 
-static int setup_backend(struct partition *p, int kvm_fd, char *why, size_t why_size)
+static int open_backend(const struct setup *s)
 {
-	int r;
+	struct partition *p = s->p;
 
 	if (p->config.backend == BACKEND_KVM) {
 		p->backend = &backend_kvm;
-		kvm_use_device(kvm_fd);
+		kvm_use_device(s->fds->kvm);
 	} else {
-#if HAVE_EMU
 		p->backend = &backend_emu;
-#else
-		snprintf(why, why_size, "this build has no software processor");
-		return -EOPNOTSUPP;
-#endif
 	}
 	p->ops = *p->backend;
 	p->ops.kick = thread_kick;
@@ -61,144 +76,83 @@ static int setup_backend(struct partition *p, int kvm_fd, char *why, size_t why_
 	p->vm.platform = &partition_platform;
 	p->vm.partition = p;
 	p->vm.tsc_khz = clock_tsc_khz(p->clock);
-	r = p->backend->vm_init(&p->vm, why, why_size);
-	p->backend_open = !r;
-	return r;
+	return p->backend->vm_init(&p->vm, s->why, s->why_size);
 }
 
-static int setup_fabric(struct partition *p)
+static int make_fabric(const struct setup *s)
 {
-	const struct irq_ops *ops = &emu_irq_ops;
-	unsigned flags = 0;
+	struct partition *p = s->p;
+	bool kvm = p->config.backend == BACKEND_KVM;
 
-	if (p->config.backend == BACKEND_KVM) {
-		ops = &kvm_irq_ops;
-		flags = IRQ_EXTERNAL_LAPIC;
-	}
-	p->irq = irq_new(&p->vm, p->clock, ops, &p->vm, flags);
+	p->irq = irq_new(&p->vm, p->clock, kvm ? &kvm_irq_ops : &emu_irq_ops, &p->vm,
+			 kvm ? IRQ_EXTERNAL_LAPIC : 0);
 	if (!p->irq)
 		return -errno;
-	if (p->config.backend == BACKEND_KVM)
+	if (kvm)
 		kvm_set_fabric(&p->vm, p->irq);
 	return 0;
 }
 
-static int open_vcpus(struct partition *p)
+static int open_vcpus(const struct setup *s)
 {
-	for (; p->vcpus_open < p->config.vcpus; p->vcpus_open++) {
-		int r = p->backend->vcpu_init(&p->thread[p->vcpus_open].vcpu);
+	int r = 0;
 
-		if (r)
-			return r;
-	}
-	return 0;
-}
-
-static int setup_channels(struct partition *p, const struct part_fds *fds)
-{
-	int r = channel_attach(&p->platform, fds->platform, ROLE_PARTITION);
-
-	for (unsigned i = 0; i < p->config.vcpus && !r; i++) {
-		r = channel_attach(&p->thread[i].intercept, fds->intercept[i], ROLE_PARTITION);
-	}
+	for (unsigned i = 0; i < s->p->config.vcpus && !r; i++)
+		r = s->p->backend->vcpu_init(&s->p->thread[i].vcpu);
 	return r;
 }
 
-static int setup_loop(struct partition *p)
+static int attach_channels(const struct setup *s)
 {
+	struct partition *p = s->p;
+	int r = channel_attach(&p->platform, s->fds->platform, ROLE_PARTITION);
+
+	for (unsigned i = 0; i < p->config.vcpus && !r; i++)
+		r = channel_attach(&p->thread[i].intercept, s->fds->intercept[i], ROLE_PARTITION);
+	return r;
+}
+
+static int rehearse_threads(const struct setup *s)
+{
+	return threads_rehearse(s->p);
+}
+
+static int make_loop(const struct setup *s)
+{
+	struct partition *p = s->p;
+
 	p->doorbell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (p->doorbell < 0)
 		return -errno;
 	p->loop = loop_new();
-	return p->loop ? 0 : -errno;
+	return p->loop ? unit_open(p) : -errno;
 }
+
+static const struct {
+	const char *what;
+	int (*fn)(const struct setup *s);
+} steps[] = {
+	{"map guest memory", make_memory},    {"make the clock", make_clock},
+	{"make the vCPUs", make_vcpus},       {"open the back end", open_backend},
+	{"make the fabric", make_fabric},     {"open the vCPUs", open_vcpus},
+	{"attach channels", attach_channels}, {"make threads", rehearse_threads},
+	{"make the event loop", make_loop},
+};
 
 int partition_setup(struct partition *p, const struct msg_start_partition *msg,
 		    const struct part_fds *fds, char *why, size_t why_size)
 {
-	const char *what;
-	int r;
+	const struct setup s = {p, fds, why, why_size};
+	int r = 0;
 
 	p->config = msg->config;
 	p->unit_sock = fds->unit;
-	p->platform.fds = (struct channel_fds)CHANNEL_FDS_NONE;
-	p->doorbell = -1;
 	p->fresh = true;
 	why[0] = 0;
-
-	what = "map guest memory";
-	r = memory_map(&p->vm.mem, fds->ram, fds->gen, p->config.ram_bytes);
-	if (!r) {
-		what = "make the clock";
-		p->clock = clock_new(0, 0);
-		r = p->clock ? 0 : -errno;
+	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]) && !r; i++) {
+		r = steps[i].fn(&s);
+		if (r && !why[0])
+			snprintf(why, why_size, "cannot %s: %s", steps[i].what, strerror(-r));
 	}
-	if (!r) {
-		what = "make the vCPUs";
-		r = setup_vcpus(p);
-	}
-	if (!r) {
-		what = "open the back end";
-		r = setup_backend(p, fds->kvm, why, why_size);
-	}
-	if (!r) {
-		what = "make the interrupt fabric";
-		r = setup_fabric(p);
-	}
-	if (!r) {
-		what = "open the vCPUs";
-		r = open_vcpus(p);
-	}
-	if (!r) {
-		what = "attach the channels";
-		r = setup_channels(p, fds);
-	}
-	if (!r) {
-		what = "make threads";
-		r = threads_rehearse(p);
-	}
-	if (!r) {
-		what = "make the event loop";
-		r = setup_loop(p);
-	}
-	if (r && !why[0])
-		snprintf(why, why_size, "cannot %s: %s", what, strerror(-r));
 	return r;
-}
-
-int partition_open(struct partition *p, char *why, size_t why_size)
-{
-	const char *what = "start its vCPU threads";
-	int r = threads_start(p);
-
-	if (!r) {
-		what = "watch its descriptors";
-		r = unit_open(p);
-	}
-	if (r)
-		snprintf(why, why_size, "cannot %s: %s", what, strerror(-r));
-	return r;
-}
-
-void partition_close(struct partition *p)
-{
-	threads_join(p);
-	while (p->vcpus_open)
-		p->backend->vcpu_fini(&p->thread[--p->vcpus_open].vcpu);
-	if (p->irq)
-		irq_free(p->irq);
-	if (p->backend_open)
-		p->backend->vm_fini(&p->vm);
-	if (p->loop)
-		loop_free(p->loop);
-	if (p->clock)
-		clock_free(p->clock);
-	channel_detach(&p->platform);
-	for (unsigned i = 0; p->thread && i < p->config.vcpus; i++)
-		channel_detach(&p->thread[i].intercept);
-	free(p->thread);
-	memory_unmap(&p->vm.mem);
-	if (p->doorbell >= 0)
-		close(p->doorbell);
-	close(p->unit_sock);
 }

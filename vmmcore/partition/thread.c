@@ -134,13 +134,13 @@ static void thread_run(struct vcpu_thread *t)
 	}
 }
 
-static void *thread_main(void *arg)
+static void *__attribute__((noreturn)) thread_main(void *arg)
 {
 	struct vcpu_thread *t = arg;
 	struct partition *p = t->part;
 	struct vcpu *v = &t->vcpu;
 
-	while (!__atomic_load_n(&p->stop, __ATOMIC_SEQ_CST)) {
+	for (;;) {
 		atomic_fetch_and(&v->attention, ~VCPU_ATT_STOP);
 		if (atomic_load(&p->hold)) {
 			thread_park(t);
@@ -157,7 +157,6 @@ static void *thread_main(void *arg)
 		else
 			thread_run(t);
 	}
-	return NULL;
 }
 
 static int start_all(struct partition *p, void *(*fn)(void *))
@@ -239,21 +238,4 @@ void threads_release(struct partition *p)
 	atomic_store(&p->unparked, p->config.vcpus);
 	atomic_store(&p->hold, 0);
 	futex_wake(&p->hold, INT_MAX);
-}
-
-void threads_join(struct partition *p)
-{
-	__atomic_store_n(&p->stop, 1, __ATOMIC_SEQ_CST);
-	atomic_store(&p->hold, 0);
-	futex_wake(&p->hold, INT_MAX);
-	for (unsigned i = 0; i < p->threads_started; i++) {
-		struct vcpu_thread *t = &p->thread[i];
-		const uint64_t one = 1;
-
-		/* Ends a wait for the worker's answer, too. */
-		if (write(t->intercept.fds.doorbell_in, &one, sizeof(one)) < 0)
-			log_debug("doorbell of vCPU %u: %m", i);
-		vcpu_kick(&t->vcpu, VCPU_ATT_STOP);
-	}
-	join_all(p);
 }

@@ -217,9 +217,8 @@ static void on_unit(void *arg, uint32_t events)
 
 	if (n == -EAGAIN)
 		return;
-	if (n <= 0) { /* the broker ends the VM, or somebody else takes over */
-		loop_remove(p->unit_source);
-		p->unit_source = NULL;
+	if (n <= 0) { /* mgmtd has let the VM go; the broker ends the rest */
+		loop_stop(p->loop, 0);
 		return;
 	}
 	if (control_check(&msg, n, nfds, why, sizeof(why))) {
@@ -295,9 +294,8 @@ int unit_open(struct partition *p)
 {
 	struct loop *l = p->loop;
 
-	p->unit_source = loop_add_fd(l, p->unit_sock, EPOLLIN, on_unit, p);
 	p->pause_timer = loop_add_timer(l, on_pause_timeout, p);
-	if (!p->unit_source || !p->pause_timer ||
+	if (!p->pause_timer || !loop_add_fd(l, p->unit_sock, EPOLLIN, on_unit, p) ||
 	    !loop_add_fd(l, p->broker_sock, EPOLLIN, on_broker, p) ||
 	    !loop_add_fd(l, p->doorbell, EPOLLIN, on_doorbell, p) ||
 	    !loop_add_fd(l, clock_fd(p->clock), EPOLLIN, on_clock, p) ||
