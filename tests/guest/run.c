@@ -4,11 +4,16 @@
  * guests, and to look at what a kernel does.
  *
  *   run [--backend emu|kvm|auto] [--vcpus N] [--ram MIB] [--timeout S] [--module FILE]...
- *       [--cmdline TEXT] [--expect TEXT | --send TEXT]... [--interactive] [--stamps] [--quiet]
- *       [--build DIR] KERNEL
+ *       [--cmdline TEXT] [--interactive] [--stamps] [--quiet] [--build DIR] [--status N]
+ *       [STEP]... KERNEL
  *
- * Prints what the first serial port says. --expect and --send are a conversation: wait for the
- * text, then write it ("\n" for a new line); when its last step is done, run ends with status 0.
+ * Prints what the first serial port says. The steps are a conversation, which goes on in their
+ * order; after the last one run ends with status 0:
+ *
+ *   --expect TEXT   wait for the text          --pause    stop; time must stand still meanwhile
+ *   --send TEXT     write it ("\n": new line)  --resume   go on
+ *   --silence MS    nothing must be printed    --reset    power off and on (while paused)
+ *
  * Exit status: the value the guest writes to the exit device; 0 also for power off; otherwise one
  * of the numbers below.
  */
@@ -44,8 +49,10 @@ enum {
 
 enum { MAX_STEPS = 32 };
 
+enum step_kind { STEP_EXPECT, STEP_SEND, STEP_SILENCE, STEP_PAUSE, STEP_RESUME, STEP_RESET };
+
 struct step {
-	bool send;
+	enum step_kind kind;
 	const char *text;
 };
 
@@ -56,12 +63,15 @@ static struct {
 	bool interactive, stamps, quiet;
 	struct step step[MAX_STEPS];
 	unsigned steps, next;
+	int status; /* the one to end with, which counts as success */
 } opt;
 
 static char directory[] = "/tmp/bulkhead-run.XXXXXX";
 static pid_t broker;
 static int control = -1, unit[ROLE_COUNT] = {-1, -1}, serial = -1;
 static uint64_t started;
+static uint64_t guest_ns; /* at the last pause */
+static bool paused;
 static struct termios saved_terminal;
 static bool terminal_changed;
 
@@ -106,7 +116,7 @@ static void __attribute__((format(printf, 2, 3), noreturn)) end(int status, cons
 		fprintf(stderr, " (%.2f s)\n", seconds());
 	}
 	stop_broker();
-	exit(status);
+	exit(status == opt.status ? 0 : status ? status : 1);
 }
 
 static void on_signal(int sig)
@@ -179,8 +189,8 @@ static void on_message(const union message *m)
 		end(STATUS_GONE, "%s", m->gone.text);
 }
 
-/* One request to a unit and its answer. */
-static void ask(int sock, const struct msg_header *request)
+/* One request to a unit and its answer: the guest's time. */
+static uint64_t ask(int sock, const struct msg_header *request)
 {
 	union message m;
 	size_t nfds;
@@ -196,14 +206,15 @@ static void ask(int sock, const struct msg_header *request)
 	}
 	if (m.done.error)
 		end(STATUS_SETUP, "%s", m.done.text);
+	return m.done.guest_ns;
 }
 
-static void ask_plain(int sock, uint16_t type)
+static uint64_t ask_plain(int sock, uint16_t type)
 {
 	struct msg_plain p = {0};
 
 	control_header(&p.h, type, 1);
-	ask(sock, &p.h);
+	return ask(sock, &p.h);
 }
 
 /* ---- setting up ---- */
@@ -296,14 +307,41 @@ static void create_vm(void)
 			m.created.process[0].pid, m.created.process[1].pid, seconds());
 }
 
-static void run_vm(void)
+/* The order in which units are asked: devices run before processors, and stop after them. */
+static void resume_vm(void)
 {
-	struct msg_unit_run go = {.guest_ns = 0};
+	struct msg_unit_run go = {.guest_ns = guest_ns};
 
-	ask_plain(unit[ROLE_WORKER], MSG_UNIT_LOAD);
 	control_header(&go.h, MSG_UNIT_RUN, 2);
 	ask(unit[ROLE_WORKER], &go.h);
 	ask(unit[ROLE_PARTITION], &go.h);
+	paused = false;
+}
+
+static void pause_vm(void)
+{
+	uint64_t ns = ask_plain(unit[ROLE_PARTITION], MSG_UNIT_PAUSE);
+
+	ask_plain(unit[ROLE_WORKER], MSG_UNIT_PAUSE);
+	if (ns < guest_ns || (paused && ns != guest_ns))
+		end(STATUS_SETUP, "the guest's time went from %" PRIu64 " to %" PRIu64 " ns",
+		    guest_ns, ns);
+	guest_ns = ns;
+	paused = true;
+}
+
+static void load_vm(void)
+{
+	guest_ns = 0;
+	ask_plain(unit[ROLE_WORKER], MSG_UNIT_LOAD);
+	resume_vm();
+}
+
+static void reset_vm(void)
+{
+	ask_plain(unit[ROLE_PARTITION], MSG_UNIT_RESET);
+	ask_plain(unit[ROLE_WORKER], MSG_UNIT_RESET);
+	load_vm();
 }
 
 /* ---- the console ---- */
@@ -325,26 +363,62 @@ static void send_text(const char *text)
 	}
 }
 
+/* Fails if the guest says something within the time. */
+static void silence(unsigned ms)
+{
+	struct pollfd p = {.fd = serial, .events = POLLIN};
+	char text[4096];
+	ssize_t n;
+
+	/* What is on its way already does not count. */
+	while (poll(&p, 1, 100) > 0 && (n = read(serial, text, sizeof(text))) > 0)
+		fwrite(text, 1, (size_t)n, stdout);
+	if (poll(&p, 1, (int)ms) > 0)
+		end(STATUS_SETUP, "the guest was not silent");
+	seen_bytes = 0;
+}
+
+static bool expected(const char *text)
+{
+	char *at = memmem(seen, seen_bytes, text, strlen(text));
+
+	if (!at)
+		return false;
+	at += strlen(text);
+	seen_bytes -= (size_t)(at - seen);
+	memmove(seen, at, seen_bytes);
+	if (opt.stamps)
+		fprintf(stderr, "run: \"%s\" (%.2f s)\n", text, seconds());
+	return true;
+}
+
 /* Goes on with the conversation as far as it can. */
 static void converse(void)
 {
-	while (opt.next < opt.steps) {
+	for (; opt.next < opt.steps; opt.next++) {
 		const struct step *s = &opt.step[opt.next];
 
-		if (s->send) {
-			send_text(s->text);
-		} else {
-			char *at = memmem(seen, seen_bytes, s->text, strlen(s->text));
-
-			if (!at)
+		switch (s->kind) {
+		case STEP_EXPECT:
+			if (!expected(s->text))
 				return;
-			at += strlen(s->text);
-			seen_bytes -= (size_t)(at - seen);
-			memmove(seen, at, seen_bytes);
-			if (opt.stamps)
-				fprintf(stderr, "run: \"%s\" (%.2f s)\n", s->text, seconds());
+			break;
+		case STEP_SEND:
+			send_text(s->text);
+			break;
+		case STEP_SILENCE:
+			silence((unsigned)atoi(s->text));
+			break;
+		case STEP_PAUSE:
+			pause_vm();
+			break;
+		case STEP_RESUME:
+			resume_vm();
+			break;
+		case STEP_RESET:
+			reset_vm();
+			break;
 		}
-		opt.next++;
 	}
 	if (opt.steps)
 		end(0, "the conversation is complete");
@@ -449,16 +523,17 @@ static void __attribute__((noreturn)) usage(void)
 {
 	fprintf(stderr,
 		"usage: run [--backend emu|kvm|auto] [--vcpus N] [--ram MIB] [--timeout S]\n"
-		"           [--module FILE]... [--cmdline TEXT] [--expect TEXT|--send TEXT]...\n"
-		"           [--interactive] [--stamps] [--quiet] [--build DIR] KERNEL\n");
+		"           [--module FILE]... [--cmdline TEXT] [--interactive] [--stamps]\n"
+		"           [--quiet] [--build DIR] [--status N] [STEP]... KERNEL\n"
+		"steps: --expect TEXT, --send TEXT, --silence MS, --pause, --resume, --reset\n");
 	exit(STATUS_SETUP);
 }
 
-static void add_step(bool send, const char *text)
+static void add_step(enum step_kind kind, const char *text)
 {
 	if (opt.steps == MAX_STEPS)
 		usage();
-	opt.step[opt.steps++] = (struct step){send, text};
+	opt.step[opt.steps++] = (struct step){kind, text};
 }
 
 static uint32_t backend(const char *name)
@@ -499,25 +574,26 @@ static void read_options(int argc, char **argv)
 		CMDLINE,
 		EXPECT,
 		SEND,
+		SILENCE,
+		PAUSE,
+		RESUME,
+		RESET,
+		STATUS,
 		INTERACTIVE,
 		STAMPS,
 		QUIET,
 		BUILD
 	};
 	static const struct option options[] = {
-		{"backend", 1, NULL, BACKEND},
-		{"vcpus", 1, NULL, VCPUS},
-		{"ram", 1, NULL, RAM},
-		{"timeout", 1, NULL, TIMEOUT},
-		{"module", 1, NULL, MODULE},
-		{"cmdline", 1, NULL, CMDLINE},
-		{"expect", 1, NULL, EXPECT},
-		{"send", 1, NULL, SEND},
-		{"interactive", 0, NULL, INTERACTIVE},
-		{"stamps", 0, NULL, STAMPS},
-		{"quiet", 0, NULL, QUIET},
-		{"build", 1, NULL, BUILD},
-		{0},
+		{"backend", 1, NULL, BACKEND}, {"vcpus", 1, NULL, VCPUS},
+		{"ram", 1, NULL, RAM},         {"timeout", 1, NULL, TIMEOUT},
+		{"module", 1, NULL, MODULE},   {"cmdline", 1, NULL, CMDLINE},
+		{"expect", 1, NULL, EXPECT},   {"send", 1, NULL, SEND},
+		{"silence", 1, NULL, SILENCE}, {"pause", 0, NULL, PAUSE},
+		{"resume", 0, NULL, RESUME},   {"reset", 0, NULL, RESET},
+		{"status", 1, NULL, STATUS},   {"interactive", 0, NULL, INTERACTIVE},
+		{"stamps", 0, NULL, STAMPS},   {"quiet", 0, NULL, QUIET},
+		{"build", 1, NULL, BUILD},     {0},
 	};
 	struct vm_config *c = &opt.config;
 	int o;
@@ -556,10 +632,25 @@ static void read_options(int argc, char **argv)
 			snprintf(c->cmdline, sizeof(c->cmdline), "%s", optarg);
 			break;
 		case EXPECT:
-			add_step(false, optarg);
+			add_step(STEP_EXPECT, optarg);
 			break;
 		case SEND:
-			add_step(true, optarg);
+			add_step(STEP_SEND, optarg);
+			break;
+		case SILENCE:
+			add_step(STEP_SILENCE, optarg);
+			break;
+		case PAUSE:
+			add_step(STEP_PAUSE, NULL);
+			break;
+		case RESUME:
+			add_step(STEP_RESUME, NULL);
+			break;
+		case RESET:
+			add_step(STEP_RESET, NULL);
+			break;
+		case STATUS:
+			opt.status = atoi(optarg);
 			break;
 		case INTERACTIVE:
 			opt.interactive = true;
@@ -597,6 +688,7 @@ int main(int argc, char **argv)
 	create_vm();
 	started = monotonic_ns(); /* the probe and the processes are up: now the guest */
 	raw_terminal();
-	run_vm();
+	load_vm();
+	converse();
 	watch();
 }

@@ -81,28 +81,20 @@ static int exit_wrmsr(struct vcpu *v, struct kvm_run *run)
 	return GO_ON;
 }
 
-/* Bytes at the instruction pointer as text; "" if they cannot be read. */
-static void instruction(struct vcpu *v, const struct kvm_run *run, uint64_t rip, char *text,
-			size_t size)
+/* The bytes of the instruction that KVM could not emulate, as text; "" if it does not say. */
+static void instruction(const struct kvm_run *run, char *text, size_t size)
 {
-	struct kvm_translation tr = {.linear_address = rip};
-	const uint8_t *bytes = NULL;
-	unsigned n = 0;
+	unsigned n = run->emulation_failure.insn_size;
 
 	text[0] = 0;
-	if (run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION && run->internal.ndata >= 3 &&
-	    (run->emulation_failure.flags & KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES)) {
-		bytes = run->emulation_failure.insn_bytes;
-		n = run->emulation_failure.insn_size;
-	} else if (!kvm_ioctl(kvm_vcpu(v)->fd, KVM_TRANSLATE, &tr) && tr.valid &&
-		   vm_memory_is_ram(&v->vm->mem, tr.physical_address)) {
-		bytes = v->vm->mem.base + tr.physical_address;
-		n = 4096 - (tr.physical_address & 4095);
-	}
-	if (n > 15)
-		n = 15;
+	if (run->internal.suberror != KVM_INTERNAL_ERROR_EMULATION || run->internal.ndata < 3 ||
+	    !(run->emulation_failure.flags & KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES))
+		return;
+	if (n > sizeof(run->emulation_failure.insn_bytes))
+		n = sizeof(run->emulation_failure.insn_bytes);
 	for (unsigned i = 0; i < n && 3 * i + 4 < size; i++)
-		snprintf(text + 3 * i, size - 3 * i, " %02x", bytes[i]);
+		snprintf(text + 3 * i, size - 3 * i, " %02x",
+			 run->emulation_failure.insn_bytes[i]);
 }
 
 static int exit_internal(struct vcpu *v, const struct kvm_run *run)
@@ -117,11 +109,11 @@ static int exit_internal(struct vcpu *v, const struct kvm_run *run)
 
 	kvm_ioctl(kvm_vcpu(v)->fd, KVM_GET_REGS, &regs);
 	kvm_ioctl(kvm_vcpu(v)->fd, KVM_GET_SREGS, &sregs);
-	instruction(v, run, sregs.cs.base + regs.rip, bytes, sizeof(bytes));
+	instruction(run, bytes, sizeof(bytes));
 	return error(v, "KVM gave up: %s (suberror %u) at %04x:%llx, bytes%s",
 		     sub < sizeof(name) / sizeof(name[0]) ? name[sub] : "an unknown reason", sub,
 		     sregs.cs.selector, (unsigned long long)regs.rip,
-		     bytes[0] ? bytes : " unreadable");
+		     bytes[0] ? bytes : " unknown");
 }
 
 static int handle_exit(struct vcpu *v, struct kvm_run *run)
@@ -159,16 +151,12 @@ static int handle_exit(struct vcpu *v, struct kvm_run *run)
 
 /* ---- entry ---- */
 
-/* NMIs, and vectors of the PIC, which the kernel's APIC takes through LINT0. */
+/* Vectors of the PIC, which the kernel's APIC takes through LINT0. NMIs come as messages. */
 static int inject(struct vcpu *v, struct kvm_run *run, uint32_t attention)
 {
 	int fd = kvm_vcpu(v)->fd;
 
 	run->request_interrupt_window = 0;
-	if (attention & VCPU_ATT_NMI) {
-		atomic_fetch_and(&v->attention, ~VCPU_ATT_NMI);
-		ioctl(fd, KVM_NMI);
-	}
 	if (!(attention & VCPU_ATT_IRQ))
 		return 0;
 	if (run->ready_for_interrupt_injection) {

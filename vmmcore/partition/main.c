@@ -68,34 +68,23 @@ static const struct sandbox_rule rules[] = {
 /* In addition, for the back end kvm. The descriptor of /dev/kvm itself is closed by then. */
 static const struct sandbox_rule kvm_rules[] = {
 	KVM_IOCTL(KVM_RUN, "runs a vCPU"),
-	KVM_IOCTL(KVM_GET_REGS, "registers: hypercalls, saved state, error texts"),
-	KVM_IOCTL(KVM_SET_REGS, "registers: start, saved state"),
-	KVM_IOCTL(KVM_GET_SREGS, "registers: saved state, error texts"),
-	KVM_IOCTL(KVM_SET_SREGS, "registers: start, saved state"),
-	KVM_IOCTL(KVM_GET_FPU, "registers: saved state"),
-	KVM_IOCTL(KVM_SET_FPU, "registers: start, saved state"),
-	KVM_IOCTL(KVM_GET_XSAVE, "registers: saved state"),
-	KVM_IOCTL(KVM_SET_XSAVE, "registers: start, saved state"),
-	KVM_IOCTL(KVM_GET_XCRS, "registers: saved state"),
-	KVM_IOCTL(KVM_SET_XCRS, "registers: start, saved state"),
-	KVM_IOCTL(KVM_GET_DEBUGREGS, "registers: saved state"),
-	KVM_IOCTL(KVM_SET_DEBUGREGS, "registers: start, saved state"),
-	KVM_IOCTL(KVM_GET_MSRS, "registers: saved state"),
-	KVM_IOCTL(KVM_SET_MSRS, "registers: start, saved state; the TSC at resume"),
-	KVM_IOCTL(KVM_GET_VCPU_EVENTS, "pending events: saved state"),
-	KVM_IOCTL(KVM_SET_VCPU_EVENTS, "pending events: start, saved state"),
-	KVM_IOCTL(KVM_SET_MP_STATE, "which vCPUs wait for SIPI, after a reset"),
-	KVM_IOCTL(KVM_GET_MP_STATE, "halted vCPUs: saved state"),
-	KVM_IOCTL(KVM_SET_LAPIC, "local APICs, after a reset"),
-	KVM_IOCTL(KVM_GET_LAPIC, "local APICs: saved state"),
+	KVM_IOCTL(KVM_SET_SREGS, "registers, at the start"),
+	KVM_IOCTL(KVM_GET_SREGS, "registers, at the start: what stays; the text of an error"),
+	KVM_IOCTL(KVM_SET_REGS, "registers, at the start"),
+	KVM_IOCTL(KVM_SET_FPU, "registers, at the start"),
+	KVM_IOCTL(KVM_SET_XCRS, "registers, at the start"),
+	KVM_IOCTL(KVM_SET_DEBUGREGS, "registers, at the start"),
+	KVM_IOCTL(KVM_SET_MSRS, "registers, at the start; the TSC at each resume"),
+	KVM_IOCTL(KVM_SET_VCPU_EVENTS, "pending events, at the start and at a reset"),
+	KVM_IOCTL(KVM_SET_MP_STATE, "which vCPUs wait for SIPI, at a reset"),
+	KVM_IOCTL(KVM_SET_LAPIC, "local APICs, at a reset"),
 	KVM_IOCTL(KVM_INTERRUPT, "the PIC's interrupts"),
-	KVM_IOCTL(KVM_NMI, "NMIs"),
 	KVM_IOCTL(KVM_SIGNAL_MSI, "the I/O APIC's interrupts"),
 	KVM_IOCTL(KVM_SET_GSI_ROUTING, "which vectors' EOI the I/O APIC wants to see"),
-	KVM_IOCTL(KVM_TRANSLATE, "instruction bytes for error texts"),
+	KVM_IOCTL(KVM_GET_REGS, "the text of an error"),
 	{SCMP_SYS(tgkill), "kicks a vCPU thread out of KVM_RUN", 1, {{2, ~0ull, SIGUSR1}}},
 	{SCMP_SYS(rt_sigreturn), "end of the kick's handler"},
-	{SCMP_SYS(gettid), "own thread id, for kicks"},
+	{SCMP_SYS(gettid), "whom to kick"},
 };
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
@@ -247,6 +236,11 @@ static void __attribute__((noreturn)) partition_main(void)
 int main(int argc, char **argv)
 {
 	log_open("bulkhead-partition", LOG_NOTE);
+	if (argc == 2 && !strcmp(argv[1], "--policy")) {
+		struct sandbox_policy policy = make_policy(true, true);
+
+		return sandbox_policy_print(&policy);
+	}
 	if (fcntl(BROKER_FD, F_GETFD) < 0)
 		fatal("is started by bulkhead-vmmcore, not by hand");
 	/* Arenas per thread would cost memory and calls, for allocations we hardly make. */

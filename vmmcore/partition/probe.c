@@ -27,7 +27,6 @@ static const struct sandbox_rule rules[] = {
 	{SCMP_SYS(ioctl), "runs the vCPU", 1, {{1, 0xffffffffull, KVM_RUN}}},
 	{SCMP_SYS(ioctl), "text of a failure", 1, {{1, 0xffffffffull, KVM_GET_REGS}}},
 	{SCMP_SYS(ioctl), "text of a failure", 1, {{1, 0xffffffffull, KVM_GET_SREGS}}},
-	{SCMP_SYS(ioctl), "text of a failure", 1, {{1, 0xffffffffull, KVM_TRANSLATE}}},
 	{SCMP_SYS(gettid), "own thread id, for kicks"},
 	{SCMP_SYS(tgkill), "the time limit's kick", 1, {{2, ~0ull, SIGUSR1}}},
 	{SCMP_SYS(rt_sigreturn), "end of the time limit's handler"},
