@@ -29,6 +29,7 @@ static const char usage[] =
 	"  --tcp-port PORT      also listen on 127.0.0.1:PORT (off)\n"
 	"  --user NAME          if started by root: become NAME before anything else\n"
 	"  --debug              more messages\n"
+	"  --policy             print the system calls that the daemon may make\n"
 	"  --version, --help\n";
 
 enum {
@@ -40,6 +41,7 @@ enum {
 	OPT_USER,
 	OPT_DEBUG,
 	OPT_SECCOMP,
+	OPT_POLICY,
 	OPT_VERSION,
 	OPT_HELP
 };
@@ -53,6 +55,7 @@ static const struct option options[] = {
 	{"user", required_argument, NULL, OPT_USER},
 	{"debug", no_argument, NULL, OPT_DEBUG},
 	{"no-seccomp", no_argument, NULL, OPT_SECCOMP},
+	{"policy", no_argument, NULL, OPT_POLICY},
 	{"version", no_argument, NULL, OPT_VERSION},
 	{"help", no_argument, NULL, OPT_HELP},
 	{NULL},
@@ -116,6 +119,9 @@ static void parse_options(int argc, char **argv, struct settings *s, enum log_le
 		case OPT_SECCOMP:
 			s->no_seccomp = true;
 			break;
+		case OPT_POLICY:
+			filter_print();
+			exit(0);
 		case OPT_VERSION:
 			puts("bulkhead-mgmtd " BULKHEAD_VERSION);
 			exit(0);

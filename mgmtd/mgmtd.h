@@ -302,6 +302,12 @@ const struct keyfile *authorized_user(const struct authorized *a, const char *us
 int authorized_add(struct daemon *d, const struct keyfile *k, const char *by, struct fault *f);
 int authorized_remove(struct daemon *d, const char *user, const char *by, struct fault *f);
 
+/* ---- filter.c: system calls */
+
+/* *calls: how many are allowed; 0: no filter (in builds with a sanitizer). */
+int filter_install(unsigned *calls);
+void filter_print(void); /* the table, on stdout */
+
 /* ---- confine.c, notify.c */
 
 /* Before any thread is started. Writes what was achieved to text. */

@@ -1,90 +1,28 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The command `bulkhead` against mgmtd with a fake broker: what it prints, and its exit statuses.
-
-Programs come from BULKHEAD, MGMTD and FAKE_BROKER in the environment.
-"""
+"""The command `bulkhead` against mgmtd with a fake broker: what it prints, and its exit statuses."""
 import json
 import os
 import pty
 import select
 import signal
 import subprocess
-import tempfile
+import sys
 import termios
 import time
 import unittest
 
-BULKHEAD, MGMTD, FAKE = (os.environ[v] for v in ("BULKHEAD", "MGMTD", "FAKE_BROKER"))
-NOBODY = 65534
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "mgmtd"))
+from stack import BULKHEAD, Stack       # pylint: disable=wrong-import-position
+
+# As documented in bulkhead(1).
 OK, FAILED, USAGE, UNREACHABLE, DENIED, NOT_FOUND, STATE, TIMEOUT = range(8)
-
-
-class Stack:
-    """A fake broker and mgmtd in a temporary folder, for the whole run."""
-
-    def __init__(self):
-        # pylint: disable=consider-using-with
-        self.folder = tempfile.TemporaryDirectory(prefix="bulkhead-test.")
-        self.dir = self.folder.name
-        os.chmod(self.dir, 0o755)
-        for name in ("state", "run"):
-            os.mkdir(self.path(name))
-            if os.geteuid() == 0:
-                os.chown(self.path(name), NOBODY, NOBODY)
-        with open(self.path("kernel"), "w", encoding="utf-8") as f:
-            f.write("a kernel")
-        self.log = open(self.path("log"), "wb")
-        self.broker = subprocess.Popen([FAKE, self.path("broker")], stderr=self.log)
-        self.mgmtd = None
-
-    def start(self):
-        self.wait_for(lambda: os.path.exists(self.path("broker")))
-        command = [MGMTD, "--state-dir", self.path("state"), "--run-dir", self.path("run"),
-                   "--broker-socket", self.path("broker")]
-        if os.geteuid() == 0:
-            command += ["--user", str(NOBODY)]
-        self.mgmtd = subprocess.Popen(command, stderr=self.log)
-        self.wait_for(lambda: os.path.exists(self.path("run/api")))
-        self.wait_for(lambda: "fake" in run("host").stdout)
-
-    def path(self, name):
-        return os.path.join(self.dir, name)
-
-    @staticmethod
-    def wait_for(condition, seconds=20):
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, "it did not happen in time"
-            time.sleep(0.02)
-
-    def stop(self):
-        for process in filter(None, (self.mgmtd, self.broker)):
-            process.terminate()
-            process.wait(20)
-        self.log.close()
-        self.folder.cleanup()
-
-
-def environment(**more):
-    env = {k: v for k, v in os.environ.items() if not k.startswith("BULKHEAD_")}
-    env.update(BULKHEAD_SERVER="ipc://" + STACK.path("run/api"),
-               BULKHEAD_STATE_DIR=STACK.path("state"), HOME=STACK.path("home"))
-    env.update(more)
-    return env
-
-
-def run(*args, stdin=None, **more):
-    return subprocess.run([BULKHEAD, *args], capture_output=True, text=True, timeout=60,
-                          env=environment(**more), check=False,
-                          **({"input": stdin} if stdin is not None else
-                             {"stdin": subprocess.DEVNULL}))
 
 
 class Base(unittest.TestCase):
     def bh(self, *args, status=OK, **more):
         """Runs the command, expects the exit status, returns what it printed."""
-        done = run(*args, **more)
+        done = STACK.run(*args, **more)
         self.assertEqual(done.returncode, status, f"{args}: {done.stdout}{done.stderr}")
         if status != OK:
             self.assertTrue(done.stderr.startswith("bulkhead"), done.stderr)
@@ -98,8 +36,8 @@ class Base(unittest.TestCase):
         self.addCleanup(self.remove, name)
 
     def remove(self, name):
-        run("off", name)
-        run("delete", name)
+        STACK.run("off", name)
+        STACK.run("delete", name)
 
 
 class Machines(Base):
@@ -168,7 +106,7 @@ class Wrong(Base):
                      ("create", "x", "--kernel", "/etc/passwd", "--backend", "xen"),
                      ("create", "--file", "x", "--vcpus", "2"), ("--timeout", "soon", "list"),
                      ("console", "x", "--send", "\\q"), ("keys", "add", "x")):
-            done = run(*args)
+            done = STACK.run(*args)
             self.assertEqual(done.returncode, USAGE, f"{args}: {done.stderr}")
         self.assertEqual(self.json("list")["vms"], [])
 
@@ -209,7 +147,7 @@ class Wrong(Base):
                 f.write("a kernel")
 
     def test_errors_in_json(self):
-        done = run("--json", "show", "nosuch")
+        done = STACK.run("--json", "show", "nosuch")
         self.assertEqual(done.returncode, NOT_FOUND)
         self.assertEqual(json.loads(done.stdout)["error"]["code"], "not_found")
 
@@ -276,7 +214,7 @@ class Events(Base):
     def test_follow_shows_what_happens_from_now_on(self):
         self.make("f1")
         with subprocess.Popen([BULKHEAD, "events", "--follow", "--last", "1"], text=True,
-                              stdout=subprocess.PIPE, env=environment()) as follower:
+                              stdout=subprocess.PIPE, env=STACK.environment()) as follower:
             follower.stdout.readline()
             self.bh("start", "f1")
             self.assertIn("vm.running", follower.stdout.readline())
@@ -316,7 +254,7 @@ class Console(Base):
 
     def test_start_with_console_ends_with_the_machine(self):
         self.make("c4")
-        done = run("start", "--console", "c4", stdin="exit 3\n")
+        done = STACK.run("start", "--console", "c4", stdin="exit 3\n")
         self.assertEqual(done.returncode, OK, done.stderr)
         self.assertIn("hello from the guest", done.stdout)
         self.assertEqual(self.json("show", "c4")["exit_value"], 3)
@@ -339,7 +277,7 @@ class Console(Base):
         master, slave = pty.openpty()
         # pylint: disable=consider-using-with
         process = subprocess.Popen([BULKHEAD, "console", name], stdin=slave, stdout=slave,
-                                   stderr=slave, env=environment(), start_new_session=True)
+                                   stderr=slave, env=STACK.environment(), start_new_session=True)
         self.addCleanup(os.close, master)
         self.addCleanup(os.close, slave)
         return process, master, slave
