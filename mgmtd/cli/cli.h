@@ -45,7 +45,7 @@ struct cli {
 };
 
 /* ---- fail.c: each prints an error ("what", "where", "hint" may be NULL) and returns the status */
-int fail(struct cli *c, int status, const char *hint, const char *fmt, ...)
+int fail_with(struct cli *c, int status, const char *hint, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 int fail_usage(struct cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 int fail_reply(struct cli *c, const Bulkhead__Error *e);
@@ -94,6 +94,7 @@ command cmd_start, cmd_pause, cmd_resume, cmd_reset, cmd_off, cmd_delete;
 command cmd_console, cmd_events, cmd_jobs, cmd_host, cmd_keys, cmd_version;
 
 /* ---- cmd_action.c */
+int start_vm(struct cli *c, const char *vm);
 /* Waits for a job and prints its error. */
 int wait_job(struct cli *c, uint64_t id, Bulkhead__Reply **reply);
 

@@ -15,7 +15,7 @@ static int job_error(struct cli *c, const Bulkhead__Job *job)
 {
 	if (job->error)
 		return fail_reply(c, job->error);
-	return fail(c, EXIT_FAILED, NULL, "job %" PRIu64 " did not succeed", job->id);
+	return fail_with(c, EXIT_FAILED, NULL, "job %" PRIu64 " did not succeed", job->id);
 }
 
 int wait_job(struct cli *c, uint64_t id, Bulkhead__Reply **reply)
@@ -40,8 +40,8 @@ int wait_job(struct cli *c, uint64_t id, Bulkhead__Reply **reply)
 		free_reply(*reply);
 		*reply = NULL;
 		if (time(NULL) >= end)
-			return fail(c, EXIT_TIMEOUT, "it goes on; see \"bulkhead jobs\"",
-				    "job %" PRIu64 " is not over yet", id);
+			return fail_with(c, EXIT_TIMEOUT, "it goes on; see \"bulkhead jobs\"",
+					 "job %" PRIu64 " is not over yet", id);
 	}
 }
 
@@ -70,13 +70,18 @@ static int act(struct cli *c, const char *vm, Bulkhead__VmAction action)
 			return status;
 	}
 	if (reply->body_case != BULKHEAD__REPLY__BODY_JOB)
-		status = fail(c, EXIT_FAILED, NULL, "an unexpected answer");
+		status = fail_with(c, EXIT_FAILED, NULL, "an unexpected answer");
 	else if (reply->job->state != BULKHEAD__JOB_STATE__JOB_DONE)
 		status = job_error(c, reply->job);
 	else if (c->json)
 		print_json(&reply->job->base);
 	free_reply(reply);
 	return status;
+}
+
+int start_vm(struct cli *c, const char *vm)
+{
+	return act(c, vm, BULKHEAD__VM_ACTION__ACTION_START);
 }
 
 /* All of them, even if one fails; the first failure is the status. */

@@ -17,8 +17,10 @@ enum { DEFAULT_MEMORY_MIB = 512 };
 
 /* ---- sending a definition */
 
+enum what { DEFINE, CREATE, CREATE_AND_START };
+
 static int send_definition(struct cli *c, const char *text, size_t bytes, const char *source,
-			   bool create)
+			   enum what what)
 {
 	Bulkhead__Request r = BULKHEAD__REQUEST__INIT;
 	Bulkhead__VmCreateRequest make = BULKHEAD__VM_CREATE_REQUEST__INIT;
@@ -27,7 +29,7 @@ static int send_definition(struct cli *c, const char *text, size_t bytes, const 
 	Bulkhead__Reply *reply;
 	int status;
 
-	if (create) {
+	if (what != DEFINE) {
 		r.body_case = BULKHEAD__REQUEST__BODY_VM_CREATE;
 		r.vm_create = &make;
 		make.definition = data;
@@ -39,13 +41,17 @@ static int send_definition(struct cli *c, const char *text, size_t bytes, const 
 		define.source = (char *)source;
 	}
 	status = call(c, &r, &reply);
-	if (!status && c->json && reply->body_case == BULKHEAD__REPLY__BODY_VM)
-		print_json(&reply->vm->base);
+	if (!status && reply->body_case == BULKHEAD__REPLY__BODY_VM) {
+		if (what == CREATE_AND_START)
+			status = start_vm(c, reply->vm->name);
+		else if (c->json)
+			print_json(&reply->vm->base);
+	}
 	free_reply(reply);
 	return status;
 }
 
-static int send_file(struct cli *c, const char *path, bool create)
+static int send_file(struct cli *c, const char *path, enum what what)
 {
 	const char *slash = strrchr(path, '/');
 	size_t bytes;
@@ -53,12 +59,13 @@ static int send_file(struct cli *c, const char *path, bool create)
 	int status, rc = file_read(AT_FDCWD, path, VMC_MAX_BYTES, &text, &bytes);
 
 	if (rc == -EFBIG)
-		return fail(c, EXIT_FAILED, "is this the right file?",
-			    "%s: larger than a definition may be (%u bytes)", path, VMC_MAX_BYTES);
+		return fail_with(c, EXIT_FAILED, "is this the right file?",
+				 "%s: larger than a definition may be (%u bytes)", path,
+				 VMC_MAX_BYTES);
 	if (rc)
-		return fail(c, rc == -ENOENT ? EXIT_NOT_FOUND : EXIT_FAILED, NULL, "%s: %s", path,
-			    rc == -EINVAL ? "not a regular file" : strerror(-rc));
-	status = send_definition(c, text, bytes, slash ? slash + 1 : path, create);
+		return fail_with(c, rc == -ENOENT ? EXIT_NOT_FOUND : EXIT_FAILED, NULL, "%s: %s",
+				 path, rc == -EINVAL ? "not a regular file" : strerror(-rc));
+	status = send_definition(c, text, bytes, slash ? slash + 1 : path, what);
 	free(text);
 	return status;
 }
@@ -78,7 +85,8 @@ enum {
 	OPT_REBOOT,
 	OPT_CRASH,
 	OPT_EXIT,
-	OPT_AUTOSTART
+	OPT_AUTOSTART,
+	OPT_START
 };
 
 static const struct option options[] = {
@@ -95,6 +103,7 @@ static const struct option options[] = {
 	{"on-crash", required_argument, NULL, OPT_CRASH},
 	{"exit-device", no_argument, NULL, OPT_EXIT},
 	{"autostart", no_argument, NULL, OPT_AUTOSTART},
+	{"start", no_argument, NULL, OPT_START},
 	{NULL},
 };
 
@@ -113,8 +122,8 @@ static int take_path(struct cli *c, const char *what, const char *path, char **t
 	} else {
 		*to = realpath(path, NULL);
 		if (!*to)
-			return fail(c, errno == ENOENT ? EXIT_NOT_FOUND : EXIT_FAILED, NULL,
-				    "--%s %s: %s", what, path, strerror(errno));
+			return fail_with(c, errno == ENOENT ? EXIT_NOT_FOUND : EXIT_FAILED, NULL,
+					 "--%s %s: %s", what, path, strerror(errno));
 	}
 	return EXIT_OK;
 }
@@ -195,7 +204,7 @@ static int take_option(struct cli *c, int o, const char *arg, struct vmc *v)
 	}
 }
 
-static int create_from_options(struct cli *c, const char *name, struct vmc *v)
+static int create_from_options(struct cli *c, const char *name, struct vmc *v, enum what what)
 {
 	char why[CONTROL_TEXT_BYTES];
 	size_t bytes;
@@ -209,8 +218,8 @@ static int create_from_options(struct cli *c, const char *name, struct vmc *v)
 	strcpy(v->name, name);
 	text = vmc_write(v, &bytes);
 	if (!text)
-		return fail(c, EXIT_FAILED, NULL, "out of memory");
-	status = send_definition(c, text, bytes, name, true);
+		return fail_with(c, EXIT_FAILED, NULL, "out of memory");
+	status = send_definition(c, text, bytes, name, what);
 	free(text);
 	return status;
 }
@@ -218,6 +227,7 @@ static int create_from_options(struct cli *c, const char *name, struct vmc *v)
 int cmd_create(struct cli *c, int argc, char **argv)
 {
 	const char *file = NULL;
+	enum what what = CREATE;
 	int o, status = EXIT_OK, given = 0;
 	struct vmc v;
 
@@ -227,6 +237,8 @@ int cmd_create(struct cli *c, int argc, char **argv)
 	while (!status && (o = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (o == OPT_FILE) {
 			file = optarg;
+		} else if (o == OPT_START) {
+			what = CREATE_AND_START;
 		} else {
 			given++;
 			status = take_option(c, o, optarg, &v);
@@ -237,11 +249,11 @@ int cmd_create(struct cli *c, int argc, char **argv)
 	else if (file && (given || argc != optind))
 		status = fail_usage(c, "--file goes without a name and other options");
 	else if (file)
-		status = send_file(c, file, true);
+		status = send_file(c, file, what);
 	else if (argc != optind + 1)
 		status = fail_usage(c, "one name is needed");
 	else
-		status = create_from_options(c, argv[optind], &v);
+		status = create_from_options(c, argv[optind], &v, what);
 	vmc_clear(&v);
 	return status;
 }
@@ -250,7 +262,7 @@ int cmd_define(struct cli *c, int argc, char **argv)
 {
 	if (argc != 2)
 		return fail_usage(c, "one definition file is needed");
-	return send_file(c, argv[1], false);
+	return send_file(c, argv[1], DEFINE);
 }
 
 int cmd_export(struct cli *c, int argc, char **argv)

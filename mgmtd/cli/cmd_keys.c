@@ -51,7 +51,7 @@ static int find_public(struct cli *c, const char *text, char *public_key)
 	rc = keyfile_read(AT_FDCWD, text, &k);
 	keyfile_forget(&k);
 	if (rc)
-		return fail(
+		return fail_with(
 			c, rc == -ENOENT ? EXIT_NOT_FOUND : EXIT_FAILED,
 			"give the public key (40 characters) or a file made by \"keys generate\"",
 			"%s: neither a public key nor a key file (%s)", text,
@@ -107,14 +107,14 @@ static int generate(struct cli *c, const char *path)
 	int rc;
 
 	if (access(path, F_OK) == 0)
-		return fail(c, EXIT_STATE, "remove it first if nobody needs it any more",
-			    "%s is there already", path);
+		return fail_with(c, EXIT_STATE, "remove it first if nobody needs it any more",
+				 "%s is there already", path);
 	rc = keyfile_generate(&k);
 	if (!rc)
 		rc = keyfile_write(AT_FDCWD, path, &k, true, 0600);
 	keyfile_forget(&k);
 	if (rc)
-		return fail(c, EXIT_FAILED, NULL, "%s: %s", path, strerror(-rc));
+		return fail_with(c, EXIT_FAILED, NULL, "%s: %s", path, strerror(-rc));
 	if (c->json)
 		printf("{\"file\":\"%s\",\"public_key\":\"%s\"}\n", path, k.public_key);
 	else

@@ -46,12 +46,12 @@ static int read_key(struct cli *c, const char *path, const char *what, bool secr
 	if (!rc)
 		return EXIT_OK;
 	if (rc == -EBADMSG)
-		return fail(c, EXIT_DENIED, "make one with \"bulkhead keys generate\"",
-			    "%s: this file holds no %s", path, what);
-	return fail(c, rc == -EACCES ? EXIT_DENIED : EXIT_UNREACHABLE,
-		    rc == -EACCES ? "only root and members of the server's group may read it"
-				  : "is the server running? is the path right?",
-		    "%s: cannot read the %s: %s", path, what, strerror(-rc));
+		return fail_with(c, EXIT_DENIED, "make one with \"bulkhead keys generate\"",
+				 "%s: this file holds no %s", path, what);
+	return fail_with(c, rc == -EACCES ? EXIT_DENIED : EXIT_UNREACHABLE,
+			 rc == -EACCES ? "only root and members of the server's group may read it"
+				       : "is the server running? is the path right?",
+			 "%s: cannot read the %s: %s", path, what, strerror(-rc));
 }
 
 static bool can_read(const char *path)
@@ -76,7 +76,7 @@ static int find_client_key(struct cli *c, struct keyfile *k)
 		 "looked for %.200s and %.200s; give --key FILE, or become root or a member of the "
 		 "server's group",
 		 own, admin);
-	return fail(c, EXIT_DENIED, c->failure, "found no key to show to the server");
+	return fail_with(c, EXIT_DENIED, c->failure, "found no key to show to the server");
 }
 
 /* Beside the server's socket, if that is on this host; else the user's own copy. */
@@ -116,13 +116,13 @@ static int check_reachable(struct cli *c)
 	strcpy(to.sun_path, path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
-		return fail(c, EXIT_FAILED, NULL, "cannot make a socket: %s", strerror(errno));
+		return fail_with(c, EXIT_FAILED, NULL, "cannot make a socket: %s", strerror(errno));
 	rc = connect(fd, (struct sockaddr *)&to, sizeof(to)) ? errno : 0;
 	close(fd);
 	if (rc)
-		return fail(c, EXIT_UNREACHABLE,
-			    "is bulkhead-mgmtd running? (systemctl status bulkhead-mgmtd)",
-			    "cannot reach the server at %s: %s", path, strerror(rc));
+		return fail_with(c, EXIT_UNREACHABLE,
+				 "is bulkhead-mgmtd running? (systemctl status bulkhead-mgmtd)",
+				 "cannot reach the server at %s: %s", path, strerror(rc));
 	return EXIT_OK;
 }
 
@@ -155,27 +155,29 @@ static int handshake(struct cli *c)
 		case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
 			return EXIT_OK;
 		case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH:
-			return fail(c, EXIT_DENIED,
-				    "ask an administrator to add it: bulkhead keys add USER KEY",
-				    "the server does not know this key");
+			return fail_with(
+				c, EXIT_DENIED,
+				"ask an administrator to add it: bulkhead keys add USER KEY",
+				"the server does not know this key");
 		case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL:
 		case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL:
-			return fail(c, EXIT_DENIED,
-				    "is the server's public key still the right one? (--server-key "
-				    "FILE)",
-				    "%s ended the handshake: it is not the server that we expect",
-				    c->server);
+			return fail_with(
+				c, EXIT_DENIED,
+				"is the server's public key still the right one? (--server-key "
+				"FILE)",
+				"%s ended the handshake: it is not the server that we expect",
+				c->server);
 		case ZMQ_EVENT_CONNECT_RETRIED:
 		case ZMQ_EVENT_CLOSED:
-			return fail(c, EXIT_UNREACHABLE,
-				    "is bulkhead-mgmtd running and listening there?",
-				    "cannot reach the server at %s", c->server);
+			return fail_with(c, EXIT_UNREACHABLE,
+					 "is bulkhead-mgmtd running and listening there?",
+					 "cannot reach the server at %s", c->server);
 		default:
 			break;
 		}
 	}
-	return fail(c, EXIT_UNREACHABLE, "is that a server of Bulkhead?", "%s does not answer",
-		    c->server);
+	return fail_with(c, EXIT_UNREACHABLE, "is that a server of Bulkhead?", "%s does not answer",
+			 c->server);
 }
 
 static int set_int(void *socket, int option, int value)
@@ -206,7 +208,8 @@ static int open_sockets(struct cli *c, const struct keyfile *client, const struc
 	conn->monitor = conn->context ? zmq_socket(conn->context, ZMQ_PAIR) : NULL;
 	if (!conn->socket || !conn->monitor || configure(conn, client, server) ||
 	    zmq_connect(conn->monitor, "inproc://monitor"))
-		return fail(c, EXIT_FAILED, NULL, "cannot make a socket: %s", zmq_strerror(errno));
+		return fail_with(c, EXIT_FAILED, NULL, "cannot make a socket: %s",
+				 zmq_strerror(errno));
 	if (zmq_connect(conn->socket, c->server))
 		return fail_usage(c, "--server %s: %s", c->server, zmq_strerror(errno));
 	return handshake(c);
@@ -228,7 +231,7 @@ int conn_open(struct cli *c)
 		return status;
 	c->conn = calloc(1, sizeof(*c->conn));
 	if (!c->conn)
-		return fail(c, EXIT_FAILED, NULL, "out of memory");
+		return fail_with(c, EXIT_FAILED, NULL, "out of memory");
 	status = open_sockets(c, &client, &server);
 	keyfile_forget(&client);
 	if (status)
@@ -270,15 +273,16 @@ int conn_send(struct cli *c, Bulkhead__Request *r)
 	r->id = ++c->conn->last_id;
 	bytes = bulkhead__request__get_packed_size(r);
 	if (bytes > REQUEST_MAX)
-		return fail(c, EXIT_FAILED, "is this the right file?",
-			    "a request of %zu bytes; the server accepts %d", bytes, REQUEST_MAX);
+		return fail_with(c, EXIT_FAILED, "is this the right file?",
+				 "a request of %zu bytes; the server accepts %d", bytes,
+				 REQUEST_MAX);
 	buf = malloc(bytes);
 	if (!buf)
-		return fail(c, EXIT_FAILED, NULL, "out of memory");
+		return fail_with(c, EXIT_FAILED, NULL, "out of memory");
 	bulkhead__request__pack(r, buf);
 	if (zmq_send(c->conn->socket, buf, bytes, ZMQ_DONTWAIT) < 0)
-		status = fail(c, EXIT_UNREACHABLE, NULL, "cannot send to the server: %s",
-			      zmq_strerror(errno));
+		status = fail_with(c, EXIT_UNREACHABLE, NULL, "cannot send to the server: %s",
+				   zmq_strerror(errno));
 	free(buf);
 	return status;
 }
@@ -292,8 +296,8 @@ static Bulkhead__Reply *take(struct cli *c, int *status)
 	if (zmq_msg_recv(&m, c->conn->socket, ZMQ_DONTWAIT) >= 0) {
 		reply = bulkhead__reply__unpack(NULL, zmq_msg_size(&m), zmq_msg_data(&m));
 		if (!reply)
-			*status = fail(c, EXIT_FAILED, "is it of the same version?",
-				       "the server sent something that is no reply");
+			*status = fail_with(c, EXIT_FAILED, "is it of the same version?",
+					    "the server sent something that is no reply");
 	}
 	zmq_msg_close(&m);
 	return reply;
@@ -328,8 +332,9 @@ Bulkhead__Reply *conn_receive_or(struct cli *c, int ms, int fd, bool *fd_ready, 
 		if (items[0].revents)
 			return take(c, status);
 		if (items[1].revents && lost(c->conn)) {
-			*status = fail(c, EXIT_UNREACHABLE, "see the messages of bulkhead-mgmtd",
-				       "the server closed the connection");
+			*status =
+				fail_with(c, EXIT_UNREACHABLE, "see the messages of bulkhead-mgmtd",
+					  "the server closed the connection");
 			return NULL;
 		}
 		*fd_ready = fd >= 0 && items[2].revents;
@@ -363,8 +368,8 @@ int call(struct cli *c, Bulkhead__Request *r, Bulkhead__Reply **reply)
 	if (status)
 		return status;
 	if (!*reply)
-		return fail(c, EXIT_TIMEOUT, "see the messages of bulkhead-mgmtd",
-			    "the server did not answer in time");
+		return fail_with(c, EXIT_TIMEOUT, "see the messages of bulkhead-mgmtd",
+				 "the server did not answer in time");
 	if ((*reply)->body_case != BULKHEAD__REPLY__BODY_ERROR)
 		return EXIT_OK;
 	status = fail_reply(c, (*reply)->error);

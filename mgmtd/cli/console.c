@@ -213,8 +213,8 @@ static int on_output(struct session *s, const Bulkhead__ConsoleData *d)
 	s->state = (int)d->state;
 	s->off = is_off(s->state) && d->data.len == 0;
 	if (write_out(d->data.data, d->data.len))
-		return fail(s->c, EXIT_FAILED, NULL, "cannot write the output: %s",
-			    strerror(errno));
+		return fail_with(s->c, EXIT_FAILED, NULL, "cannot write the output: %s",
+				 strerror(errno));
 	remember(s, d->data.data, d->data.len);
 	return EXIT_OK;
 }
@@ -267,9 +267,9 @@ static int time_is_over(struct session *s)
 	const struct console_step *st = &s->o->step[s->step];
 
 	if (s->step < s->o->nsteps && st->expect)
-		return fail(s->c, EXIT_TIMEOUT, NULL, "\"%.*s\" did not come in time",
-			    (int)st->bytes, st->text);
-	return fail(s->c, EXIT_TIMEOUT, NULL, "the time is over");
+		return fail_with(s->c, EXIT_TIMEOUT, NULL, "\"%.*s\" did not come in time",
+				 (int)st->bytes, st->text);
+	return fail_with(s->c, EXIT_TIMEOUT, NULL, "the time is over");
 }
 
 static int turn(struct session *s)
@@ -312,7 +312,7 @@ int console_run(struct cli *c, const struct console_options *o)
 		return status;
 	s.seen = malloc(SEEN_MAX);
 	if (!s.seen)
-		return fail(c, EXIT_FAILED, NULL, "out of memory");
+		return fail_with(c, EXIT_FAILED, NULL, "out of memory");
 	if (c->timeout_s)
 		s.deadline_ms = now_ms() + (int64_t)c->timeout_s * 1000;
 	watch_signals();
@@ -326,9 +326,9 @@ int console_run(struct cli *c, const struct console_options *o)
 	free(s.seen);
 	say_goodbye(&s);
 	if (!status && s.off && o->nsteps && !steps_over(&s))
-		status = fail(c, EXIT_FAILED, NULL, "%s went off before \"%.*s\" came", o->vm,
-			      (int)o->step[s.step < o->nsteps ? s.step : o->nsteps - 1].bytes,
-			      o->step[s.step < o->nsteps ? s.step : o->nsteps - 1].text);
+		status = fail_with(c, EXIT_FAILED, NULL, "%s went off before \"%.*s\" came", o->vm,
+				   (int)o->step[s.step < o->nsteps ? s.step : o->nsteps - 1].bytes,
+				   o->step[s.step < o->nsteps ? s.step : o->nsteps - 1].text);
 	if (!status && interrupted)
 		status = 128 + interrupted;
 	return status;

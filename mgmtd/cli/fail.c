@@ -35,7 +35,7 @@ static const char *const codes[] = {
 	[EXIT_STATE] = "wrong_state", [EXIT_TIMEOUT] = "timeout",
 };
 
-int fail(struct cli *c, int status, const char *hint, const char *fmt, ...)
+int fail_with(struct cli *c, int status, const char *hint, const char *fmt, ...)
 {
 	char what[1024];
 	va_list ap;

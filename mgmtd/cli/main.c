@@ -8,9 +8,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "vsp/storage/disk/cmd/disk_command.h"
 
-/* "bulkhead disk ..." works on files and needs no server. Provided by vsp/storage/disk. */
-int disk_command(int argc, char **argv) __attribute__((weak));
+/* Works on files and needs no server. */
+static int cmd_disk(struct cli *c, int argc, char **argv)
+{
+	return disk_command(argc, argv);
+}
 
 static const struct {
 	const char *name;
@@ -34,7 +38,7 @@ static const struct {
 	{"jobs", cmd_jobs, "[cancel ID]", "operations under way, and the latest ones"},
 	{"host", cmd_host, "", "the server, its back end and why that one"},
 	{"keys", cmd_keys, "list | add USER KEY | remove USER | generate FILE", "who may connect"},
-	{"disk", NULL, "COMMAND ...", "virtual disks"},
+	{"disk", cmd_disk, "COMMAND ...", "virtual disks"},
 	{"version", cmd_version, "", "of the command and of the server"},
 };
 
@@ -44,8 +48,6 @@ static void print_help(FILE *f)
 	      "[--timeout SECONDS] COMMAND ...\n\n",
 	      f);
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
-		if (!commands[i].run && !disk_command)
-			continue;
 		fprintf(f, "  %-8s %-47s  %s\n", commands[i].name, commands[i].arguments,
 			commands[i].help);
 	}
@@ -123,11 +125,7 @@ static int run(struct cli *c, int argc, char **argv)
 		if (strcmp(argv[0], commands[i].name))
 			continue;
 		c->command = commands[i].name;
-		if (commands[i].run)
-			return commands[i].run(c, argc, argv);
-		if (disk_command)
-			return disk_command(argc, argv);
-		return fail(c, EXIT_FAILED, NULL, "this build has no disk commands");
+		return commands[i].run(c, argc, argv);
 	}
 	return fail_usage(c, "there is no command \"%s\"", argv[0]);
 }

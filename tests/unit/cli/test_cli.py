@@ -71,6 +71,15 @@ class Machines(Base):
         self.assertEqual(self.json("show", "life")["state"], "Off")
         self.assertIn("turned off by admin", self.bh("events", "--vm", "life"))
 
+    def test_create_and_start_in_one(self):
+        job = self.json("create", "now", "--start", "--kernel", STACK.path("kernel"))
+        self.addCleanup(self.remove, "now")
+        self.assertEqual((job["kind"], job["state"]), ("start", "done"))
+        self.assertEqual(self.json("show", "now")["state"], "Running")
+
+    def test_disk_commands_need_no_server(self):
+        self.assertEqual(STACK.run("disk", "nonsense", BULKHEAD_SERVER="ipc:///no").returncode, 2)
+
     def test_export_gives_what_create_and_define_take(self):
         self.make("orig", "--vcpus", "3")
         text = self.bh("export", "orig")
