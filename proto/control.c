@@ -14,7 +14,7 @@
 
 #define MAX_ERRNO       4095
 #define MAX_SIGNAL      64
-#define FIXED_CHILD_FDS 6 /* unit socket, RAM, page generations, platform channel */
+#define FIXED_CHILD_FDS 9 /* unit socket, RAM, page generations, platform and VMBus channel */
 
 struct why {
 	char *text;
@@ -258,7 +258,7 @@ static bool unit_done_ok(const void *msg, size_t nfds, const struct why *why)
 static bool event_guest_ok(const void *msg, size_t nfds, const struct why *why)
 {
 	const struct msg_event_guest *m = msg;
-	return in_range("event", m->event, GUEST_POWER_OFF, GUEST_FAULT, why) &&
+	return in_range("event", m->event, GUEST_POWER_OFF, GUEST_CRASH, why) &&
 	       text_ok("text", m->text, sizeof(m->text), why);
 }
 

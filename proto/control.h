@@ -148,7 +148,7 @@ struct msg_vm_gone {
 };
 
 /* The partition's descriptors, in this order: unit socket, RAM memfd, page-generation memfd,
- * platform channel (3), config.vcpus intercept channels (3 each), and last, if backend is kvm,
+ * platform channel (3), VMBus channel (3), config.vcpus intercept channels (3 each), and last, if backend is kvm,
  * /dev/kvm. */
 struct msg_start_partition {
 	struct msg_header h;
@@ -159,7 +159,7 @@ struct msg_start_partition {
 };
 
 /* The worker's descriptors, in this order: unit socket, RAM memfd, page-generation memfd, platform
- * channel (3), config.vcpus intercept channels (3 each), kernel, modules, serial sockets. */
+ * channel (3), VMBus channel (3), config.vcpus intercept channels (3 each), kernel, modules, serial sockets. */
 struct msg_start_worker {
 	struct msg_header h;
 	struct vm_config config;
@@ -209,6 +209,7 @@ enum guest_event {
 	GUEST_TRIPLE_FAULT,
 	GUEST_EXIT,             /* the exit device: value is what was written */
 	GUEST_FAULT,            /* the back end cannot go on; text says why */
+	GUEST_CRASH,            /* the guest says its system has crashed; text is its message */
 };
 
 struct msg_event_guest {

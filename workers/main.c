@@ -7,10 +7,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <malloc.h>
 #include <linux/falloc.h>
 #include <seccomp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -184,6 +187,7 @@ static void set_up(struct worker *w, const struct msg_start_worker *start, struc
 		fail("worker: the machine's RAM cannot be mapped: %s", strerror(-err));
 	close(gen_fd);
 	attach(&w->platform.ch, l, "platform");
+	attach(&w->vmbus.ch, l, "VMBus");
 	for (unsigned i = 0; i < w->config.vcpus; i++)
 		attach(&w->vcpu[i].ch, l, "intercept");
 	open_images(w, l);
@@ -197,6 +201,8 @@ static void set_up(struct worker *w, const struct msg_start_worker *start, struc
 	err = intercept_start(w);
 	if (!err)
 		err = platform_start(w);
+	if (!err)
+		err = vmbus_start(w);
 	if (!err)
 		err = unit_start(w);
 	for (unsigned i = 0; i < w->config.serials && !err; i++)
@@ -235,6 +241,19 @@ static void confine(const struct msg_start_worker *start)
 		fatal("the broker does not take READY (%d)", err);
 }
 
+/* The VMBus control plane allocates what a guest makes it hold (bounded by VMBUS_GPADL_PAGES_MAX and
+ * its like), and the sandbox has no call to get memory by: the heap gets its room now. What is not
+ * touched costs nothing. */
+#define HEAP_BYTES (8 << 20)
+
+static void reserve_heap(void)
+{
+	mallopt(M_MMAP_MAX, 0);
+	mallopt(M_TRIM_THRESHOLD, INT_MAX);
+	mallopt(M_TOP_PAD, HEAP_BYTES);
+	free(malloc(1));
+}
+
 int main(int argc, char **argv)
 {
 	static struct msg_start_worker start;
@@ -243,6 +262,7 @@ int main(int argc, char **argv)
 	if (argc == 2 && !strcmp(argv[1], "--policy"))
 		return sandbox_policy_print(&policy);
 	log_open("bulkhead-worker", LOG_NOTE);
+	reserve_heap();
 	receive_start(&start, &fds);
 	set_up(&worker, &start, &fds);
 	confine(&start);

@@ -35,6 +35,7 @@ static int reset(struct worker *w, struct msg_unit_done *done)
 		return err;
 	intercept_drain(w);
 	chipset_reset(&w->chipset);
+	vmbus_reset(w);
 	worker_settle(w);
 	w->event_sent = w->event_waits = false;
 	return 0;

@@ -7,6 +7,8 @@
  *   intercept.c  the vCPUs' accesses, in ticket order
  *   platform.c   interrupt lines and boot state, to the partition
  *   serial.c     serial sockets
+ *   vmbus.c      the guest's VMBus: control plane, to the partition
+ *   provider.c   the processes that serve its channels
  *   ram.c        clearing RAM without making it cost anything
  *   chipset.c    dispatcher; devices/ the devices
  *   machine.c    which devices a machine has
@@ -24,8 +26,10 @@
 #include "bus/channel.h"
 #include "bus/guestmem.h"
 #include "bus/loop.h"
+#include "bus/vmbus/server.h"
 #include "proto/control.h"
 #include "proto/intercept.h"
+#include "proto/vmbus.h"
 #include "workers/boot/boot.h"
 #include "workers/chipset.h"
 #include "workers/machine.h"
@@ -65,6 +69,20 @@ struct platform {
 	uint32_t late_rises; /* of those, which have risen meanwhile */
 };
 
+struct vmbus {
+	struct channel ch; /* to the partition */
+	struct vmbus_server *server;
+	bool complained; /* one line in the log a life of the guest */
+};
+
+/* A process that serves VMBus channels. */
+struct provider {
+	struct channel ch;
+	struct worker *worker;
+	unsigned index;                        /* enum vmbus_provider */
+	uint8_t owns[VMBUS_MAX_CHANNELS / 8 + 1]; /* bit per channel it offers */
+};
+
 struct worker {
 	struct loop *loop;
 	struct vm_config config;
@@ -75,6 +93,8 @@ struct worker {
 	struct loop_source *device_timer;
 	struct chipset chipset;
 	struct platform platform;
+	struct vmbus vmbus;
+	struct provider provider[PROVIDER_COUNT];
 	struct vcpu_port vcpu[CONTROL_MAX_VCPUS];
 	uint64_t next_ticket;
 	unsigned last_vcpu; /* that had the last ticket */
@@ -102,6 +122,20 @@ void worker_settle(struct worker *w);
 int platform_start(struct worker *w);
 void platform_line(struct worker *w, unsigned gsi, bool level);
 int platform_boot(struct worker *w, const struct platform_boot *state);
+
+/* vmbus.c */
+int vmbus_start(struct worker *w);
+void vmbus_reset(struct worker *w);
+
+/* provider.c: the calls of struct vmbus_server_ops, and a provider's channel */
+void provider_open(void *arg, void *provider, uint32_t channel, const struct vmbus_open *open);
+void provider_close(void *arg, void *provider, uint32_t channel);
+void provider_gpadl(void *arg, void *provider, uint32_t channel, uint32_t gpadl,
+		    const uint64_t *pages, uint32_t page_count, uint32_t byte_offset,
+		    uint32_t byte_count);
+void provider_gpadl_gone(void *arg, void *provider, uint32_t channel, uint32_t gpadl);
+void provider_target(void *arg, void *provider, uint32_t channel, uint32_t vp);
+int provider_start(struct worker *w, struct provider *p, unsigned index);
 
 /* serial.c */
 int serial_start(struct worker *w, struct serial *s, int fd, struct uart *uart);

@@ -146,7 +146,7 @@ void machine_end(struct machine *m);
 struct vm_parts {
 	int ram, gen;
 	int unit[ROLE_COUNT]; /* the children's ends */
-	struct channel_fds platform[2], intercept[CONTROL_MAX_VCPUS][2];
+	struct channel_fds platform[2], vmbus[2], intercept[CONTROL_MAX_VCPUS][2];
 	int serial[CONTROL_MAX_SERIAL]; /* the worker's ends */
 	int kvm;
 };

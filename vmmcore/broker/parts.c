@@ -13,6 +13,7 @@
 #include "bus/guestmem.h"
 #include "bus/sandbox.h"
 #include "proto/intercept.h"
+#include "proto/vmbus.h"
 #include "vmmcore/broker/broker.h"
 
 static void close_fd(int *fd)
@@ -33,6 +34,7 @@ static void parts_clear(struct vm_parts *p)
 		p->serial[i] = -1;
 	for (unsigned e = 0; e < 2; e++) {
 		p->platform[e] = none;
+		p->vmbus[e] = none;
 		for (unsigned i = 0; i < CONTROL_MAX_VCPUS; i++)
 			p->intercept[i][e] = none;
 	}
@@ -49,6 +51,7 @@ void parts_close(struct vm_parts *p)
 		close_fd(&p->serial[i]);
 	for (unsigned e = 0; e < 2; e++) {
 		channel_fds_close(&p->platform[e]);
+		channel_fds_close(&p->vmbus[e]);
 		for (unsigned i = 0; i < CONTROL_MAX_VCPUS; i++)
 			channel_fds_close(&p->intercept[i][e]);
 	}
@@ -91,6 +94,8 @@ static int make_channels(struct vm_parts *p, const struct vm_config *config)
 {
 	int r = make_channel("bulkhead-platform", PLATFORM_RING_BYTES, p->platform);
 
+	if (!r)
+		r = make_channel("bulkhead-vmbus", VMBUS_RING_BYTES, p->vmbus);
 	for (unsigned i = 0; !r && i < config->vcpus && i < CONTROL_MAX_VCPUS; i++)
 		r = make_channel("bulkhead-intercept", INTERCEPT_RING_BYTES, p->intercept[i]);
 	return r;
@@ -130,6 +135,14 @@ int parts_make(struct vm_parts *p, const struct vm_config *config, const char *k
 	return r;
 }
 
+static size_t add_channel(int *fds, size_t n, const struct channel_fds *c)
+{
+	fds[n++] = c->memory;
+	fds[n++] = c->doorbell_out;
+	fds[n++] = c->doorbell_in;
+	return n;
+}
+
 /* The descriptors both children get, in the order proto/control.h gives: this end's. */
 static size_t common_fds(const struct vm_parts *p, const struct vm_config *config, unsigned role,
 			 int *fds)
@@ -139,13 +152,10 @@ static size_t common_fds(const struct vm_parts *p, const struct vm_config *confi
 	fds[n++] = p->unit[role];
 	fds[n++] = p->ram;
 	fds[n++] = p->gen;
-	for (unsigned i = 0; i <= config->vcpus; i++) {
-		const struct channel_fds *c = i ? &p->intercept[i - 1][role] : &p->platform[role];
-
-		fds[n++] = c->memory;
-		fds[n++] = c->doorbell_out;
-		fds[n++] = c->doorbell_in;
-	}
+	n = add_channel(fds, n, &p->platform[role]);
+	n = add_channel(fds, n, &p->vmbus[role]);
+	for (unsigned i = 0; i < config->vcpus; i++)
+		n = add_channel(fds, n, &p->intercept[i][role]);
 	return n;
 }
 

@@ -13,6 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "vmmcore/hv/hv.h"
 #include "vmmcore/kvm/kvm_internal.h"
 
 enum { GO_ON = -1 }; /* beside enum vcpu_stop */
@@ -29,12 +30,38 @@ static int __attribute__((format(printf, 2, 3))) error(struct vcpu *v, const cha
 
 /* ---- exits ---- */
 
+/* Our hypercall page's way out: KVM answers VMCALL itself. False: nobody took it. */
+static bool hypercall(struct vcpu *v)
+{
+	struct kvm_regs r;
+	struct kvm_sregs s;
+	uint64_t gpr[16];
+
+	if (kvm_ioctl(kvm_vcpu(v)->fd, KVM_GET_REGS, &r) ||
+	    kvm_ioctl(kvm_vcpu(v)->fd, KVM_GET_SREGS, &s) || s.cs.dpl != 0)
+		return false;
+	memcpy(gpr,
+	       (uint64_t[16]){r.rax, r.rcx, r.rdx, r.rbx, r.rsp, r.rbp, r.rsi, r.rdi, r.r8, r.r9,
+			      r.r10, r.r11, r.r12, r.r13, r.r14, r.r15},
+	       sizeof(gpr));
+	if (!v->vm->platform->hypercall(v, gpr, s.cs.l))
+		return false;
+	r.rax = gpr[R_AX];
+	r.rdx = gpr[R_DX];
+	return kvm_ioctl(kvm_vcpu(v)->fd, KVM_SET_REGS, &r) == 0;
+}
+
 static int exit_io(struct vcpu *v, struct kvm_run *run)
 {
 	uint8_t *data = (uint8_t *)run + run->io.data_offset;
 	bool write = run->io.direction == KVM_EXIT_IO_OUT;
 	unsigned size = run->io.size;
 
+	if (run->io.port == HV_HYPERCALL_PORT && write && size == 4 && run->io.count == 1 &&
+	    hypercall(v)) {
+		kvm_vcpu(v)->half_done = true;
+		return GO_ON;
+	}
 	/* A string instruction comes as count accesses at once. */
 	for (uint32_t i = 0; i < run->io.count; i++, data += size) {
 		uint32_t value = 0;

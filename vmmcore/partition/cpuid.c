@@ -16,6 +16,7 @@
 enum { EAX, EBX, ECX, EDX };
 
 #define HYPERVISOR_BASE 0x40000000u
+#define HYPERVISOR_END  0x50000000u
 
 /* Leaf 1 ECX: bits that are taken away: DTES64, MONITOR, DS-CPL, VMX, SMX, EIST, TM2, CNXT-ID,
  * SDBG, xTPR, PDCM, DCA, OSXSAVE. */
@@ -121,15 +122,6 @@ static void leaf_brand(uint32_t leaf, uint32_t out[4])
 
 	if (!(out[EAX] | out[EBX] | out[ECX] | out[EDX]))
 		memcpy(out, brand + (leaf - 0x80000002) * 16, 16);
-}
-
-static void leaf_hypervisor(uint32_t leaf, uint32_t out[4])
-{
-	memset(out, 0, 4 * sizeof(out[0]));
-	if (leaf == HYPERVISOR_BASE) {
-		out[EAX] = HYPERVISOR_BASE;
-		memcpy(&out[EBX], "BulkheadVMM\0", 12);
-	}
 }
 
 static void leaf_extended(struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
@@ -252,10 +244,8 @@ static void leaf_basic(struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t
 void partition_cpuid(struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 {
 	memset(out, 0, 4 * sizeof(out[0]));
-	if (leaf >= HYPERVISOR_BASE && leaf < HYPERVISOR_BASE + 0x10000000) {
-		leaf_hypervisor(leaf, out);
+	if (hv_cpuid(v, leaf, out) || (leaf >= HYPERVISOR_BASE && leaf < HYPERVISOR_END))
 		return;
-	}
 	v->vm->ops->cpuid(v->vm, leaf, subleaf, out);
 	if (leaf & 0x80000000)
 		leaf_extended(v, leaf, subleaf, out);

@@ -179,6 +179,8 @@ static void receive_start(struct msg_start_partition *start, struct part_fds *pf
 	pf->gen = fds[n++];
 	pf->platform = take_channel(&fds[n]);
 	n += CHANNEL_FDS;
+	pf->vmbus = take_channel(&fds[n]);
+	n += CHANNEL_FDS;
 	for (unsigned i = 0; i < start->config.vcpus; i++, n += CHANNEL_FDS)
 		pf->intercept[i] = take_channel(&fds[n]);
 	pf->kvm = start->config.backend == BACKEND_KVM ? fds[n++] : -1;

@@ -31,6 +31,7 @@
 #include "proto/control.h"
 #include "proto/intercept.h"
 #include "vmmcore/clock.h"
+#include "vmmcore/hv/hv.h"
 #include "vmmcore/irq/irq.h"
 #include "vmmcore/vcpu.h"
 
@@ -65,7 +66,9 @@ struct partition {
 	struct loop *loop;
 	struct clock *clock;
 	struct irq_fabric *irq;
-	struct channel platform;
+	struct hv *hv;
+	struct hv_glue *glue; /* hypervisor.c's; owned */
+	struct channel platform, vmbus;
 	int broker_sock, unit_sock; /* owned */
 	int doorbell;               /* eventfd: a vCPU thread wants the main thread */
 	struct loop_source *pause_timer;
@@ -86,7 +89,7 @@ struct partition {
 /* What the broker has handed over; the order is proto/control.h's. */
 struct part_fds {
 	int unit, ram, gen, kvm;
-	struct channel_fds platform, intercept[CONTROL_MAX_VCPUS];
+	struct channel_fds platform, vmbus, intercept[CONTROL_MAX_VCPUS];
 };
 
 /* memory.c */
@@ -116,6 +119,13 @@ void threads_release(struct partition *p);
 void threads_join(struct partition *p); /* ends them, parked or not */
 void thread_kick(struct vcpu *v);       /* the kick of p->ops */
 
+/* hypervisor.c: the hypervisor personality, and VMBus between it, the worker and providers */
+int hypervisor_new(struct partition *p);
+int hypervisor_open(struct partition *p); /* watches the VMBus channel */
+void hypervisor_reset(struct partition *p);
+/* On the main thread, after the doorbell: what vCPU threads left for it. */
+void hypervisor_doorbell(struct partition *p);
+
 /* setup.c */
 /* Before the sandbox: everything but the vCPU threads. Channels are attached, not read. Takes over
  * fds->unit and the channels'; on failure the process ends. */
@@ -127,6 +137,8 @@ int boot_registers(struct partition *p, char *why, size_t why_size);
 
 /* unit.c: run, pause, reset, events, lines; the handlers of the loop */
 int unit_open(struct partition *p);
+/* To mgmtd: something happened to the guest. */
+void partition_event(struct partition *p, enum guest_event event, const char *text);
 
 /* probe.c: bulkhead-partition --probe; returns the exit status */
 int probe_main(int sock);

@@ -89,6 +89,8 @@ static int rdmsr(struct vcpu *v, uint32_t index, uint64_t *value)
 	enum irq_msr_result r = irq_rdmsr(v, index, value);
 
 	if (r == IRQ_MSR_NOT_MINE)
+		r = hv_rdmsr(v, index, value);
+	if (r == IRQ_MSR_NOT_MINE)
 		return msr_read(v, index, value);
 	return r == IRQ_MSR_OK ? 0 : -1;
 }
@@ -98,14 +100,10 @@ static int wrmsr(struct vcpu *v, uint32_t index, uint64_t value)
 	enum irq_msr_result r = irq_wrmsr(v, index, value);
 
 	if (r == IRQ_MSR_NOT_MINE)
+		r = hv_wrmsr(v, index, value);
+	if (r == IRQ_MSR_NOT_MINE)
 		return msr_write(v, index, value);
 	return r == IRQ_MSR_OK ? 0 : -1;
-}
-
-/* No hypervisor interface is offered yet, so VMCALL is an undefined instruction. */
-static bool hypercall(struct vcpu *v, uint64_t gpr[16], bool long_mode)
-{
-	return false;
 }
 
 const struct vcpu_platform partition_platform = {
@@ -118,5 +116,5 @@ const struct vcpu_platform partition_platform = {
 	.get_cr8 = irq_get_cr8,
 	.set_cr8 = irq_set_cr8,
 	.tsc = irq_tsc,
-	.hypercall = hypercall,
+	.hypercall = hv_hypercall,
 };

@@ -93,6 +93,11 @@ static int make_fabric(const struct setup *s)
 	return 0;
 }
 
+static int make_personality(const struct setup *s)
+{
+	return hypervisor_new(s->p);
+}
+
 static int open_vcpus(const struct setup *s)
 {
 	int r = 0;
@@ -107,6 +112,8 @@ static int attach_channels(const struct setup *s)
 	struct partition *p = s->p;
 	int r = channel_attach(&p->platform, s->fds->platform, ROLE_PARTITION);
 
+	if (!r)
+		r = channel_attach(&p->vmbus, s->fds->vmbus, ROLE_PARTITION);
 	for (unsigned i = 0; i < p->config.vcpus && !r; i++)
 		r = channel_attach(&p->thread[i].intercept, s->fds->intercept[i], ROLE_PARTITION);
 	return r;
@@ -134,9 +141,9 @@ static const struct {
 } steps[] = {
 	{"map guest memory", make_memory},    {"make the clock", make_clock},
 	{"make the vCPUs", make_vcpus},       {"open the back end", open_backend},
-	{"make the fabric", make_fabric},     {"open the vCPUs", open_vcpus},
-	{"attach channels", attach_channels}, {"make threads", rehearse_threads},
-	{"make the event loop", make_loop},
+	{"make the fabric", make_fabric},     {"make the personality", make_personality},
+	{"open the vCPUs", open_vcpus},       {"attach channels", attach_channels},
+	{"make threads", rehearse_threads},   {"make the event loop", make_loop},
 };
 
 int partition_setup(struct partition *p, const struct msg_start_partition *msg,

@@ -29,7 +29,7 @@ static void unit_done(struct partition *p, uint64_t cookie, int error, const cha
 		log_error("no answer on the unit socket: %s", strerror(-r));
 }
 
-static void send_event(struct partition *p, enum guest_event event, const char *text)
+void partition_event(struct partition *p, enum guest_event event, const char *text)
 {
 	struct msg_event_guest msg = {.event = event};
 	int r;
@@ -189,6 +189,7 @@ static void unit_reset(struct partition *p, const struct msg_plain *msg)
 	while (on_platform(p)) /* lines of before */
 		;
 	irq_reset(p->irq);
+	hypervisor_reset(p);
 	for (unsigned i = 0; i < p->config.vcpus; i++) {
 		if (p->backend->reset)
 			p->backend->reset(&p->thread[i].vcpu);
@@ -254,7 +255,7 @@ static void report_event(struct partition *p, struct vcpu_thread *t, uint32_t ev
 	if (p->state != PART_DEAD) {
 		p->state = PART_DEAD;
 		threads_hold(p);
-		send_event(p, event, text);
+		partition_event(p, event, text);
 	}
 }
 
@@ -271,6 +272,7 @@ static void on_doorbell(void *arg, uint32_t events)
 		if (event)
 			report_event(p, &p->thread[i], event);
 	}
+	hypervisor_doorbell(p);
 	if (threads_parked(p) && p->state != PART_RUNNING && p->state != PART_NEW)
 		pause_complete(p);
 }
@@ -301,5 +303,5 @@ int unit_open(struct partition *p)
 	    !loop_add_fd(l, clock_fd(p->clock), EPOLLIN, on_clock, p) ||
 	    !loop_add_channel(l, &p->platform, on_platform, p))
 		return -errno;
-	return 0;
+	return hypervisor_open(p);
 }

@@ -27,11 +27,35 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "BLKHD", "BULKHEAD", 1)
 					0, 0x0D00, 0xFFFF, 0, 0xF300)
 				DWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed,
 					NonCacheable, ReadWrite,
-					0, 0xC0000000, 0xFEBFFFFF, 0, 0x3EC00000)
+					0, 0xC0000000, 0xF7FFFFFF, 0, 0x38000000)
 			})
 		}
 
-		/* The VMBus root device goes here once there is a VMBus. */
+		/* VMBus root, with the windows in which its devices may be given memory. Windows are
+		 * producers: what is in them is handed out by the guest's VMBus driver. */
+		Device (VMOD)
+		{
+			Name (_HID, "ACPI0004")
+			Name (_UID, 0)
+			Name (_CRS, ResourceTemplate ()
+			{
+				DWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed,
+					Cacheable, ReadWrite,
+					0, 0xF8000000, 0xFEBFFFFF, 0, 0x06C00000)
+				QWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed,
+					Cacheable, ReadWrite,
+					0, 0x0000010000000000, 0x00000101FFFFFFFF, 0, 0x0000000200000000)
+			})
+
+			Device (VMBS)
+			{
+				/* A method, because iasl refuses a constant that has not the length of
+				 * a registered id; this is the id guests look for. */
+				Method (_HID, 0, NotSerialized) { Return ("VMBus") }
+				Name (_UID, 0)
+				Name (_STA, 0x0F)
+			}
+		}
 
 		/* Ports that belong to the board: power management, reset, system control */
 		Device (BRD0)

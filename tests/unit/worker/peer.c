@@ -105,6 +105,7 @@ void peer_start(struct peer *p, int kernel_fd, int module_fd, const struct vm_co
 	n++;
 	fds[n++] = gen;
 	make_channel(&p->platform, PLATFORM_RING_BYTES, fds, &n);
+	make_channel(&p->vmbus, VMBUS_RING_BYTES, fds, &n);
 	for (unsigned i = 0; i < config->vcpus; i++)
 		make_channel(&p->vcpu[i], INTERCEPT_RING_BYTES, fds, &n);
 	fds[n++] = dup(kernel_fd);

@@ -11,6 +11,7 @@
 #include "bus/guestmem.h"
 #include "proto/control.h"
 #include "proto/intercept.h"
+#include "proto/vmbus.h"
 
 enum { PEER_VCPUS = 2, PEER_RAM = 64 << 20 };
 
@@ -18,7 +19,7 @@ struct peer {
 	pid_t pid;
 	int broker, unit, serial[CONTROL_MAX_SERIAL];
 	struct guestmem gm;
-	struct channel platform, vcpu[PEER_VCPUS];
+	struct channel platform, vmbus, vcpu[PEER_VCPUS];
 	uint64_t ticket;
 	uint32_t lines; /* as the worker has driven them */
 	unsigned rises[24];

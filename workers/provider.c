@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The provider channels: offers, opens and closes between the VMBus control plane and the
+ * processes that serve a guest's devices.
+ *
+ * A provider that was taken over by its guest may say anything here: it can garble its own
+ * channels. One that breaks the protocol, or that does not read, ends the VM.
+ */
+#include "workers/worker.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "bus/log.h"
+
+#define PROVIDER_BATCH 64
+
+static void to_provider(struct provider *p, const void *message, size_t bytes)
+{
+	int err = channel_send(&p->ch, 0, 0, message, bytes);
+
+	if (err)
+		fatal("a provider does not take its messages (%d)", err);
+}
+
+static void simple(struct provider *p, uint32_t type, uint32_t channel, uint32_t value)
+{
+	struct provider_simple m = {.type = type, .channel = channel, .value = value};
+
+	to_provider(p, &m, sizeof(m));
+}
+
+static void route(struct worker *w, const struct provider *p, uint32_t channel, bool on)
+{
+	struct vmbus_wire_route m = {
+		.type = VMBUS_WIRE_ROUTE, .channel = channel, .provider = p->index, .on = on};
+	int err = channel_send(&w->vmbus.ch, 0, 0, &m, sizeof(m));
+
+	if (err)
+		fatal("the partition does not take a VMBus route (%d)", err);
+}
+
+static void send_pages(struct provider *p, const uint64_t *pages, uint32_t count)
+{
+	struct provider_pages m = {.type = PROVIDER_PAGES};
+
+	while (count) {
+		m.count = count < PROVIDER_PAGES_MAX ? count : PROVIDER_PAGES_MAX;
+		memcpy(m.page, pages, m.count * sizeof(m.page[0]));
+		to_provider(p, &m, offsetof(struct provider_pages, page) + m.count * 8);
+		pages += m.count;
+		count -= m.count;
+	}
+}
+
+/* ---- the server's calls ---- */
+
+void provider_open(void *arg, void *provider, uint32_t channel, const struct vmbus_open *open)
+{
+	struct provider *p = provider;
+	struct provider_open m = {
+		.type = PROVIDER_OPEN,
+		.channel = channel,
+		.page_count = open->page_count,
+		.downstream_page = open->downstream_page,
+		.target_vp = open->target_vp,
+	};
+
+	memcpy(m.user_data, open->user_data, sizeof(m.user_data));
+	route(arg, p, channel, true);
+	to_provider(p, &m, sizeof(m));
+	send_pages(p, open->pages, open->page_count);
+}
+
+void provider_close(void *arg, void *provider, uint32_t channel)
+{
+	route(arg, provider, channel, false);
+	simple(provider, PROVIDER_CLOSE, channel, 0);
+}
+
+void provider_gpadl(void *arg, void *provider, uint32_t channel, uint32_t gpadl,
+		    const uint64_t *pages, uint32_t page_count, uint32_t byte_offset,
+		    uint32_t byte_count)
+{
+	struct provider_open m = {
+		.type = PROVIDER_GPADL,
+		.channel = channel,
+		.page_count = page_count,
+		.gpadl = gpadl,
+		.byte_offset = byte_offset,
+		.byte_count = byte_count,
+	};
+
+	to_provider(provider, &m, sizeof(m));
+	send_pages(provider, pages, page_count);
+}
+
+void provider_gpadl_gone(void *arg, void *provider, uint32_t channel, uint32_t gpadl)
+{
+	simple(provider, PROVIDER_GPADL_GONE, channel, gpadl);
+}
+
+void provider_target(void *arg, void *provider, uint32_t channel, uint32_t vp)
+{
+	simple(provider, PROVIDER_TARGET, channel, vp);
+}
+
+/* ---- what providers say ---- */
+
+static void offer(struct provider *p, const struct provider_offer *m)
+{
+	struct vmbus_offer o = {
+		.flags = m->flags,
+		.mmio_mib = m->mmio_mib,
+		.subchannel = m->subchannel,
+		.pipe_mode = m->pipe_mode,
+		.provider = p,
+	};
+	struct provider_offered answer = {.type = PROVIDER_OFFERED, .cookie = m->cookie};
+
+	memcpy(o.interface.b, m->interface, sizeof(o.interface.b));
+	memcpy(o.instance.b, m->instance, sizeof(o.instance.b));
+	answer.channel = vmbus_offer(p->worker->vmbus.server, &o);
+	if (answer.channel > 0)
+		p->owns[answer.channel / 8] |= 1u << (answer.channel % 8);
+	to_provider(p, &answer, sizeof(answer));
+}
+
+static bool owns(const struct provider *p, uint32_t channel)
+{
+	return channel <= VMBUS_MAX_CHANNELS && (p->owns[channel / 8] & (1u << (channel % 8)));
+}
+
+/* Answers that come late, for a channel that was reset meanwhile, are no error. */
+static void said(struct provider *p, const struct provider_simple *m)
+{
+	struct vmbus_server *s = p->worker->vmbus.server;
+
+	if (!owns(p, m->channel))
+		fatal("a provider names channel %u, which is not its own", m->channel);
+	switch (m->type) {
+	case PROVIDER_OPEN_DONE:
+		vmbus_open_done(s, m->channel, m->value != 0);
+		break;
+	case PROVIDER_CLOSE_DONE:
+		vmbus_close_done(s, m->channel);
+		break;
+	case PROVIDER_GPADL_GONE_DONE:
+		vmbus_gpadl_gone_done(s, m->channel, m->value);
+		break;
+	case PROVIDER_RESCIND:
+		if (vmbus_rescind(s, m->channel) == 0)
+			p->owns[m->channel / 8] &= ~(1u << (m->channel % 8));
+		break;
+	default:
+		fatal("a provider sent message type %u", m->type);
+	}
+}
+
+static bool on_provider(void *arg)
+{
+	struct provider *p = arg;
+	union {
+		uint32_t type;
+		struct provider_offer offer;
+		struct provider_simple simple;
+	} m;
+	struct ring_packet pkt;
+	bool any = false;
+
+	for (unsigned i = 0; i < PROVIDER_BATCH; i++) {
+		ptrdiff_t n = channel_recv(&p->ch, &pkt, &m, sizeof(m));
+
+		if (n == -EAGAIN)
+			break;
+		if (n == sizeof(m.offer) && m.type == PROVIDER_OFFER)
+			offer(p, &m.offer);
+		else if (n == sizeof(m.simple))
+			said(p, &m.simple);
+		else
+			fatal("a provider broke its channel (%td)", n);
+		any = true;
+	}
+	return any;
+}
+
+int provider_start(struct worker *w, struct provider *p, unsigned index)
+{
+	p->worker = w;
+	p->index = index;
+	return loop_add_channel(w->loop, &p->ch, on_provider, p) ? 0 : -errno;
+}
