@@ -84,6 +84,11 @@ void guest_event(struct vm *vm, unsigned role, uint32_t event, uint32_t value, c
 {
 	if (!state_is_live(vm->state) || vm->op == OP_OFF)
 		return;
+	/* News, not a request: what follows (a reset, a crash kernel) is the guest's own affair. */
+	if (event == GUEST_CRASH) {
+		event_add(vm->d, SEV_ERROR, "vm.guest-crash", vm->def.name, NULL, "%s", text);
+		return;
+	}
 	if (vm->op == OP_NONE) {
 		act(vm, event, value, text);
 		return;

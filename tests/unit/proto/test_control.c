@@ -413,7 +413,7 @@ static const struct number {
 	NUMBER(unit_done, done.error, -1),
 	NUMBER(unit_done, done.error, 4096),
 	NUMBER(event_guest, event.event, 0),
-	NUMBER(event_guest, event.event, GUEST_FAULT + 1),
+	NUMBER(event_guest, event.event, GUEST_CRASH + 1),
 };
 enum { NUMBERS = sizeof(numbers) / sizeof(*numbers) };
 
