@@ -337,6 +337,8 @@ int irq_load_lapic(struct vcpu *v, const struct irq_lapic_state *s)
 	l->timer.deadline = s->tsc_deadline;
 	WRITE(l->timer.adjust, s->tsc_adjust);
 	pthread_mutex_unlock(&l->timer.lock);
+	if (s->extint)
+		atomic_fetch_or(&v->attention, VCPU_ATT_IRQ);
 	lapic_update_ppr(l);
 	lapic_timer_rearm(l);
 	return 0;

@@ -59,7 +59,8 @@ void lapic_update_ppr(struct lapic *l)
 	else
 		ppr = (uint32_t)isrv & 0xf0u;
 	atomic_store(&l->ppr, ppr);
-	if (fixed_pending(l))
+	/* Not only what PPR held back: after a reset or a load the PIC may be waiting, too. */
+	if (irq_has_pending(l->v))
 		atomic_fetch_or(&l->v->attention, VCPU_ATT_IRQ);
 }
 
@@ -157,6 +158,7 @@ static bool extint_pending(struct lapic *l)
 	return l->f->external ? l->v->index == 0 : lapic_takes_extint(l);
 }
 
+/* An INTA cycle. A message that asked for it is used up, also if INTR has fallen since. */
 static int take_extint(struct lapic *l)
 {
 	int vector;
@@ -191,7 +193,7 @@ int irq_take(struct vcpu *v)
 
 	/* First the bit, then the state, so that no later interrupt goes unnoticed. */
 	atomic_fetch_and(&v->attention, ~VCPU_ATT_IRQ);
-	if (extint_pending(l))
+	if (atomic_load(&l->extint) || extint_pending(l))
 		vector = take_extint(l);
 	if (vector < 0 && !l->f->external)
 		vector = take_fixed(l);

@@ -23,15 +23,20 @@
 #define PORT61_REFRESH  0x10u
 #define PORT61_OUT2     0x20u
 
+/* Tick numbers begin here, so that a half period that began before time 0 has one, too. */
+#define TICK_ORIGIN 65536u
+
 static uint64_t now_ticks(struct irq_fabric *f)
 {
-	return (uint64_t)((unsigned __int128)clock_now(f->clock) * IRQ_PIT_HZ / NS_PER_S);
+	return TICK_ORIGIN +
+	       (uint64_t)((unsigned __int128)clock_now(f->clock) * IRQ_PIT_HZ / NS_PER_S);
 }
 
 /* The first nanosecond at which tick t has happened. */
 static uint64_t ticks_to_ns(uint64_t t)
 {
-	unsigned __int128 ns = ((unsigned __int128)t * NS_PER_S + IRQ_PIT_HZ - 1) / IRQ_PIT_HZ;
+	unsigned __int128 ns =
+		((unsigned __int128)(t - TICK_ORIGIN) * NS_PER_S + IRQ_PIT_HZ - 1) / IRQ_PIT_HZ;
 
 	return ns >> 63 ? CLOCK_NEVER : (uint64_t)ns;
 }

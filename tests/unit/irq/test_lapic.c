@@ -404,6 +404,32 @@ START_TEST(disabled_apic_passes_intr_through)
 }
 END_TEST
 
+/* Found by the fuzzer: a reset brings LINT0 back to ExtINT while the PIC is already asking. */
+START_TEST(intr_that_waits_during_a_reset_is_announced)
+{
+	board_init_pics(b, 0);
+	apic_write(b, 0, APIC_LINT0, 0x10700);
+	irq_line(b->f, 3, true);
+	ck_assert_uint_eq(b->vcpu[0].attention, 0);
+	irq_wrmsr(&b->vcpu[0], 0x1b, 0xfee00100);
+	ck_assert_uint_eq(b->vcpu[0].attention, VCPU_ATT_IRQ);
+	ck_assert_int_eq(take(), 0x23);
+}
+END_TEST
+
+/* Found by the fuzzer: an ExtINT message that met a low INTR must not last until a later one. */
+START_TEST(extint_message_without_intr_is_used_up)
+{
+	board_init_pics(b, 0);
+	irq_msi(b->f, 0xfee01000, 0x700);
+	ck_assert_uint_eq(b->vcpu[1].attention, VCPU_ATT_IRQ);
+	ck_assert_int_eq(irq_take(&b->vcpu[1]), -1);
+	irq_line(b->f, 3, true);
+	ck_assert(!irq_has_pending(&b->vcpu[1]));
+	ck_assert_int_eq(take(), 0x23);
+}
+END_TEST
+
 START_TEST(lint0_fixed_level_is_repeated_until_the_line_falls)
 {
 	board_init_pics(b, 0);
@@ -451,6 +477,8 @@ Suite *lapic_suite(void)
 	tcase_add_test(t, pic_reaches_boot_processor_by_virtual_wire);
 	tcase_add_test(t, extint_ignores_tpr_and_masked_lint0_stops_it);
 	tcase_add_test(t, disabled_apic_passes_intr_through);
+	tcase_add_test(t, intr_that_waits_during_a_reset_is_announced);
+	tcase_add_test(t, extint_message_without_intr_is_used_up);
 	tcase_add_test(t, lint0_fixed_level_is_repeated_until_the_line_falls);
 	suite_add_tcase(s, t);
 	return s;

@@ -100,6 +100,25 @@ START_TEST(pic_and_pit_go_on)
 }
 END_TEST
 
+/* Found by the fuzzer: a half period that began before time 0. */
+START_TEST(pit_programmed_at_the_beginning_of_time)
+{
+	struct irq_pit_state pit;
+	unsigned low;
+
+	outb(from, 0x43, 0x36);
+	outb(from, 0x40, 2);
+	outb(from, 0x40, 0);
+	outb(from, 0x40, 0xff);
+	outb(from, 0x40, 0xff);
+	board_time(from, 5000);
+	irq_save_pit(from->f, &pit);
+	ck_assert_int_eq(irq_load_pit(to->f, &pit), 0);
+	low = inb(from, 0x40);
+	ck_assert_uint_gt(low | (unsigned)inb(from, 0x40) << 8, 0xff00);
+}
+END_TEST
+
 START_TEST(startup_state_survives)
 {
 	uint8_t vector = 0;
@@ -219,6 +238,7 @@ Suite *state_suite(void)
 	tcase_add_test(t, interrupts_in_flight_survive);
 	tcase_add_test(t, apic_timer_goes_on);
 	tcase_add_test(t, pic_and_pit_go_on);
+	tcase_add_test(t, pit_programmed_at_the_beginning_of_time);
 	tcase_add_test(t, startup_state_survives);
 	tcase_add_test(t, wrong_version_size_and_values_are_refused);
 	tcase_add_loop_test(t, any_accepted_state_is_harmless, 0, 300);
