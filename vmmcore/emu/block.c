@@ -6,13 +6,16 @@
  * page's generation (vm_memory.page_gen) and is valid while that is unchanged; this is compared
  * at every entry, so one increment makes every block of the page, on every vCPU, invalid.
  *
- * Who increments? Other processes, whenever they write RAM. A vCPU, when it writes a page that has
- * its bit in code_map: such a page's write tags in the soft-TLB carry TLB_CODE and fail the fast
- * compare. After the increment no block of the page is valid, so the bit is cleared and the page is
- * an ordinary one again until code is decoded from it. Bit and generation change together under
- * code_lock, and a decoder reads the generation under the same lock before it reads a byte: a
- * writer stores first and increments then, so either the decoder sees the new bytes, or its
- * block is born with a generation that is about to pass.
+ * Who increments? Other processes, whenever they write RAM. A vCPU, when it writes bytes that
+ * blocks were decoded from: code_lines has 64 bits a page, one for each 64 bytes. The write tags of
+ * a page with any bit set carry TLB_CODE in the soft-TLB and fail the fast compare; the slow path
+ * looks at the bits, so data beside code costs time but no decoding. After an increment no block of
+ * the page is valid, so its bits are cleared and it is an ordinary page until code is decoded from
+ * it again. Bits and generation change together under code_lock. A decoder marks the page and reads
+ * the generation under that lock before it reads a byte, and when it knows how far the block
+ * reaches it marks the rest, then compares the bytes it has decoded with memory. A writer stores
+ * first and looks at the bits then. So either the decoder sees the new bytes, or the writer sees
+ * the bits and the block is born with a generation that has passed.
  *
  * With several vCPUs one thing is left: vCPU B can hold a fast write tag made before A set the
  * page's bit, and would write without incrementing. So A, when it sets a bit, also advances an
@@ -40,9 +43,16 @@
 
 bool emu_page_is_code(struct emu_cpu *cpu, uint64_t gpa)
 {
-	uint64_t p = vm_memory_page(&cpu->vm->mem, gpa);
+	return atomic_load(&cpu->evm->code_lines[vm_memory_page(&cpu->vm->mem, gpa)]) != 0;
+}
 
-	return __atomic_load_n(&cpu->evm->code_map[p / 8], __ATOMIC_SEQ_CST) & (1u << (p & 7));
+/* Bits of the lines that n bytes from gpa on, inside a page, lie in. */
+static uint64_t lines(uint64_t gpa, unsigned n)
+{
+	unsigned first = (unsigned)(gpa & 0xfff) / 64,
+		 last = (unsigned)((gpa & 0xfff) + n - 1) / 64;
+
+	return (last >= 63 ? 0 : ~0ull << (last + 1)) ^ (~0ull << first);
 }
 
 /* Asks the other vCPUs to drop their write tags. Under code_lock. */
@@ -79,11 +89,10 @@ static bool mark_code(struct emu_cpu *cpu, uint64_t gpa, uint32_t *gen)
 {
 	struct emu_vm *evm = cpu->evm;
 	uint64_t p = vm_memory_page(&cpu->vm->mem, gpa);
-	uint8_t bit = (uint8_t)(1u << (p & 7));
 	bool fresh, stable = true;
 
 	pthread_mutex_lock(&evm->code_lock);
-	fresh = !(__atomic_fetch_or(&evm->code_map[p / 8], bit, __ATOMIC_SEQ_CST) & bit);
+	fresh = atomic_fetch_or(&evm->code_lines[p], lines(gpa, 1)) == 0;
 	if (fresh)
 		emu_tlb_flush_write_page(cpu, gpa);
 	if (cpu->vm->vcpu_count > 1) {
@@ -102,6 +111,20 @@ static bool mark_code(struct emu_cpu *cpu, uint64_t gpa, uint32_t *gen)
 	return stable;
 }
 
+/* Marks n bytes as decoded. Returns false if they are not any more what was decoded. */
+static bool mark_lines(struct emu_cpu *cpu, uint64_t gpa, const uint8_t *bytes, unsigned n)
+{
+	struct emu_vm *evm = cpu->evm;
+	uint64_t p = vm_memory_page(&cpu->vm->mem, gpa);
+
+	if (!n)
+		return true;
+	pthread_mutex_lock(&evm->code_lock);
+	atomic_fetch_or(&evm->code_lines[p], lines(gpa, n));
+	pthread_mutex_unlock(&evm->code_lock);
+	return !memcmp(cpu->vm->mem.base + gpa, bytes, n);
+}
+
 /* Whether the current block is in the page, as far as the TLB knows. */
 static bool running_in(struct emu_cpu *cpu, uint64_t gpa)
 {
@@ -116,19 +139,25 @@ static bool running_in(struct emu_cpu *cpu, uint64_t gpa)
 	return ((lin + e->addend - (uintptr_t)cpu->vm->mem.base) ^ gpa) < PAGE_SIZE;
 }
 
-void emu_code_written(struct emu_cpu *cpu, struct emu_insn *i, uint64_t gpa)
+bool emu_code_written(struct emu_cpu *cpu, struct emu_insn *i, uint64_t gpa, unsigned n)
 {
 	struct emu_vm *evm = cpu->evm;
-	uint64_t p = vm_memory_page(&cpu->vm->mem, gpa);
+	uint64_t p = vm_memory_page(&cpu->vm->mem, gpa), was;
 
 	pthread_mutex_lock(&evm->code_lock);
-	atomic_fetch_add(&cpu->vm->mem.page_gen[p], 1);
-	__atomic_fetch_and(&evm->code_map[p / 8], (uint8_t) ~(1u << (p & 7)), __ATOMIC_SEQ_CST);
+	was = atomic_load(&evm->code_lines[p]);
+	if (was & lines(gpa, n)) {
+		atomic_fetch_add(&cpu->vm->mem.page_gen[p], 1);
+		atomic_store(&evm->code_lines[p], 0);
+	}
 	pthread_mutex_unlock(&evm->code_lock);
+	if (was && !(was & lines(gpa, n)))
+		return false;
 	/* Every block ends with a spare instruction, so i + 1 is inside it. A branch does not go
 	 * on to i + 1, and where it goes the generation is compared. */
-	if (i && running_in(cpu, gpa))
+	if (was && i && running_in(cpu, gpa))
 		(i + 1)->fn = emu_handler(OP_end);
+	return true;
 }
 
 void emu_sync_answer(struct emu_cpu *cpu)
@@ -277,9 +306,11 @@ static void build_crossing(struct emu_cpu *cpu, struct emu_block *b, const struc
 	gpa2 = next + e->addend - (uintptr_t)m->base;
 	/* A second page that may not be kept needs no care: OP_page2 compares its generation, and
 	 * a page with pending write tags makes this block transient. */
-	b->pad = !mark_code(cpu, gpa2, &gen2);
+	b->unstable = !mark_code(cpu, gpa2, &gen2);
 	memcpy(bytes, m->base + s->gpa, n);
 	memcpy(bytes + n, m->base + gpa2, EMU_INSN_MAX);
+	if (!mark_lines(cpu, s->gpa, bytes, n) || !mark_lines(cpu, gpa2, bytes + n, EMU_INSN_MAX))
+		b->unstable = 1;
 	b->insn[0] = (struct emu_insn){.op = OP_page2,
 				       .off = (uint16_t)off,
 				       .imm = gpa2,
@@ -307,7 +338,7 @@ static void build(struct emu_cpu *cpu, struct emu_block *b, const struct site *s
 		avail = s->max * EMU_INSN_MAX;
 	memcpy(copy, page + off, avail);
 	b->count = 0;
-	b->pad = 0;
+	b->unstable = 0;
 	while (b->count < s->max && off + at < s->limit) {
 		struct emu_insn *i = &b->insn[b->count];
 		unsigned len = emu_decode(i, copy + at, avail - at, cpu->mode, off + at, s->nolink);
@@ -323,6 +354,8 @@ static void build(struct emu_cpu *cpu, struct emu_block *b, const struct site *s
 		if (i->op >= OP_FIRST_LAST)
 			break;
 	}
+	if (!mark_lines(cpu, s->gpa, copy, at))
+		b->unstable = 1;
 	add_end(b, off + at);
 }
 
@@ -336,6 +369,7 @@ static struct emu_block *make_transient(struct emu_cpu *cpu, struct site *s)
 	mark_code(cpu, s->gpa, &gen);
 	*b = (struct emu_block){.gen_ptr = &zero, .key = UINT64_MAX};
 	s->nolink = true;
+	/* Bytes that change while we look are taken as they were. */
 	build(cpu, b, s);
 	emu_bind(b);
 	cpu->link_from = NULL;
@@ -357,7 +391,7 @@ static struct emu_block *make(struct emu_cpu *cpu, struct site *s, uint64_t key)
 	b->gen = gen;
 	b->key = key;
 	build(cpu, b, s);
-	if (b->pad)
+	if (b->unstable)
 		return make_transient(cpu, s);
 	emu_bind(b);
 	slot = hash_slot(cpu, key);

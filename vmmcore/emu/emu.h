@@ -133,7 +133,7 @@ struct emu_block {
 	uint32_t gen;                    /* when it was decoded */
 	uint32_t next;                   /* in the hash chain: arena offset, 0 ends */
 	uint32_t count;
-	uint32_t pad;
+	uint32_t unstable; /* while building: must not be kept */
 	struct emu_insn insn[];
 };
 
@@ -249,11 +249,11 @@ struct emu_cpu {
 #define FPU_TRAP_WAIT   0x10u /* CR0.MP and TS */
 
 struct emu_vm {
-	pthread_mutex_t code_lock; /* code_map, epoch, and page_gen changes by vCPUs */
+	pthread_mutex_t code_lock; /* code_lines, epoch, and page_gen changes by vCPUs */
 	pthread_mutex_t bus_lock;  /* LOCK that one host atomic cannot do */
 	uint64_t pages;
-	uint8_t *code_map; /* one bit a RAM page: may hold decoded code */
-	size_t code_map_size;
+	_Atomic uint64_t *code_lines; /* for each RAM page, one bit for each 64 bytes: decoded */
+	size_t code_lines_size;
 	_Atomic uint64_t epoch; /* times a bit was set with several vCPUs */
 };
 
@@ -369,8 +369,9 @@ static inline struct emu_block *emu_block_of(struct emu_insn *first)
 }
 /* Forgets RIP -> block, after the meaning of addresses changed. */
 void emu_jc_flush(struct emu_cpu *cpu);
-/* A write to a page that may hold code has happened. `i`: by which instruction, or NULL. */
-void emu_code_written(struct emu_cpu *cpu, struct emu_insn *i, uint64_t gpa);
+/* n bytes inside a page that may hold code have been written. `i`: by which instruction, or NULL.
+ * Returns whether the page holds no valid code now. */
+bool emu_code_written(struct emu_cpu *cpu, struct emu_insn *i, uint64_t gpa, unsigned n);
 bool emu_page_is_code(struct emu_cpu *cpu, uint64_t gpa);
 /* Entering and leaving run(), and answering EMU_ATT_SYNC. */
 void emu_sync_enter(struct emu_cpu *cpu);
@@ -407,7 +408,7 @@ void emu_sys_probe(struct emu_cpu *cpu, struct emu_insn *i, uint64_t lin, unsign
  * emu_lock_done() after; NULL: it must work under the bus lock, between emu_bus_lock() and
  * emu_bus_unlock(), with emu_load_slow/emu_store_slow, having been probed already. */
 void *emu_lock_ptr(struct emu_cpu *cpu, struct emu_insn *i, uint64_t lin, unsigned size);
-void emu_lock_done(struct emu_cpu *cpu, struct emu_insn *i, uint64_t lin);
+void emu_lock_done(struct emu_cpu *cpu, struct emu_insn *i, uint64_t lin, unsigned size);
 void emu_bus_lock(struct emu_cpu *cpu);
 void emu_bus_unlock(struct emu_cpu *cpu);
 

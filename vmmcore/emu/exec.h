@@ -131,6 +131,78 @@ EMU_MEM(16)
 EMU_MEM(32)
 EMU_MEM(64)
 
+/* Handlers with a memory operand come in two: the usual case (address without specials, soft-TLB
+ * hit) calls nothing, so the compiler spills nothing; everything else is done over by a second
+ * function, which may take its time. `stmts` use the loaded value v, may set the result n. */
+#define FAST_EA (cpu->gpr[i->base] + (cpu->gpr[i->index] << i->scale) + (uint64_t)(int64_t)i->disp)
+#define FAST_MISS(s, a, tag)                                                                       \
+	(unlikely(i->ea & EA_SPECIAL) ||                                                           \
+	 unlikely((((a) + (s) / 8 - 1) & PAGE_MASK) != tlb_at(cpu, a)->tag))
+
+#define LOAD_OP(name, s, stmts)                                                                    \
+	static NOINLINE void slow_##name(struct emu_cpu *cpu, struct emu_insn *i)                  \
+	{                                                                                          \
+		uint##s##_t v = ld##s(cpu, i, ea(cpu, i, (s) / 8, false));                         \
+		stmts;                                                                             \
+		NEXT;                                                                              \
+	}                                                                                          \
+	OP(name)                                                                                   \
+	{                                                                                          \
+		uint64_t a = FAST_EA;                                                              \
+		uint##s##_t v;                                                                     \
+		if (FAST_MISS(s, a, tag_r)) {                                                      \
+			slow_##name(cpu, i);                                                       \
+			return;                                                                    \
+		}                                                                                  \
+		memcpy(&v, (const void *)(uintptr_t)(a + tlb_at(cpu, a)->addend), (s) / 8);        \
+		stmts;                                                                             \
+		NEXT;                                                                              \
+	}
+
+#define STORE_OP(name, s, value)                                                                   \
+	static NOINLINE void slow_##name(struct emu_cpu *cpu, struct emu_insn *i)                  \
+	{                                                                                          \
+		st##s(cpu, i, ea(cpu, i, (s) / 8, true), (uint##s##_t)(value));                    \
+		NEXT;                                                                              \
+	}                                                                                          \
+	OP(name)                                                                                   \
+	{                                                                                          \
+		uint64_t a = FAST_EA;                                                              \
+		uint##s##_t v;                                                                     \
+		if (FAST_MISS(s, a, tag_w)) {                                                      \
+			slow_##name(cpu, i);                                                       \
+			return;                                                                    \
+		}                                                                                  \
+		v = (uint##s##_t)(value);                                                          \
+		memcpy((void *)(uintptr_t)(a + tlb_at(cpu, a)->addend), &v, (s) / 8);              \
+		NEXT;                                                                              \
+	}
+
+#define RMW_OP(name, s, stmts)                                                                     \
+	static NOINLINE void slow_##name(struct emu_cpu *cpu, struct emu_insn *i)                  \
+	{                                                                                          \
+		uint64_t a = ea(cpu, i, (s) / 8, true);                                            \
+		void *h;                                                                           \
+		uint##s##_t o = rmw_get##s(cpu, i, a, &h), n;                                      \
+		stmts;                                                                             \
+		rmw_put##s(cpu, i, a, h, n);                                                       \
+		NEXT;                                                                              \
+	}                                                                                          \
+	OP(name)                                                                                   \
+	{                                                                                          \
+		uint64_t a = FAST_EA;                                                              \
+		uint##s##_t o, n;                                                                  \
+		if (FAST_MISS(s, a, tag_w)) {                                                      \
+			slow_##name(cpu, i);                                                       \
+			return;                                                                    \
+		}                                                                                  \
+		void *h = (void *)(uintptr_t)(a + tlb_at(cpu, a)->addend);                         \
+		memcpy(&o, h, (s) / 8);                                                            \
+		stmts;                                                                             \
+		memcpy(h, &n, (s) / 8);                                                            \
+		NEXT;                                                                              \
+	}
+
 /* A LOCKed read-modify-write of size s at lin: `expr` computes the new value `n` from the old `o`.
  */
 #define LOCKED(s, lin, expr)                                                                       \
@@ -142,7 +214,7 @@ EMU_MEM(64)
 				n = (uint##s##_t)(expr);                                           \
 			} while (!__atomic_compare_exchange_n(p_, &o, n, false, __ATOMIC_SEQ_CST,  \
 							      __ATOMIC_RELAXED));                  \
-			emu_lock_done(cpu, i, (lin));                                              \
+			emu_lock_done(cpu, i, (lin), (s) / 8);                                     \
 		} else {                                                                           \
 			emu_bus_lock(cpu);                                                         \
 			o = (uint##s##_t)emu_load_slow(cpu, i, (lin), (s) / 8);                    \

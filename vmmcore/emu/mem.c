@@ -172,16 +172,14 @@ static uint64_t load_1(struct emu_cpu *cpu, const struct emu_tlbe *e, uint64_t l
 	}
 }
 
-/* A write to a page whose TLB entry says that code was decoded from it. */
-static void wrote_code(struct emu_cpu *cpu, struct emu_insn *i, struct emu_tlbe *e, uint64_t lin)
+/* A write to a page whose TLB entry says that code was decoded from it. Once no block of it is
+ * valid it is an ordinary page, until code is decoded from it again, which takes the write tag
+ * away. */
+static void wrote_code(struct emu_cpu *cpu, struct emu_insn *i, struct emu_tlbe *e, uint64_t lin,
+		       unsigned n)
 {
-	uint64_t gpa = gpa_of(cpu, e, lin);
-
-	if (emu_page_is_code(cpu, gpa))
-		emu_code_written(cpu, i, gpa);
-	/* Nothing decoded from the page is valid any more: it is an ordinary page until code is
-	 * decoded from it again, which takes the entry's write tag away. */
-	e->tag_w &= ~TLB_CODE;
+	if (emu_code_written(cpu, i, gpa_of(cpu, e, lin), n))
+		e->tag_w &= ~TLB_CODE;
 }
 
 static void store_1(struct emu_cpu *cpu, struct emu_insn *i, struct emu_tlbe *e, uint64_t lin,
@@ -207,7 +205,7 @@ static void store_1(struct emu_cpu *cpu, struct emu_insn *i, struct emu_tlbe *e,
 		memcpy(p, &v, 8);
 	}
 	if (unlikely(e->tag_w & TLB_CODE))
-		wrote_code(cpu, i, e, lin);
+		wrote_code(cpu, i, e, lin, size);
 }
 
 static bool crosses(uint64_t lin, unsigned size)
@@ -321,7 +319,7 @@ void emu_store_bytes(struct emu_cpu *cpu, struct emu_insn *i, uint64_t lin, cons
 		if (likely(!(e->tag_w & TLB_MMIO))) {
 			memcpy((void *)(uintptr_t)(lin + e->addend), p, k);
 			if (e->tag_w & TLB_CODE)
-				wrote_code(cpu, i, e, lin);
+				wrote_code(cpu, i, e, lin, k);
 		} else {
 			uint64_t v = 0;
 
@@ -373,12 +371,12 @@ void *emu_lock_ptr(struct emu_cpu *cpu, struct emu_insn *i, uint64_t lin, unsign
 	return (void *)(uintptr_t)(lin + e->addend);
 }
 
-void emu_lock_done(struct emu_cpu *cpu, struct emu_insn *i, uint64_t lin)
+void emu_lock_done(struct emu_cpu *cpu, struct emu_insn *i, uint64_t lin, unsigned size)
 {
 	struct emu_tlbe *e = &cpu->tlbs[cpu->mmu_idx][(lin >> 12) & (EMU_TLB_SIZE - 1)];
 
 	if (unlikely(e->tag_w & TLB_CODE))
-		wrote_code(cpu, i, e, lin);
+		wrote_code(cpu, i, e, lin, size);
 }
 
 void emu_bus_lock(struct emu_cpu *cpu)

@@ -48,13 +48,8 @@
 		wr(s, i->reg, n);                                                                  \
 		NEXT;                                                                              \
 	}                                                                                          \
-	OP(name##_rm_##s)                                                                          \
-	{                                                                                          \
-		uint##s##_t b = ld##s(cpu, i, ea(cpu, i, (s) / 8, false)), o = RD##s(i->reg), n;   \
-		DO_##name(s);                                                                      \
-		wr(s, i->reg, n);                                                                  \
-		NEXT;                                                                              \
-	}                                                                                          \
+	LOAD_OP(name##_rm_##s, s, uint##s##_t b = v; uint##s##_t o = RD##s(i->reg); uint##s##_t n; \
+		DO_##name(s); wr(s, i->reg, n))                                                    \
 	OP(name##_ri_##s)                                                                          \
 	{                                                                                          \
 		uint##s##_t o = RD##s(i->reg), b = (uint##s##_t)i->imm, n;                         \
@@ -64,19 +59,7 @@
 	}
 
 #define RMW(name, form, s, src)                                                                    \
-	static inline void rmw_##name##_##form##_##s(struct emu_cpu *cpu, struct emu_insn *i)      \
-	{                                                                                          \
-		uint64_t a = ea(cpu, i, (s) / 8, true);                                            \
-		void *h;                                                                           \
-		uint##s##_t o = rmw_get##s(cpu, i, a, &h), b = (uint##s##_t)(src), n;              \
-		DO_##name(s);                                                                      \
-		rmw_put##s(cpu, i, a, h, n);                                                       \
-	}                                                                                          \
-	OP(name##_##form##_##s)                                                                    \
-	{                                                                                          \
-		rmw_##name##_##form##_##s(cpu, i);                                                 \
-		NEXT;                                                                              \
-	}
+	RMW_OP(name##_##form##_##s, s, uint##s##_t b = (uint##s##_t)(src); DO_##name(s))
 
 #define LOCK(name, form, s, src)                                                                   \
 	static NOINLINE void lock_##name##_##form##_##s(struct emu_cpu *cpu, struct emu_insn *i)   \
@@ -115,14 +98,8 @@ ALU(xor)
 
 /* CMP and TEST only read. */
 #define READ_ONLY(name, form, s, src)                                                              \
-	OP(name##_##form##_##s)                                                                    \
-	{                                                                                          \
-		uint##s##_t o = ld##s(cpu, i, ea(cpu, i, (s) / 8, false));                         \
-		uint##s##_t b = (uint##s##_t)(src), n;                                             \
-		DO_##name(s);                                                                      \
-		(void)n;                                                                           \
-		NEXT;                                                                              \
-	}
+	LOAD_OP(name##_##form##_##s, s, uint##s##_t o = v; uint##s##_t b = (uint##s##_t)(src);     \
+		uint##s##_t n; DO_##name(s); (void)n)
 #define CMP_SIZE(s)                                                                                \
 	ALU_REG(cmp, s, NOWR)                                                                      \
 	READ_ONLY(cmp, mr, s, RD##s(i->reg))                                                       \
@@ -155,18 +132,8 @@ CMP_SIZE(64)
 		FL_LOGIC(s, n);                                                                    \
 		NEXT;                                                                              \
 	}                                                                                          \
-	OP(test_mr_##s)                                                                            \
-	{                                                                                          \
-		uint##s##_t n = ld##s(cpu, i, ea(cpu, i, (s) / 8, false)) & RD##s(i->reg);         \
-		FL_LOGIC(s, n);                                                                    \
-		NEXT;                                                                              \
-	}                                                                                          \
-	OP(test_mi_##s)                                                                            \
-	{                                                                                          \
-		uint##s##_t n = ld##s(cpu, i, ea(cpu, i, (s) / 8, false)) & (uint##s##_t)i->imm;   \
-		FL_LOGIC(s, n);                                                                    \
-		NEXT;                                                                              \
-	}
+	LOAD_OP(test_mr_##s, s, v &= RD##s(i->reg); FL_LOGIC(s, v))                                \
+	LOAD_OP(test_mi_##s, s, v &= (uint##s##_t)i->imm; FL_LOGIC(s, v))
 TEST_SIZE(8)
 TEST_SIZE(16)
 TEST_SIZE(32)
@@ -201,19 +168,7 @@ TEST_SIZE(64)
 		WR##s(i->reg, n);                                                                  \
 		NEXT;                                                                              \
 	}                                                                                          \
-	static inline void rmw_##name##_##s(struct emu_cpu *cpu, struct emu_insn *i)               \
-	{                                                                                          \
-		uint64_t a = ea(cpu, i, (s) / 8, true);                                            \
-		void *h;                                                                           \
-		uint##s##_t o = rmw_get##s(cpu, i, a, &h), n;                                      \
-		DO_##name(s);                                                                      \
-		rmw_put##s(cpu, i, a, h, n);                                                       \
-	}                                                                                          \
-	OP(name##_m_##s)                                                                           \
-	{                                                                                          \
-		rmw_##name##_##s(cpu, i);                                                          \
-		NEXT;                                                                              \
-	}                                                                                          \
+	RMW_OP(name##_m_##s, s, DO_##name(s))                                                      \
 	static NOINLINE void lock_##name##_##s(struct emu_cpu *cpu, struct emu_insn *i)            \
 	{                                                                                          \
 		uint64_t a = ea(cpu, i, (s) / 8, true);                                            \
@@ -242,27 +197,14 @@ UNARY(not )
 		WR##s(i->reg, RD##s(i->rm));                                                       \
 		NEXT;                                                                              \
 	}                                                                                          \
-	OP(mov_rm_##s)                                                                             \
-	{                                                                                          \
-		uint##s##_t v = ld##s(cpu, i, ea(cpu, i, (s) / 8, false));                         \
-		WR##s(i->reg, v);                                                                  \
-		NEXT;                                                                              \
-	}                                                                                          \
-	OP(mov_mr_##s)                                                                             \
-	{                                                                                          \
-		st##s(cpu, i, ea(cpu, i, (s) / 8, true), RD##s(i->reg));                           \
-		NEXT;                                                                              \
-	}                                                                                          \
+	LOAD_OP(mov_rm_##s, s, WR##s(i->reg, v))                                                   \
+	STORE_OP(mov_mr_##s, s, RD##s(i->reg))                                                     \
 	OP(mov_ri_##s)                                                                             \
 	{                                                                                          \
 		WR##s(i->reg, (uint##s##_t)i->imm);                                                \
 		NEXT;                                                                              \
 	}                                                                                          \
-	OP(mov_mi_##s)                                                                             \
-	{                                                                                          \
-		st##s(cpu, i, ea(cpu, i, (s) / 8, true), (uint##s##_t)i->imm);                     \
-		NEXT;                                                                              \
-	}
+	STORE_OP(mov_mi_##s, s, i->imm)
 MOV_SIZE(8)
 MOV_SIZE(16)
 MOV_SIZE(32)
@@ -322,12 +264,8 @@ OP(mov_abs_a)
 		WR##to(i->reg, (uint##to##_t)(type##to##_t)(type##from##_t)RD##from(i->rm));       \
 		NEXT;                                                                              \
 	}                                                                                          \
-	OP(name##from##m_##to)                                                                     \
-	{                                                                                          \
-		uint##from##_t v = ld##from(cpu, i, ea(cpu, i, from / 8, false));                  \
-		WR##to(i->reg, (uint##to##_t)(type##to##_t)(type##from##_t)v);                     \
-		NEXT;                                                                              \
-	}
+	LOAD_OP(name##from##m_##to, from,                                                          \
+		WR##to(i->reg, (uint##to##_t)(type##to##_t)(type##from##_t)v))
 EXTEND(zx, 8, 16, uint)
 EXTEND(zx, 8, 32, uint)
 EXTEND(zx, 16, 32, uint)
@@ -445,7 +383,7 @@ OP(lea_64)
 		if (likely(p)) {                                                                   \
 			__atomic_compare_exchange_n(p, &o, n, false, __ATOMIC_SEQ_CST,             \
 						    __ATOMIC_SEQ_CST);                             \
-			emu_lock_done(cpu, i, a);                                                  \
+			emu_lock_done(cpu, i, a, (s) / 8);                                         \
 		} else {                                                                           \
 			emu_bus_lock(cpu);                                                         \
 			o = (uint##s##_t)emu_load_slow(cpu, i, a, (s) / 8);                        \
@@ -478,7 +416,7 @@ static void cmpxchg8b(struct emu_cpu *cpu, struct emu_insn *i)
 
 	if (p) {
 		__atomic_compare_exchange_n(p, &o, n, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-		emu_lock_done(cpu, i, a);
+		emu_lock_done(cpu, i, a, 8);
 	} else {
 		emu_bus_lock(cpu);
 		o = emu_load_slow(cpu, i, a, 8);
@@ -538,7 +476,7 @@ static void cmpxchg16b(struct emu_cpu *cpu, struct emu_insn *i)
 	p = emu_lock_ptr(cpu, i, a, 16);
 	if (p) {
 		cas16(p, &o, n);
-		emu_lock_done(cpu, i, a);
+		emu_lock_done(cpu, i, a, 16);
 	} else {
 		emu_bus_lock(cpu);
 		o = (u128)emu_load_slow(cpu, i, a + 8, 8) << 64 | emu_load_slow(cpu, i, a, 8);

@@ -74,17 +74,16 @@ static inline void jump64(struct emu_cpu *cpu, struct emu_insn *i, uint64_t rip)
 		WR##s(i->reg, cc_##c(cpu) ? RD##s(i->rm) : RD##s(i->reg));                         \
 		NEXT;                                                                              \
 	}                                                                                          \
-	OP(cmov_##c##_rm_##s)                                                                      \
-	{                                                                                          \
-		uint##s##_t v = ld##s(cpu, i, ea(cpu, i, (s) / 8, false));                         \
-		WR##s(i->reg, cc_##c(cpu) ? v : RD##s(i->reg));                                    \
-		NEXT;                                                                              \
-	}
+	LOAD_OP(cmov_##c##_rm_##s, s, WR##s(i->reg, cc_##c(cpu) ? v : RD##s(i->reg)))
 
 CC(o)
 CC(no)
 CC(b)
-CC(nb) CC(z) CC(nz) CC(be) CC(nbe) CC(s) CC(ns) CC(p) CC(np) CC(l) CC(nl) CC(le) CC(nle)
+CC(nb)
+CC(z)
+CC(nz)
+CC(be)
+CC(nbe) CC(s) CC(ns) CC(p) CC(np) CC(l) CC(nl) CC(le) CC(nle)
 
 	/* The end of a block that does not branch: no instruction, length 0. */
 	OP(end)

@@ -202,18 +202,18 @@ static int emu_vm_init(struct vm *vm, char *why, size_t why_size)
 		return -ENOMEM;
 	}
 	evm->pages = (vm->mem.low_size + vm->mem.high_size) >> 12;
-	evm->code_map_size =
-		((size_t)(evm->pages / 8 + 1) + PAGE_SIZE - 1) & ~(size_t)(PAGE_SIZE - 1);
-	map = mmap(NULL, evm->code_map_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-		   -1, 0);
+	evm->code_lines_size = (size_t)(evm->pages + 1) * sizeof(uint64_t);
+	/* Only what belongs to pages with code is ever touched. */
+	map = mmap(NULL, evm->code_lines_size, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (map == MAP_FAILED) {
 		int err = -errno;
 
-		snprintf(why, why_size, "no memory for the code page map");
+		snprintf(why, why_size, "no memory for the map of code");
 		free(evm);
 		return err;
 	}
-	evm->code_map = map;
+	evm->code_lines = map;
 	pthread_mutex_init(&evm->code_lock, NULL);
 	pthread_mutex_init(&evm->bus_lock, NULL);
 	vm->backend = evm;
@@ -226,7 +226,7 @@ static void emu_vm_fini(struct vm *vm)
 
 	if (!evm)
 		return;
-	munmap(evm->code_map, evm->code_map_size);
+	munmap(evm->code_lines, evm->code_lines_size);
 	pthread_mutex_destroy(&evm->code_lock);
 	pthread_mutex_destroy(&evm->bus_lock);
 	free(evm);
