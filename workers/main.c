@@ -241,9 +241,9 @@ static void confine(const struct msg_start_worker *start)
 		fatal("the broker does not take READY (%d)", err);
 }
 
-/* The VMBus control plane allocates what a guest makes it hold (bounded by VMBUS_GPADL_PAGES_MAX and
- * its like), and the sandbox has no call to get memory by: the heap gets its room now. What is not
- * touched costs nothing. */
+/* The VMBus control plane allocates what a guest makes it hold (bounded by VMBUS_GPADL_PAGES_MAX
+ * and its like), and the sandbox has no call to get memory by: the heap gets its room now. What is
+ * not touched costs nothing. */
 #define HEAP_BYTES (8 << 20)
 
 static void reserve_heap(void)

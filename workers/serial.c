@@ -70,6 +70,8 @@ static void flush(struct serial *s)
 		s->out_count -= (uint32_t)n;
 		s->out_blocked = false;
 	}
+	if (!s->out_count)
+		s->out_head = 0; /* a console uses the first page of the buffer, not all */
 	update_events(s);
 }
 

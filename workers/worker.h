@@ -79,7 +79,7 @@ struct vmbus {
 struct provider {
 	struct channel ch;
 	struct worker *worker;
-	unsigned index;                        /* enum vmbus_provider */
+	unsigned index;                           /* enum vmbus_provider */
 	uint8_t owns[VMBUS_MAX_CHANNELS / 8 + 1]; /* bit per channel it offers */
 };
 

@@ -8,8 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define PACKED     __attribute__((packed))
-#define ENTRY_AREA 0xf0000u /* entry points are searched for from here up */
+#define PACKED __attribute__((packed))
 
 struct PACKED entry3 {
 	char anchor[5];
@@ -291,12 +290,9 @@ int smbios_build(struct table_writer *w, const struct vm_config *config)
 {
 	struct maker m = {.w = w};
 	struct boot_info boot = {0};
-	uint32_t skip = w->base + w->used < ENTRY_AREA ? ENTRY_AREA - w->base - w->used : 0,
-		 entries;
+	uint32_t entries = table_reserve(w, 64, 16);
 	char serial[37];
 
-	table_reserve(w, skip, 1);
-	entries = table_reserve(w, 64, 16);
 	m.start = table_reserve(w, 0, 16);
 	format_uuid(serial, config->uuid);
 	add_platform(&m, config, serial);

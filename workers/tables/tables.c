@@ -45,18 +45,18 @@ static int write_bda(const struct guestmem *gm)
 
 int tables_build(const struct guestmem *gm, const struct vm_config *config, uint32_t *rsdp)
 {
-	static uint8_t buf[TABLES_END - TABLES_BASE];
-	struct table_writer w = {buf, TABLES_BASE, sizeof(buf), 0, false};
+	static uint8_t acpi_buf[ACPI_BYTES], smbios_buf[SMBIOS_BYTES];
+	struct table_writer acpi = {acpi_buf, ACPI_BASE, sizeof(acpi_buf), 0, false},
+			    smbios = {smbios_buf, SMBIOS_BASE, sizeof(smbios_buf), 0, false};
 	int err;
 
-	/* ACPI from E0000h; the RSDP and the SMBIOS entry points are searched for on 16-byte
-	 * boundaries, the latter only from F0000h up. */
-	*rsdp = acpi_build(&w, config);
+	*rsdp = acpi_build(&acpi, config);
 	if (!*rsdp)
 		return -ENOSPC;
-	err = smbios_build(&w, config);
-	if (err)
-		return err;
-	err = write_bda(gm);
-	return err ? err : guestmem_write(gm, TABLES_BASE, buf, w.used);
+	err = smbios_build(&smbios, config);
+	if (!err)
+		err = write_bda(gm);
+	if (!err)
+		err = guestmem_write(gm, acpi.base, acpi.buf, acpi.used);
+	return err ? err : guestmem_write(gm, smbios.base, smbios.buf, smbios.used);
 }

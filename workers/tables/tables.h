@@ -6,7 +6,8 @@
  *   00000 - 00fff  real-mode vectors and BIOS data area
  *   06000 - 2ffff  boot information (boot/boot.h), free for the guest once it has read it
  *   9fc00 - 9ffff  extended BIOS data area (reserved)
- *   e0000 - fffff  tables: SMBIOS entry points, RSDP, ACPI tables, SMBIOS structures (reserved)
+ *   e0000 - effff  ACPI tables and RSDP (reserved); the RSDP is searched for from here up
+ *   f0000 - fffff  SMBIOS entry points, which are searched for from here up, and structures
  *   fec00000       I/O APIC, fee00000 local APICs (the partition's)
  */
 #ifndef BULKHEAD_WORKERS_TABLES_TABLES_H
@@ -19,6 +20,10 @@
 #define LOW_RAM_END    0xa0000u
 #define TABLES_BASE    0xe0000u
 #define TABLES_END     0x100000u
+#define ACPI_BASE      TABLES_BASE
+#define ACPI_BYTES     0x2000u /* room, several times of what is needed */
+#define SMBIOS_BASE    0xf0000u
+#define SMBIOS_BYTES   0x1000u
 #define IOAPIC_ADDRESS 0xfec00000u
 #define LAPIC_ADDRESS  0xfee00000u
 
@@ -48,7 +53,7 @@ void table_checksum(uint8_t *start, uint32_t bytes, uint32_t checksum_at);
 
 /* acpi.c: returns the guest-physical address of the RSDP, 0 if there was no room. */
 uint32_t acpi_build(struct table_writer *w, const struct vm_config *config);
-/* smbios.c. Entry points lie on 16-byte boundaries at or above F0000h. -ENOSPC. */
+/* smbios.c: entry points, then structures. -ENOSPC. */
 int smbios_build(struct table_writer *w, const struct vm_config *config);
 
 /* tables.c: builds everything and writes it to guest memory. *rsdp: its address. */
