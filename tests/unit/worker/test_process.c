@@ -19,7 +19,7 @@
 
 static struct peer p;
 
-enum { COM1 = 0x3f8, IER = 1, LSR = 5, SCR = 7, LOAD_AT = 0x100000 };
+enum { COM1 = 0x3f8, COM2 = 0x2f8, IER = 1, LSR = 5, SCR = 7, LOAD_AT = 0x100000 };
 
 /* A multiboot kernel with load addresses, one page long, whose code is "hlt". */
 static int tiny_kernel(void)
@@ -171,6 +171,33 @@ START_TEST(serial_input_interrupts_and_none_is_lost)
 		if (i % 100 == 0)
 			peer_platform(&p, 0);
 	}
+	stop();
+}
+END_TEST
+
+START_TEST(line_changes_wait_for_a_partition_that_is_slow_to_read)
+{
+	start();
+	load_and_run();
+	/* Many more changes than the ring holds; then the last ones, which must not be lost. */
+	for (unsigned i = 0; i < 1000; i++) {
+		peer_out(&p, COM1 + IER, 2);
+		peer_out(&p, COM1 + IER, 0);
+	}
+	peer_out(&p, COM1 + IER, 2);
+	peer_out(&p, COM2 + IER, 2);
+	peer_out(&p, COM2 + IER, 0);
+	peer_in(&p, COM1 + SCR);
+	for (unsigned i = 0; i < 100 && !(p.lines & 1u << 4 && p.rises[3]); i++)
+		peer_platform(&p, 100);
+	ck_assert_uint_ge(p.rises[3], 1);
+	while (p.lines != 1u << 4)
+		peer_platform(&p, 10000);
+	ck_assert_uint_gt(p.rises[4], 100);
+	/* And the channel is as good as before. */
+	peer_out(&p, COM1 + IER, 0);
+	while (p.lines)
+		peer_platform(&p, 10000);
 	stop();
 }
 END_TEST
@@ -391,6 +418,7 @@ Suite *worker_suite(void)
 	tcase_add_test(t, accesses_of_two_vcpus_are_handled_in_ticket_order);
 	tcase_add_test(t, serial_output_reaches_the_socket_in_order);
 	tcase_add_test(t, serial_input_interrupts_and_none_is_lost);
+	tcase_add_test(t, line_changes_wait_for_a_partition_that_is_slow_to_read);
 	tcase_add_test(t, a_reader_that_does_not_read_never_stalls_the_guest);
 	tcase_add_test(t, a_closed_serial_socket_costs_nothing_but_the_output);
 	tcase_add_test(t, the_clock_stands_while_paused);
