@@ -60,13 +60,24 @@
 #define WR32(x, v) (cpu->gpr[x] = (uint32_t)(v))
 #define WR64(x, v) (cpu->gpr[x] = (uint64_t)(v))
 
+/* A writable data segment of 4 GiB from 0 on, as systems without segmentation use them. */
+static inline bool seg_is_flat(const struct vcpu_seg *s)
+{
+	return !s->base && s->limit == UINT32_MAX && (s->attr & (SEG_ATTR_UNUSABLE | 0x1e)) == 0x12;
+}
+
 static inline uint64_t ea(struct emu_cpu *cpu, struct emu_insn *i, unsigned size, bool write)
 {
 	uint64_t a =
 		cpu->gpr[i->base] + (cpu->gpr[i->index] << i->scale) + (uint64_t)(int64_t)i->disp;
 
-	if (unlikely(i->ea & EA_SPECIAL))
+	if (unlikely(i->ea & EA_SPECIAL)) {
+		if ((i->ea & EA_SPECIAL) == (EA_LEGACY | EA_A32) &&
+		    seg_is_flat(&cpu->seg[i->ea & EA_SEG]) &&
+		    (uint32_t)a <= UINT32_MAX - (size - 1))
+			return (uint32_t)a;
 		return emu_ea_special(cpu, i, a, size, write);
+	}
 	return a;
 }
 

@@ -28,7 +28,21 @@ static void write_reg(struct emu_cpu *cpu, unsigned reg, uint64_t v, unsigned si
 		WR16(reg, v);
 }
 
-BODY_OP(push)
+/* The usual stack of 32-bit systems: 32-bit operand and pointer, flat segment. */
+static inline bool plain32(struct emu_cpu *cpu, struct emu_insn *i)
+{
+	return (i->x & 3) == X_OP32 && cpu->sp_mask == UINT32_MAX && seg_is_flat(&cpu->seg[S_SS]);
+}
+
+static inline void push32(struct emu_cpu *cpu, struct emu_insn *i, uint32_t v)
+{
+	uint32_t sp = RD32(R_SP) - 4;
+
+	st32(cpu, i, sp, v);
+	WR32(R_SP, sp);
+}
+
+static NOINLINE void push_any(struct emu_cpu *cpu, struct emu_insn *i)
 {
 	unsigned size = X_SIZE(i->x);
 	uint64_t v;
@@ -42,13 +56,22 @@ BODY_OP(push)
 	emu_push(cpu, i, size, v);
 }
 
+OP(push)
+{
+	if (likely(plain32(cpu, i)) && i->reg != PUSH_MEM)
+		push32(cpu, i, i->reg == PUSH_REG ? RD32(i->rm) : (uint32_t)i->imm);
+	else
+		push_any(cpu, i);
+	NEXT;
+}
+
 BODY_OP(push_seg)
 {
 	emu_push(cpu, i, X_SIZE(i->x), cpu->seg[i->reg].selector);
 }
 
 /* POP to memory computes the address with rSP after the pop. */
-BODY_OP(pop)
+static NOINLINE void pop_any(struct emu_cpu *cpu, struct emu_insn *i)
 {
 	unsigned size = X_SIZE(i->x);
 	uint64_t old = cpu->gpr[R_SP], v = emu_stack_peek(cpu, i, 0, size), a;
@@ -74,6 +97,19 @@ BODY_OP(pop)
 	}
 	emu_store_slow(cpu, i, a, size, v);
 	cpu->gpr[R_SP] = fresh;
+}
+
+OP(pop)
+{
+	if (likely(plain32(cpu, i)) && i->reg == PUSH_REG) {
+		uint32_t sp = RD32(R_SP), v = ld32(cpu, i, sp);
+
+		WR32(R_SP, sp + 4);
+		WR32(i->rm, v);
+	} else {
+		pop_any(cpu, i);
+	}
+	NEXT;
 }
 
 BODY_OP(pop_dseg)
@@ -215,9 +251,18 @@ static void call(struct emu_cpu *cpu, struct emu_insn *i, uint64_t target)
 	cpu->rip = target;
 }
 
-LAST_OP(call_rel)
+OP(call_rel)
 {
-	call(cpu, i, emu_next_rip(cpu, i) + (uint64_t)(int64_t)i->disp);
+	uint64_t next = emu_next_rip(cpu, i), target = next + (uint64_t)(int64_t)i->disp;
+
+	if (likely(plain32(cpu, i))) {
+		target = (uint32_t)target;
+		emu_check_rip(cpu, i, target);
+		push32(cpu, i, (uint32_t)next);
+		go_rip(cpu, target);
+		return;
+	}
+	call(cpu, i, target);
 }
 
 LAST_OP(call_r)
@@ -232,7 +277,7 @@ LAST_OP(call_m)
 	call(cpu, i, load_n(cpu, i, ea(cpu, i, size, false), size));
 }
 
-LAST_OP(ret)
+static NOINLINE void ret_any(struct emu_cpu *cpu, struct emu_insn *i)
 {
 	unsigned size = X_SIZE(i->x);
 	uint64_t rip = truncate(emu_stack_peek(cpu, i, 0, size), size);
@@ -240,6 +285,19 @@ LAST_OP(ret)
 	emu_check_rip(cpu, i, rip);
 	emu_stack_drop(cpu, size + (unsigned)i->imm);
 	cpu->rip = rip;
+}
+
+OP(ret)
+{
+	if (likely(plain32(cpu, i))) {
+		uint32_t sp = RD32(R_SP), rip = ld32(cpu, i, sp);
+
+		emu_check_rip(cpu, i, rip);
+		WR32(R_SP, sp + 4 + (uint32_t)i->imm);
+		go_rip(cpu, rip);
+		return;
+	}
+	ret_any(cpu, i);
 }
 
 /* LOOP, LOOPE, LOOPNE and JCXZ: the counter has the address size (in rm). */
