@@ -12,8 +12,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define CHUNK   (2u << 20)
+#define CHUNK	(1u << 20)
 #define BUFFERS 4
+#define START_EVERY (32u << 20)
 #define GRAIN   65536u /* zeros are looked for in runs of this */
 
 struct buffer {
@@ -31,6 +32,7 @@ struct copier {
 	struct disk *from, *to;
 	bool one_layer; /* merge: only what the child itself holds, zeros included */
 	uint64_t done, total, copied;
+	uint64_t unstarted; /* written since writeback was last started */
 	struct buffer buffer[BUFFERS];
 	unsigned filled, emptied; /* buffers that went through; filled - emptied are waiting */
 	bool end;
@@ -75,9 +77,16 @@ static int write_runs(struct copier *c, struct buffer *b)
 {
 	int err = 0;
 
-	for (int i = 0; i < b->runs && !err; i++)
+	for (int i = 0; i < b->runs && !err; i++) {
 		err = disk_write(c->to, b->data + b->run[i].at, b->run[i].length,
 				 b->offset + b->run[i].at);
+		c->unstarted += b->run[i].length;
+	}
+	/* The device starts now, not when the flush at the end waits for it. */
+	if (c->unstarted >= START_EVERY && c->to->io != &disk_io_volatile) {
+		sync_file_range(c->to->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+		c->unstarted = 0;
+	}
 	return err;
 }
 

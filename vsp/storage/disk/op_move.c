@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vsp/storage/disk/op_move.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 
-#define BATCH_BYTES (64u << 20) /* between two flushes */
+#define BATCH_BYTES (256u << 20) /* between two flushes */
 
 int move_add(struct mover *m, uint64_t at, uint64_t length, uint64_t block)
 {
@@ -60,6 +61,8 @@ static int copy_block(struct disk *d, uint64_t from, uint64_t to, uint64_t bytes
 		}
 		done += run;
 	}
+	if (d->io != &disk_io_volatile) /* the device starts now, not when the flush waits for it */
+		sync_file_range(d->fd, (off_t)to, (off_t)bytes, SYNC_FILE_RANGE_WRITE);
 	return err;
 }
 
