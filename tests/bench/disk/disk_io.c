@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * disk_io IMAGE read|write COUNT STEP: 4 KiB requests one after the other, STEP bytes apart (modulo the disk),
- * as `qemu-img bench -d 1 -s 4096 -S STEP` does them. Prints seconds.
+ * disk_io IMAGE read|write COUNT STEP: 4 KiB requests one after the other, STEP bytes apart (modulo
+ * the disk), as `qemu-img bench -d 1 -s 4096 -S STEP` does them. Prints seconds.
  */
 #include "vsp/storage/disk/cmd/cmd.h"
 

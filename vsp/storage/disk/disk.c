@@ -78,6 +78,20 @@ int disk_match_parent(struct disk *child, struct disk *parent)
 						: vhdx_match(child, parent);
 }
 
+/* Of a layer that did not open whole, the descriptor stays the caller's. */
+static int close_layer(struct disk *d, bool keep_fd)
+{
+	int err = d->ops ? d->ops->close(d) : 0;
+
+	if (d->parent)
+		close_layer(d->parent, false);
+	if (!keep_fd)
+		close(d->fd);
+	pthread_mutex_destroy(&d->lock);
+	free(d);
+	return err;
+}
+
 static int open_layer(int fd, const struct disk_options *o, int depth, struct disk **out)
 {
 	struct disk *d = calloc(1, sizeof(*d));
@@ -100,10 +114,7 @@ static int open_layer(int fd, const struct disk_options *o, int depth, struct di
 	if (!err && d->has_parent && !(d->flags & DISK_NO_PARENT))
 		err = disk_open_parent(d, o, depth + 1);
 	if (err) {
-		if (d->ops)
-			d->ops->close(d);
-		pthread_mutex_destroy(&d->lock);
-		free(d);
+		close_layer(d, true);
 		return err;
 	}
 	*out = d;
@@ -147,19 +158,6 @@ int disk_open(int fd, const struct disk_options *options, struct disk **disk)
 	} else if (options->why && options->why_size && !options->why[0]) {
 		snprintf(options->why, options->why_size, "%s", strerror(-err));
 	}
-	return err;
-}
-
-static int close_layer(struct disk *d, bool keep_fd)
-{
-	int err = d->ops->close(d);
-
-	if (d->parent)
-		close_layer(d->parent, false);
-	if (!keep_fd)
-		close(d->fd);
-	pthread_mutex_destroy(&d->lock);
-	free(d);
 	return err;
 }
 

@@ -12,10 +12,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define CHUNK	(1u << 20)
-#define BUFFERS 4
+#define CHUNK       (1u << 20)
+#define BUFFERS     4
 #define START_EVERY (32u << 20)
-#define GRAIN   65536u /* zeros are looked for in runs of this */
+#define GRAIN       65536u /* zeros are looked for in runs of this */
 
 struct buffer {
 	char *data;

@@ -255,6 +255,7 @@ int vhd_check(struct checker *c)
 	if (!front_ok && !end_ok)
 		return -EMEDIUMTYPE;
 	k.v.footer = front_ok ? front : end;
+	k.v.file_end = k.file_size;
 	k.d.priv = &k.v;
 	k.d.fd = c->fd;
 	k.d.io = c->io;

@@ -27,7 +27,8 @@ static int survey(struct disk *d, struct mover *m)
 		err = move_add(m, be64toh(h->table_offset),
 			       vhd_bat_bytes(max_u64(v->entries, be32toh(h->entries))), MOVE_FIXED);
 	for (int i = 0; i < VHD_LOCATORS && !err; i++)
-		if (h->locator[i].code[0] && be32toh(h->locator[i].length) <= 65536)
+		if (h->locator[i].code[0] && range_ok(be64toh(h->locator[i].offset),
+						      be32toh(h->locator[i].length), v->file_end))
 			err = move_add(m, be64toh(h->locator[i].offset),
 				       be32toh(h->locator[i].length), MOVE_FIXED);
 	return err;

@@ -33,17 +33,18 @@ int vhd_read_footers(int fd, uint64_t file_size, struct vhd_footer *front_footer
 uint64_t vhd_data_end(const struct vhd *v)
 {
 	const struct vhd_header *h = &v->header;
-	uint64_t end = be64toh(v->footer.data_offset) + sizeof(*h);
+	uint64_t end = be64toh(v->footer.data_offset) + sizeof(*h),
+		 table = be64toh(h->table_offset);
 	uint32_t block_bytes = v->bitmap_size + be32toh(h->block_size);
 
-	/* The header's own count: other programs reserve the table by it. */
-	end = max_u64(end, be64toh(h->table_offset) +
-				   vhd_bat_bytes(max_u64(
-					   v->entries, min_u64(be32toh(h->entries), VHD_MAX_BAT))));
+	/* The header's own count, if the file has it: other programs reserve the table by it. */
+	end = max_u64(end, table + vhd_bat_bytes(v->entries));
+	if (range_ok(table, vhd_bat_bytes(be32toh(h->entries)), v->file_end))
+		end = max_u64(end, table + vhd_bat_bytes(be32toh(h->entries)));
 	for (int i = 0; i < VHD_LOCATORS; i++) {
 		uint64_t at = be64toh(h->locator[i].offset), n = be32toh(h->locator[i].length);
 
-		if (h->locator[i].code[0] && n <= 65536 && at <= INT64_MAX / 2)
+		if (h->locator[i].code[0] && range_ok(at, n, v->file_end))
 			end = max_u64(end, at + n);
 	}
 	for (uint32_t i = 0; i < v->entries; i++)

@@ -115,7 +115,7 @@ static int give_own_copy(struct xcheck *k, const struct xref *r)
 
 static int check_overlaps(struct xcheck *k)
 {
-	uint64_t end = 0, used = 0;
+	uint64_t end = 0;
 	int err = 0;
 
 	if (k->n)
@@ -132,7 +132,6 @@ static int check_overlaps(struct xcheck *k)
 			if (k->c->repair)
 				err = give_own_copy(k, r);
 		}
-		used += r->length;
 		end = max_u64(end, r->at + r->length);
 	}
 	return err;

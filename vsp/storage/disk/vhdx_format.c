@@ -157,6 +157,20 @@ static int take_items(struct disk *d, const struct vhdx_meta_table *t)
 	return 0;
 }
 
+/* A change of one item must not change another. */
+static int check_items_apart(struct disk *d)
+{
+	struct vhdx *v = d->priv;
+
+	for (int i = 0; i < 6; i++)
+		for (int j = i + 1; j < 6; j++)
+			if (v->item[i].length && v->item[j].length &&
+			    v->item[i].at < v->item[j].at + v->item[j].length &&
+			    v->item[j].at < v->item[i].at + v->item[i].length)
+				return disk_fail(d, -EUCLEAN, "its metadata overlap");
+	return 0;
+}
+
 static int read_item(struct disk *d, enum vhdx_item item, void *buf, uint32_t length)
 {
 	struct vhdx *v = d->priv;
@@ -225,6 +239,8 @@ int vhdx_read_metadata(struct disk *d)
 		err = disk_fail(d, -EUCLEAN, "its metadata table is damaged");
 	if (!err)
 		err = take_items(d, t);
+	if (!err)
+		err = check_items_apart(d);
 	free(t);
 	if (!err)
 		err = read_item(d, ITEM_PARAMETERS, parameters, 8);

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
-#define MAX_REPLAY_GROWTH (4ull << 30) /* a log may lengthen the file by that much */
+#define MAX_REPLAY_GROWTH (1ull << 30) /* a log may lengthen the file by that much */
 
 struct entry {
 	uint32_t at, length, tail, count;

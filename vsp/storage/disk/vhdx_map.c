@@ -244,7 +244,7 @@ static int commit_locked(struct disk *d, uint64_t offset, uint64_t length)
 	struct vhdx *v = d->priv;
 	int err = vhdx_bat_get(d, vhdx_bat_index(v, block), &entry);
 
-	if (err || (entry & 7) != VHDX_PARTIAL)
+	if (err || !d->has_parent || (entry & 7) != VHDX_PARTIAL)
 		return err;
 	while (left) {
 		struct vhdx_page *page;

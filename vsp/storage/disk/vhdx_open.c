@@ -109,6 +109,7 @@ struct ends {
 	uint64_t present;
 	uint64_t *range; /* starts, with the bitmap blocks marked by an odd number */
 	uint64_t n, room;
+	bool bad; /* a state that is not allowed there */
 };
 
 bool vhdx_is_bitmap_index(const struct vhdx *v, uint64_t index)
@@ -125,6 +126,7 @@ static int note_end(void *arg, uint64_t index, uint64_t entry)
 
 	if (!vhdx_has_place(entry) || (bitmap && !e->d->has_parent))
 		return 0;
+	e->bad |= (entry & 7) == VHDX_PARTIAL && (bitmap || !e->d->has_parent);
 	e->end = max_u64(e->end, at + (bitmap ? VHDX_MIB : e->d->block_size));
 	e->present += !bitmap;
 	if (!e->range)
@@ -177,6 +179,9 @@ int vhdx_find_end(struct disk *d)
 	err = vhdx_visit_entries(d, note_end, &e);
 	if (check && !err)
 		qsort(e.range, e.n, sizeof(*e.range), compare_u64);
+	if (check && !err && e.bad)
+		err = disk_fail(d, -EUCLEAN,
+				"its block table is damaged (bulkhead disk check --repair)");
 	for (uint64_t i = 0; i < e.n && !err; i++) {
 		uint64_t at = e.range[i] & ~1ull,
 			 end = at + (e.range[i] & 1 ? VHDX_MIB : d->block_size);
