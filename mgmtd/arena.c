@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "mgmtd/api.h"
+#include "mgmtd/utf8.h"
 
 struct arena_block {
 	struct arena_block *next;
@@ -24,33 +25,14 @@ void *arena_alloc(struct arena *a, size_t bytes)
 	return b->data;
 }
 
-/* Bytes of the UTF-8 character at s, 0 if it is none (RFC 3629, table of section 4). */
-static size_t utf8_length(const unsigned char *s)
-{
-	size_t n;
-
-	if (s[0] < 0x80)
-		return 1;
-	if (s[0] < 0xc2 || s[0] > 0xf4)
-		return 0;
-	n = s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
-	for (size_t i = 1; i < n; i++)
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-	if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
-	    (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
-		return 0;
-	return n;
-}
-
 char *arena_string(struct arena *a, const char *s)
 {
 	size_t bytes = strlen(s) + 1;
 	char *copy = arena_alloc(a, bytes);
 
 	memcpy(copy, s, bytes);
-	for (unsigned char *c = (unsigned char *)copy; *c;) {
-		size_t n = utf8_length(c);
+	for (char *c = copy; *c;) {
+		size_t n = utf8_length(c, (size_t)(copy + bytes - c));
 
 		if (n == 0)
 			*c = '?';

@@ -18,6 +18,7 @@
 #include <libxml/SAX2.h>
 #include "bus/log.h"
 #include "mgmtd/schema/embed.h"
+#include "mgmtd/utf8.h"
 
 enum { MAX_ELEMENTS = 1000 };
 
@@ -398,10 +399,6 @@ static int read_machine(struct reader *r, const xmlDoc *doc)
 	bool version_1;
 	int rc;
 
-	if (doc->encoding && strcasecmp((const char *)doc->encoding, "UTF-8") &&
-	    strcasecmp((const char *)doc->encoding, "US-ASCII"))
-		return wrong(r, root, (const char *)root->name, "save the file as UTF-8",
-			     "the encoding is not UTF-8");
 	if (root->ns || strcmp((const char *)root->name, "machine"))
 		return wrong(r, root, (const char *)root->name,
 			     "the outermost element is <machine version=\"1\">",
@@ -495,6 +492,56 @@ static void on_start_element(void *arg, const xmlChar *name, const xmlChar *pref
 	}
 }
 
+/* Says it about a byte of the text. */
+static int wrong_byte(struct reader *r, size_t at, const char *hint, const char *what)
+{
+	wrong(r, NULL, "", hint, "%s", what);
+	r->err->line = 1;
+	r->err->column = 1;
+	for (size_t i = 0; i < at; i++) {
+		bool line_end = r->text[i] == '\n';
+
+		r->err->line += line_end;
+		r->err->column = line_end ? 1 : r->err->column + 1;
+	}
+	return -EINVAL;
+}
+
+/* Only UTF-8: libxml2 would load converters for a hundred other encodings, chosen by the text. */
+static int check_declaration(struct reader *r)
+{
+	const char *end = memmem(r->text, r->bytes, "?>", 2);
+	const char *value = end ? memmem(r->text, (size_t)(end - r->text), "encoding", 8) : NULL;
+
+	if (!value || !memmem(r->text, (size_t)(value - r->text), "<?xml", 5))
+		return 0;
+	while (value < end && *value != '"' && *value != '\'')
+		value++;
+	if (!strncasecmp(value + 1, "UTF-8", 5) || !strncasecmp(value + 1, "US-ASCII", 8))
+		return 0;
+	return wrong_byte(r, (size_t)(value - r->text), "save the file as UTF-8",
+			  "the declared encoding is not UTF-8");
+}
+
+static int check_encoding(struct reader *r)
+{
+	size_t n;
+
+	if (check_declaration(r))
+		return -EINVAL;
+	for (size_t at = 0; at < r->bytes; at += n) {
+		n = utf8_length(r->text + at, r->bytes - at);
+		if (n == 0 || r->text[at] == '\0')
+			return wrong_byte(r, at, "save the file as UTF-8",
+					  "a byte that is not UTF-8 text");
+	}
+	return 0;
+}
+
+static void quiet(void *arg, const char *fmt, ...)
+{
+}
+
 static xmlDoc *parse(struct reader *r)
 {
 	xmlParserCtxtPtr ctxt = xmlNewParserCtxt();
@@ -506,7 +553,7 @@ static xmlDoc *parse(struct reader *r)
 	ctxt->sax->serror = on_xml_error;
 	ctxt->sax->internalSubset = on_doctype;
 	ctxt->sax->startElementNs = on_start_element;
-	doc = xmlCtxtReadMemory(ctxt, r->text, (int)r->bytes, NULL, NULL, XML_PARSE_NONET);
+	doc = xmlCtxtReadMemory(ctxt, r->text, (int)r->bytes, NULL, "UTF-8", XML_PARSE_NONET);
 	if (r->failed || !ctxt->wellFormed || (doc && !xmlDocGetRootElement(doc))) {
 		if (doc)
 			xmlFreeDoc(doc);
@@ -584,7 +631,10 @@ int vmc_read(const char *text, size_t bytes, struct vmc *v, struct vmc_error *er
 	}
 	if (bytes == 0)
 		return wrong(&r, NULL, "", "is this the right file?", "the definition is empty");
+	if (check_encoding(&r))
+		return -EINVAL;
 	xmlSetExternalEntityLoader(refuse_entity);
+	xmlSetGenericErrorFunc(NULL, quiet); /* errors come to us, not to stderr */
 	doc = parse(&r);
 	if (!doc)
 		return -EINVAL;
