@@ -100,22 +100,6 @@ static int open_files(struct daemon *d, const struct vmc *def, struct files *fil
 	return rc;
 }
 
-static void fill_config(const struct vm *vm, unsigned modules, struct vm_config *c)
-{
-	const struct vmc *def = &vm->def;
-
-	c->id = vm->run.id;
-	c->ram_bytes = def->ram_bytes;
-	c->vcpus = def->vcpus;
-	c->backend = def->backend;
-	c->modules = modules;
-	c->serials = def->nserial;
-	c->exit_device = def->exit_device;
-	memcpy(c->uuid, def->uuid, sizeof(c->uuid));
-	snprintf(c->name, sizeof(c->name), "%s", def->name);
-	snprintf(c->cmdline, sizeof(c->cmdline), "%s", def->cmdline ? def->cmdline : "");
-}
-
 int vm_send_create(struct vm *vm, struct fault *f)
 {
 	struct files files = {.n = 0};
@@ -128,8 +112,7 @@ int vm_send_create(struct vm *vm, struct fault *f)
 	memset(&m, 0, sizeof(m));
 	control_header(&m.h, MSG_VM_CREATE, vm->cookie);
 	vm->run.id = ++vm->d->next_run;
-	fill_config(vm, files.n - 1, &m.config);
-	if (vm_config_check(&m.config, why, sizeof(why)))
+	if (vmc_config(&vm->def, vm->run.id, &m.config, why, sizeof(why)))
 		rc = fault_set(f, BULKHEAD__ERROR_CODE__ERROR_INVALID, "correct the definition",
 			       "%s", why);
 	else

@@ -112,6 +112,22 @@ const char *vmc_backend_name(uint32_t backend)
 									  : "?";
 }
 
+int vmc_config(const struct vmc *v, uint64_t run, struct vm_config *c, char *why, size_t why_size)
+{
+	memset(c, 0, sizeof(*c));
+	c->id = run;
+	c->ram_bytes = v->ram_bytes;
+	c->vcpus = v->vcpus;
+	c->backend = v->backend;
+	c->modules = v->nmodules + (v->initrd != NULL);
+	c->serials = v->nserial;
+	c->exit_device = v->exit_device;
+	memcpy(c->uuid, v->uuid, sizeof(c->uuid));
+	snprintf(c->name, sizeof(c->name), "%s", v->name);
+	snprintf(c->cmdline, sizeof(c->cmdline), "%s", v->cmdline ? v->cmdline : "");
+	return vm_config_check(c, why, why_size) ? -EINVAL : 0;
+}
+
 static int hex_digit(char c)
 {
 	if (c >= '0' && c <= '9')

@@ -56,6 +56,10 @@ const char *vmc_where(const struct vmc_error *err, const char *source, char *buf
 /* The definition as text: malloc'd, terminated; NULL without memory. */
 char *vmc_write(const struct vmc *v, size_t *bytes);
 
+/* The definition as the broker gets it, for a run with this number, checked. 0, or -EINVAL with a
+ * sentence in why. */
+int vmc_config(const struct vmc *v, uint64_t run, struct vm_config *c, char *why, size_t why_size);
+
 /* Checks a name. 0, or -EINVAL with a sentence in why. */
 int vmc_check_name(const char *name, char *why, size_t why_size);
 /* "512", "512M", "512MiB", "2G", "2GiB", "1T": to bytes. A bare number is MiB. -EINVAL, -ERANGE. */

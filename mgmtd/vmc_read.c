@@ -211,6 +211,7 @@ static int read_module(struct reader *r, const xmlNode *n, const char *text, con
 	return rc;
 }
 
+/* Of several lines it becomes one. */
 static int read_cmdline(struct reader *r, const xmlNode *n, const char *text, const char *attribute)
 {
 	if (strlen(text) >= CONTROL_CMDLINE_BYTES)
@@ -220,7 +221,12 @@ static int read_cmdline(struct reader *r, const xmlNode *n, const char *text, co
 	if (text[0] == '\0')
 		return 0;
 	r->v->cmdline = strdup(text);
-	return r->v->cmdline ? 0 : -ENOMEM;
+	if (!r->v->cmdline)
+		return -ENOMEM;
+	for (char *c = r->v->cmdline; *c; c++)
+		if (*c == '\n' || *c == '\r' || *c == '\t')
+			*c = ' ';
+	return 0;
 }
 
 static int read_serial(struct reader *r, const xmlNode *n, const char *text, const char *mode)
@@ -392,6 +398,17 @@ static int read_children(struct reader *r, const xmlNode *parent, const struct e
 	return 0;
 }
 
+/* What the broker would refuse at the start is better said now. */
+static int check_whole(struct reader *r, const xmlNode *root)
+{
+	struct vm_config c;
+	char why[CONTROL_TEXT_BYTES];
+
+	if (vmc_config(r->v, 1, &c, why, sizeof(why)))
+		return wrong(r, root, "machine", "see vmc(5)", "%s", why);
+	return 0;
+}
+
 static int read_machine(struct reader *r, const xmlDoc *doc)
 {
 	const xmlNode *root = xmlDocGetRootElement(doc);
@@ -415,7 +432,7 @@ static int read_machine(struct reader *r, const xmlDoc *doc)
 	rc = read_children(r, root, machine_elements);
 	if (!rc && r->v->nserial == 0)
 		r->v->nserial = 1; /* none named: COM1 as a console */
-	return rc;
+	return rc ? rc : check_whole(r, root);
 }
 
 /* ---- libxml2's side */

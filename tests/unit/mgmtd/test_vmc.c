@@ -28,12 +28,14 @@ static const struct {
 	{"billion-laughs", 1, ANY, "", "DOCTYPE", false},
 	{"broken-tag", 4, ANY, "", "memory", false},
 	{"cmdline-too-long", 6, 5, "cmdline", "2048 bytes", true},
+	{"cmdline-with-delete", 2, 1, "machine", "control character", false},
 	{"cut-off", ANY, ANY, "", "", false},
 	{"deep", ANY, ANY, "", "", false},
 	{"doctype", 2, ANY, "", "DOCTYPE", false},
 	{"element-in-text", 3, 12, "name", "something other than text", true},
 	{"empty", 0, 0, "", "empty", false},
 	{"external-entity", 1, ANY, "", "DOCTYPE", false},
+	{"initrd-and-eight-modules", 2, 1, "machine", "boot modules", false},
 	{"instruction", 2, 1, "machine", "instruction", false},
 	{"kernel-empty", 5, 9, "kernel", "no path", true},
 	{"kernel-line-break", 5, 9, "kernel", "line break", true},
@@ -274,6 +276,20 @@ START_TEST(what_is_left_out_has_the_documented_default)
 }
 END_TEST
 
+START_TEST(a_command_line_of_several_lines_becomes_one)
+{
+	static const char text[] = "<machine version=\"1\"><name>a</name><memory>64</memory><boot>"
+				   "<kernel>/k</kernel><cmdline>\n  a=1\n\tb=2\n</cmdline></boot>"
+				   "</machine>";
+	struct vmc_error err;
+	struct vmc v;
+
+	ck_assert_int_eq(vmc_read(text, strlen(text), &v, &err), 0);
+	ck_assert_str_eq(v.cmdline, "a=1  b=2");
+	vmc_clear(&v);
+}
+END_TEST
+
 START_TEST(a_definition_beyond_the_limit_is_not_parsed)
 {
 	char *text = malloc(VMC_MAX_BYTES + 1);
@@ -349,6 +365,7 @@ int main(void)
 	tcase_add_test(t, right_definitions_are_accepted_and_survive_being_written);
 	tcase_add_test(t, every_element_reaches_its_member);
 	tcase_add_test(t, what_is_left_out_has_the_documented_default);
+	tcase_add_test(t, a_command_line_of_several_lines_becomes_one);
 	tcase_add_test(t, a_definition_beyond_the_limit_is_not_parsed);
 	tcase_add_test(t, amounts_of_memory_are_understood_as_people_write_them);
 	tcase_add_test(t, random_uuids_differ_and_say_that_they_are_random);
