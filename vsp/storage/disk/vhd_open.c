@@ -194,8 +194,11 @@ int vhd_match(struct disk *child, struct disk *parent)
 		return 0;
 	if (!memcmp(c->footer.mark, VHD_MARK_MERGE, 4) && be32toh(c->footer.mark_value) == now)
 		return 0;
-	/* Virtual PC and the Xen tools record the time the parent's file was last changed. */
-	if (!fstat(parent->fd, &st) && stamp == (uint32_t)(st.st_mtime - VHD_EPOCH))
+	/*
+	 * Virtual PC and the Xen tools record the time the parent's file was last changed. A parent
+	 * that a stamp was put on since is not one of those.
+	 */
+	if (now < stamp && !fstat(parent->fd, &st) && stamp == (uint32_t)(st.st_mtime - VHD_EPOCH))
 		return 0;
 	return disk_fail(child, -ESTALE,
 			 "its parent was modified after this differencing disk was made (parent's "
