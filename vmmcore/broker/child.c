@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,6 +15,8 @@
 #include "bus/log.h"
 #include "bus/sandbox.h"
 #include "vmmcore/broker/broker.h"
+
+#define OOM_SCORE "200"
 
 void child_clear(struct child *ch, struct machine *m, unsigned role)
 {
@@ -35,6 +38,20 @@ static int take_uid(struct child *ch)
 	r = uid_take(b, &ch->uid);
 	ch->has_uid = !r;
 	return r;
+}
+
+/* When memory runs out, a VM goes before the host's own services (proc(5), oom_score_adj). */
+static void expose_to_oom(pid_t pid)
+{
+	char path[40];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", pid);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, OOM_SCORE, strlen(OOM_SCORE)) < 0)
+		log_warn("%s: %m", path);
+	if (fd >= 0)
+		close(fd);
 }
 
 int child_start(struct child *ch, const char *program)
@@ -63,6 +80,8 @@ int child_start(struct child *ch, const char *program)
 		else
 			ch->pid = pid;
 	}
+	if (!r && b->privileged)
+		expose_to_oom(ch->pid);
 	close(sock[1]);
 	if (r)
 		close(sock[0]);
@@ -73,9 +92,12 @@ int child_start(struct child *ch, const char *program)
 
 void child_kill(struct child *ch)
 {
-	if (ch->pid && syscall(SYS_pidfd_send_signal, ch->pidfd, SIGKILL, NULL, 0) < 0 &&
-	    errno != ESRCH)
-		log_error("cannot kill %s (pid %d): %m", vm_role_name(ch->role), ch->pid);
+	if (!ch->pid || syscall(SYS_pidfd_send_signal, ch->pidfd, SIGKILL, NULL, 0) == 0 ||
+	    errno == ESRCH)
+		return;
+	/* Without CAP_KILL there is only this: it ends when its broker's socket does. */
+	log_error("cannot kill %s (pid %d): %m", vm_role_name(ch->role), ch->pid);
+	shutdown(ch->sock, SHUT_RDWR);
 }
 
 void child_close(struct child *ch)

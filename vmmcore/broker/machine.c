@@ -85,6 +85,8 @@ static void machine_finish(struct machine *m)
 	LIST_REMOVE(m, link);
 	b->nmachines--;
 	loop_remove(m->timer);
+	for (unsigned i = 0; i < ROLE_COUNT; i++)
+		child_close(&m->child[i]); /* of one that never ran: its uid */
 	close_client_fds(m);
 	log_note("VM %" PRIu64 " is gone: %s", m->config.id,
 		 m->first_recorded ? m->gone.text : "as asked");
