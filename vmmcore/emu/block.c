@@ -133,7 +133,7 @@ static bool running_in(struct emu_cpu *cpu, uint64_t gpa)
 
 	if (cpu->mode != EMU_M64)
 		lin = (uint32_t)(cpu->gpr[EMU_PC] + cpu->seg[S_CS].base);
-	e = &cpu->tlb[(lin >> 12) & (EMU_TLB_SIZE - 1)];
+	e = &cpu->tlbs[cpu->mmu_idx][(lin >> 12) & (EMU_TLB_SIZE - 1)];
 	if (e->tag_x != lin)
 		return true;
 	return ((lin + e->addend - (uintptr_t)cpu->vm->mem.base) ^ gpa) < PAGE_SIZE;

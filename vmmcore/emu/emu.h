@@ -207,8 +207,9 @@ struct emu_cpu {
 	uint8_t shadow; /* 1 after STI, 2 after MOV SS */
 	uint8_t halted;
 	uint8_t nmi_masked, nmi_pending;
-	uint8_t single;    /* run one instruction a block: TF or a code breakpoint */
-	uint8_t smap_user; /* user accesses by supervisor are checked */
+	uint8_t single;      /* run one instruction a block: TF or a code breakpoint */
+	uint8_t bus_locked;  /* between emu_bus_lock and emu_bus_unlock */
+	uint8_t align_check; /* CR0.AM, EFLAGS.AC and level 3: #AC */
 
 	/* The event being delivered, or waiting for it. */
 	uint8_t exc_pending, exc_vector, exc_has_error, exc_event;
@@ -235,6 +236,9 @@ struct emu_cpu {
 	/* Slots of entries that are not global, so that a load of CR3 need not look at all. */
 	uint16_t local[EMU_IDX_COUNT][EMU_TLB_SIZE];
 	unsigned locals[EMU_IDX_COUNT];
+	/* Offset mask of the largest page seen in each half of the address space since the last
+	 * flush: INVLPG of one address invalidates all of its page. */
+	uint64_t large[2];
 	struct emu_tlbe tlbs[EMU_IDX_COUNT][EMU_TLB_SIZE];
 };
 
@@ -254,7 +258,8 @@ struct emu_vm {
 	uint64_t pages;
 	_Atomic uint64_t *code_lines; /* for each RAM page, one bit for each 64 bytes: decoded */
 	size_t code_lines_size;
-	_Atomic uint64_t epoch; /* times a bit was set with several vCPUs */
+	struct emu_tlbe none[EMU_TLB_SIZE]; /* never matches: every access goes the long way */
+	_Atomic uint64_t epoch;             /* times a bit was set with several vCPUs */
 };
 
 /* RFLAGS, CR0, CR4, EFER bits. */
@@ -418,6 +423,7 @@ struct emu_walk {
 	bool user, write, nx; /* rights of the mapping */
 	bool dirty;           /* its dirty bit is set */
 	bool global;
+	uint64_t bits; /* offset mask of the page that maps it: more than 0xfff if large */
 };
 /* 0, or -1 with *error the page fault's error code. Sets accessed and dirty bits. */
 int emu_walk(struct emu_cpu *cpu, unsigned idx, uint64_t lin, unsigned acc, struct emu_walk *w,

@@ -30,6 +30,7 @@ void emu_tlb_flush(struct emu_cpu *cpu)
 		for (unsigned n = 0; n < EMU_TLB_SIZE; n++)
 			cpu->tlbs[x][n] = empty;
 	memset(cpu->locals, 0, sizeof(cpu->locals));
+	memset(cpu->large, 0, sizeof(cpu->large));
 	emu_jc_flush(cpu);
 }
 
@@ -50,10 +51,23 @@ void emu_tlb_flush_local(struct emu_cpu *cpu)
 	emu_jc_flush(cpu);
 }
 
+static bool entry_within(const struct emu_tlbe *e, uint64_t lin, uint64_t bits)
+{
+	return !((e->tag_r ^ lin) & ~bits) || !((e->tag_w ^ lin) & ~bits) ||
+	       !((e->tag_x ^ lin) & ~bits);
+}
+
 void emu_tlb_flush_page(struct emu_cpu *cpu, uint64_t lin)
 {
-	for (unsigned x = 0; x < EMU_IDX_COUNT; x++)
+	uint64_t bits = cpu->large[lin >> 63];
+
+	for (unsigned x = 0; x < EMU_IDX_COUNT; x++) {
 		cpu->tlbs[x][(lin >> 12) & (EMU_TLB_SIZE - 1)] = empty;
+		/* The page may be a large one, of which there can be many entries. */
+		for (unsigned n = 0; bits && n < EMU_TLB_SIZE; n++)
+			if (entry_within(&cpu->tlbs[x][n], lin, bits))
+				cpu->tlbs[x][n] = empty;
+	}
 	emu_jc_flush(cpu);
 }
 
@@ -78,6 +92,42 @@ void emu_tlb_flush_write_page(struct emu_cpu *cpu, uint64_t gpa)
 	}
 }
 
+/* ---- data breakpoints ---- */
+
+/* The linear range of breakpoint n, if it is one for the access. */
+static bool watch_range(const struct emu_cpu *cpu, unsigned n, bool write, uint64_t *from,
+			uint64_t *to)
+{
+	static const uint8_t sizes[4] = {1, 2, 8, 4};
+	unsigned rw = (cpu->dr[7] >> (16 + 4 * n)) & 3;
+	unsigned size = sizes[(cpu->dr[7] >> (18 + 4 * n)) & 3];
+
+	if (!((cpu->dr[7] >> (2 * n)) & 3) || !(rw == 3 || (rw == 1 && write)))
+		return false;
+	*from = cpu->dr[n] & ~(uint64_t)(size - 1);
+	*to = *from + size - 1;
+	return true;
+}
+
+static bool page_watched(const struct emu_cpu *cpu, uint64_t page, bool write)
+{
+	uint64_t from, to;
+
+	for (unsigned n = 0; n < 4; n++)
+		if (watch_range(cpu, n, write, &from, &to) && page_of(from) == page)
+			return true;
+	return false;
+}
+
+static void note_watched(struct emu_cpu *cpu, uint64_t lin, unsigned size, bool write)
+{
+	uint64_t from, to;
+
+	for (unsigned n = 0; n < 4; n++)
+		if (watch_range(cpu, n, write, &from, &to) && lin <= to && lin + size - 1 >= from)
+			cpu->db_hits |= 1u << n;
+}
+
 static void fill(struct emu_cpu *cpu, struct emu_tlbe *e, unsigned idx, uint64_t page,
 		 const struct emu_walk *w)
 {
@@ -99,6 +149,14 @@ static void fill(struct emu_cpu *cpu, struct emu_tlbe *e, unsigned idx, uint64_t
 	e->tag_r = r ? page | flags : TLB_NONE;
 	e->tag_w = wr ? page | flags | wflags : TLB_NONE;
 	e->tag_x = x ? page | flags : TLB_NONE;
+	if (unlikely(cpu->dr[7] & 0xff)) {
+		if (page_watched(cpu, page, false))
+			e->tag_r |= TLB_WATCH;
+		if (page_watched(cpu, page, true))
+			e->tag_w |= TLB_WATCH;
+	}
+	if (w->bits > cpu->large[page >> 63] && w->bits > 0xfff)
+		cpu->large[page >> 63] = w->bits;
 	if (!w->global && cpu->locals[idx] < EMU_TLB_SIZE)
 		cpu->local[idx][cpu->locals[idx]++] = (page >> 12) & (EMU_TLB_SIZE - 1);
 }
@@ -153,6 +211,8 @@ static uint64_t load_1(struct emu_cpu *cpu, const struct emu_tlbe *e, uint64_t l
 {
 	uint64_t v = 0;
 
+	if (unlikely(e->tag_r & TLB_WATCH))
+		note_watched(cpu, lin, size, false);
 	if (unlikely(e->tag_r & TLB_MMIO))
 		return mmio_read(cpu, lin + e->addend, size);
 	const void *p = (const void *)(uintptr_t)(lin + e->addend);
@@ -185,6 +245,8 @@ static void wrote_code(struct emu_cpu *cpu, struct emu_insn *i, struct emu_tlbe 
 static void store_1(struct emu_cpu *cpu, struct emu_insn *i, struct emu_tlbe *e, uint64_t lin,
 		    unsigned size, uint64_t v)
 {
+	if (unlikely(e->tag_w & TLB_WATCH))
+		note_watched(cpu, lin, size, true);
 	if (unlikely(e->tag_w & TLB_MMIO)) {
 		cpu->vm->platform->mmio(cpu->v, lin + e->addend, size, true, &v);
 		return;
@@ -214,6 +276,12 @@ static bool crosses(uint64_t lin, unsigned size)
 }
 
 /* ---- loads and stores ---- */
+
+static void check_alignment(struct emu_cpu *cpu, struct emu_insn *i, uint64_t lin, unsigned size)
+{
+	if (unlikely(cpu->align_check) && i && (lin & (size - 1)))
+		emu_raise_err(cpu, i, EXC_AC, 0);
+}
 
 static uint64_t load_idx(struct emu_cpu *cpu, struct emu_insn *i, unsigned idx, uint64_t lin,
 			 unsigned size)
@@ -258,12 +326,14 @@ static void store_idx(struct emu_cpu *cpu, struct emu_insn *i, unsigned idx, uin
 
 uint64_t emu_load_slow(struct emu_cpu *cpu, struct emu_insn *i, uint64_t lin, unsigned size)
 {
+	check_alignment(cpu, i, lin, size);
 	return load_idx(cpu, i, cpu->mmu_idx, lin, size);
 }
 
 void emu_store_slow(struct emu_cpu *cpu, struct emu_insn *i, uint64_t lin, unsigned size,
 		    uint64_t value)
 {
+	check_alignment(cpu, i, lin, size);
 	store_idx(cpu, i, cpu->mmu_idx, lin, size, value);
 }
 
@@ -290,6 +360,8 @@ void emu_load_bytes(struct emu_cpu *cpu, struct emu_insn *i, uint64_t lin, void 
 		unsigned k = n < room ? n : room;
 		struct emu_tlbe *e = emu_tlb_get(cpu, i, cpu->mmu_idx, lin, ACC_R);
 
+		if (unlikely(e->tag_r & TLB_WATCH))
+			note_watched(cpu, lin, k, false);
 		if (likely(!(e->tag_r & TLB_MMIO))) {
 			memcpy(p, (const void *)(uintptr_t)(lin + e->addend), k);
 		} else {
@@ -316,6 +388,8 @@ void emu_store_bytes(struct emu_cpu *cpu, struct emu_insn *i, uint64_t lin, cons
 		unsigned k = n < room ? n : room;
 		struct emu_tlbe *e = emu_tlb_get(cpu, i, cpu->mmu_idx, lin, ACC_W);
 
+		if (unlikely(e->tag_w & TLB_WATCH))
+			note_watched(cpu, lin, k, true);
 		if (likely(!(e->tag_w & TLB_MMIO))) {
 			memcpy((void *)(uintptr_t)(lin + e->addend), p, k);
 			if (e->tag_w & TLB_CODE)
@@ -363,9 +437,12 @@ void *emu_lock_ptr(struct emu_cpu *cpu, struct emu_insn *i, uint64_t lin, unsign
 	struct emu_tlbe *e = emu_tlb_get(cpu, i, cpu->mmu_idx, lin, ACC_W);
 
 	if (unlikely(lin & (size - 1))) {
+		check_alignment(cpu, i, lin, size);
 		probe_idx(cpu, i, cpu->mmu_idx, lin, size, ACC_W);
 		return NULL;
 	}
+	if (unlikely(e->tag_w & TLB_WATCH))
+		note_watched(cpu, lin, size, true);
 	if (unlikely(e->tag_w & TLB_MMIO))
 		return NULL;
 	return (void *)(uintptr_t)(lin + e->addend);
@@ -382,9 +459,11 @@ void emu_lock_done(struct emu_cpu *cpu, struct emu_insn *i, uint64_t lin, unsign
 void emu_bus_lock(struct emu_cpu *cpu)
 {
 	pthread_mutex_lock(&cpu->evm->bus_lock);
+	cpu->bus_locked = 1;
 }
 
 void emu_bus_unlock(struct emu_cpu *cpu)
 {
+	cpu->bus_locked = 0;
 	pthread_mutex_unlock(&cpu->evm->bus_lock);
 }

@@ -84,7 +84,10 @@ CC(z)
 CC(nz)
 CC(be)
 CC(nbe)
-CC(s) CC(ns) CC(p) CC(np) CC(l) CC(nl) CC(le) CC(nle)
+CC(s)
+CC(ns)
+CC(p)
+CC(np) CC(l) CC(nl) CC(le) CC(nle)
 
 	/* The end of a block that does not branch: no instruction, length 0. */
 	OP(end)

@@ -239,7 +239,8 @@ LAST_OP(mov_dr_r)
 	else if (n == 7)
 		v = (v & 0xffff2bff) | 0x400;
 	cpu->dr[n] = v;
-	emu_mode_update(cpu);
+	/* Pages with data breakpoints are marked in the TLB. */
+	emu_tlb_flush(cpu);
 }
 
 /* ---- descriptor tables ---- */
@@ -786,7 +787,7 @@ OP(page2)
 
 	if (cpu->mode != EMU_M64)
 		lin = (uint32_t)(cpu->gpr[EMU_PC] + cpu->seg[S_CS].base + PAGE_SIZE);
-	e = tlb_at(cpu, lin);
+	e = &cpu->tlbs[cpu->mmu_idx][(lin >> 12) & (EMU_TLB_SIZE - 1)];
 	if (likely(e->tag_x == lin) && lin + e->addend - (uintptr_t)m->base == i->imm &&
 	    atomic_load_explicit(&m->page_gen[vm_memory_page(m, i->imm)], memory_order_relaxed) ==
 		    (uint32_t)i->disp)

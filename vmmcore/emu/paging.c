@@ -190,7 +190,7 @@ int emu_walk(struct emu_cpu *cpu, unsigned idx, uint64_t lin, unsigned acc, stru
 
 	if (!(cpu->cr0 & CR0_PG)) {
 		*w = (struct emu_walk){
-			.gpa = lin & 0xfffff000, .user = true, .write = true, .dirty = true};
+			.gpa = lin & 0xfffff000, .write = true, .dirty = true, .bits = 0xfff};
 		/* Without paging nothing is a user page to SMAP and SMEP. */
 		w->user = idx == EMU_IDX_USER;
 		return 0;
@@ -220,6 +220,7 @@ int emu_walk(struct emu_cpu *cpu, unsigned idx, uint64_t lin, unsigned acc, stru
 	uint64_t leaf = st.step[st.steps - 1].value;
 
 	w->gpa = (st.frame | (lin & st.page_bits)) & PAGE_MASK;
+	w->bits = st.page_bits;
 	w->dirty = leaf & PTE_D;
 	w->global = (leaf & PTE_G) && (cpu->cr4 & CR4_PGE);
 	return 0;

@@ -127,10 +127,13 @@ static void run_single(struct emu_cpu *cpu)
 	b = emu_block_get(cpu);
 	cpu->rflags &= ~FL_RF;
 	cpu->shadow = 0;
+	cpu->db_hits = 0;
 	b->insn[0].fn(cpu, b->insn);
 	/* After MOV SS the trap waits for the next instruction. */
-	if (trap && cpu->shadow != 2)
-		raise_db(cpu, 0x4000);
+	if (cpu->shadow == 2)
+		return;
+	if (trap || cpu->db_hits)
+		raise_db(cpu, (trap ? 0x4000 : 0) | cpu->db_hits);
 }
 
 /* ---- the loop ---- */
@@ -157,6 +160,7 @@ static enum vcpu_stop loop(struct emu_cpu *cpu)
 		}
 		b = emu_block_get(cpu);
 		cpu->shadow = 0;
+		cpu->rflags &= ~FL_RF;
 		b->insn[0].fn(cpu, b->insn);
 	}
 }
@@ -174,6 +178,8 @@ static enum vcpu_stop emu_run(struct vcpu *v)
 		/* A fault: the handler it left may have been on another stack's behalf. */
 		cpu->link_from = NULL;
 		cpu->shadow = 0;
+		if (cpu->bus_locked)
+			emu_bus_unlock(cpu);
 		emu_mode_update(cpu);
 	}
 	stop = loop(cpu);
@@ -214,6 +220,8 @@ static int emu_vm_init(struct vm *vm, char *why, size_t why_size)
 		return err;
 	}
 	evm->code_lines = map;
+	for (unsigned n = 0; n < EMU_TLB_SIZE; n++)
+		evm->none[n] = (struct emu_tlbe){TLB_NONE, TLB_NONE, TLB_NONE, 0};
 	pthread_mutex_init(&evm->code_lock, NULL);
 	pthread_mutex_init(&evm->bus_lock, NULL);
 	vm->backend = evm;

@@ -18,15 +18,6 @@ static void update_fpu_trap(struct emu_cpu *cpu)
 				  (ts && (cpu->cr0 & CR0_MP) ? FPU_TRAP_WAIT : 0));
 }
 
-/* A code breakpoint is enabled: DR7 has L or G set and RW 00. */
-static bool code_breakpoints(const struct emu_cpu *cpu)
-{
-	for (unsigned n = 0; n < 4; n++)
-		if (((cpu->dr[7] >> (2 * n)) & 3) && !((cpu->dr[7] >> (16 + 4 * n)) & 3))
-			return true;
-	return false;
-}
-
 static enum emu_mode mode_now(const struct emu_cpu *cpu)
 {
 	uint32_t attr = cpu->seg[S_CS].attr;
@@ -53,8 +44,10 @@ void emu_mode_update(struct emu_cpu *cpu)
 		cpu->mmu_idx = EMU_IDX_KERNEL;
 	else
 		cpu->mmu_idx = EMU_IDX_KERNEL_AC;
-	cpu->tlb = cpu->tlbs[cpu->mmu_idx];
-	cpu->single = (cpu->rflags & FL_TF) || ((cpu->dr[7] & 0xff) && code_breakpoints(cpu));
+	cpu->align_check = cpu->cpl == 3 && (cpu->cr0 & CR0_AM) && (cpu->rflags & FL_AC);
+	cpu->tlb = cpu->align_check ? cpu->evm->none : cpu->tlbs[cpu->mmu_idx];
+	/* Any breakpoint: what it strikes must be known after each instruction. */
+	cpu->single = (cpu->rflags & FL_TF) || (cpu->dr[7] & 0xff);
 	/* AC changes often and does not change what may be executed. */
 	if (cpu->single)
 		cpu->jc_tag = UINT64_MAX;

@@ -242,6 +242,24 @@ START_TEST(invlpg_makes_a_new_mapping_seen)
 }
 END_TEST
 
+START_TEST(invlpg_invalidates_all_of_a_large_page)
+{
+	machine_long(m, &st, 0);
+	/* 2 MiB at 0x40000000 from 0x200000; then from 0x400000. */
+	machine_write64(m, 0x4000, 0x200083);
+	machine_write64(m, 0x203000, 1);
+	machine_write64(m, 0x403000, 2);
+	st.gpr[R_BX] = M_WINDOW + 0x3000;
+	st.gpr[R_DX] = M_WINDOW + 0x5000;
+	st.gpr[R_SI] = 0x4000;
+	st.gpr[R_DI] = 0x400083;
+	/* mov (%rbx), %rax; mov %rdi, (%rsi); invlpg (%rdx); mov (%rbx), %rcx; hlt */
+	RUN(0x48, 0x8b, 0x03, 0x48, 0x89, 0x3e, 0x0f, 0x01, 0x3a, 0x48, 0x8b, 0x0b, 0xf4);
+	ck_assert_uint_eq(st.gpr[R_AX], 1);
+	ck_assert_uint_eq(st.gpr[R_CX], 2);
+}
+END_TEST
+
 START_TEST(global_page_survives_a_load_of_cr3)
 {
 	machine_long(m, &st, 0);
@@ -678,6 +696,38 @@ START_TEST(code_breakpoint_strikes_before_the_instruction)
 }
 END_TEST
 
+START_TEST(data_breakpoint_strikes_after_the_access)
+{
+	machine_long(m, &st, 0);
+	st.dr[1] = 0x100004;
+	st.dr[7] = 0x00d00404; /* breakpoint 1, writes, 4 bytes */
+	st.gpr[R_BX] = 0x100000;
+	/* mov (%rbx), %rax; mov %eax, (%rbx); mov %al, 6(%rbx); nop; hlt */
+	RUN(0x48, 0x8b, 0x03, 0x89, 0x03, 0x88, 0x43, 0x06, 0x90, 0xf4);
+	machine_exception(m, &st, &fr);
+	ck_assert_int_eq(fr.vector, 1);
+	ck_assert_uint_eq(fr.rip, M_CODE + 8);
+	ck_assert_uint_eq(st.dr[6] & 15, 2);
+}
+END_TEST
+
+START_TEST(alignment_check_in_user_mode_only)
+{
+	machine_long(m, &st, 3);
+	st.rflags |= 0x40000;
+	st.gpr[R_BX] = M_STACK3 - 63;
+	/* mov -1(%rbx), %rax; mov (%rbx), %al; mov (%rbx), %ax */
+	RUN(0x48, 0x8b, 0x43, 0xff, 0x8a, 0x03, 0x66, 0x8b, 0x03);
+	expect(17, 0, 6);
+	machine_long(m, &st, 0);
+	st.rflags |= 0x40000;
+	st.gpr[R_BX] = M_STACK3 - 63;
+	RUN(0x66, 0x8b, 0x03, 0xf4);
+	machine_exception(m, &st, &fr);
+	ck_assert_int_eq(fr.vector, -1);
+}
+END_TEST
+
 /* ---- code that changes ---- */
 
 START_TEST(store_into_the_next_instruction_takes_effect)
@@ -1055,6 +1105,7 @@ static void add_paging(Suite *s)
 	tcase_add_test(t, store_across_pages_writes_nothing_if_the_second_is_missing);
 	tcase_add_test(t, access_across_pages_that_are_not_neighbours);
 	tcase_add_test(t, invlpg_makes_a_new_mapping_seen);
+	tcase_add_test(t, invlpg_invalidates_all_of_a_large_page);
 	tcase_add_test(t, global_page_survives_a_load_of_cr3);
 	tcase_add_test(t, address_that_is_not_canonical);
 	tcase_add_test(t, legacy_paging_with_large_and_small_pages);
@@ -1091,6 +1142,8 @@ static void add_interrupts(Suite *s)
 	tcase_add_test(t, stop_interrupts_a_long_rep);
 	tcase_add_test(t, single_step_traps_after_each_instruction);
 	tcase_add_test(t, code_breakpoint_strikes_before_the_instruction);
+	tcase_add_test(t, data_breakpoint_strikes_after_the_access);
+	tcase_add_test(t, alignment_check_in_user_mode_only);
 }
 
 static void add_code(Suite *s)
