@@ -6,9 +6,31 @@
 
 #include <stdio.h>
 #include <string.h>
+#include "proto/api.pb-c.h"
 
 /* More restarts than this within a minute, and on-crash means off. */
 enum { CRASHES_MAX = 5, CRASH_WINDOW_S = 60 };
+
+/* Of one machine's events of its guest's making, so many are written down within a minute, lest a
+ * guest push everybody else's events out of the log. A process that sends more than FLOOD is
+ * hostile. */
+enum { LOGGED_MAX = 20, FLOOD = 2000, EVENT_WINDOW_S = 60 };
+
+bool guest_may_log(struct vm *vm)
+{
+	uint64_t now = monotonic_ns();
+
+	if (!vm->event_ns || now - vm->event_ns > EVENT_WINDOW_S * NS_PER_S) {
+		vm->event_ns = now;
+		vm->events = 0;
+	}
+	vm->events++;
+	if (vm->events == LOGGED_MAX + 1)
+		event_add(vm->d, SEV_WARNING, "vm.guest-noise", vm->def.name, NULL,
+			  "more than %d events by the guest within %d seconds: not all are shown",
+			  LOGGED_MAX, EVENT_WINDOW_S);
+	return vm->events <= LOGGED_MAX;
+}
 
 static void restart(struct vm *vm)
 {
@@ -53,8 +75,9 @@ static void act(struct vm *vm, uint32_t event, uint32_t value, const char *text)
 		vm_turn_off(vm, "the guest turned itself off");
 		break;
 	case GUEST_RESET:
-		event_add(vm->d, SEV_INFO, "vm.guest-reset", vm->def.name, NULL,
-			  "the guest asked for a reset");
+		if (guest_may_log(vm))
+			event_add(vm->d, SEV_INFO, "vm.guest-reset", vm->def.name, NULL,
+				  "the guest asked for a reset");
 		if (vm->def.on_reboot == VMC_OFF)
 			vm_turn_off(vm, "the guest asked for a reset, and on-reboot is off");
 		else
@@ -80,13 +103,27 @@ static void act(struct vm *vm, uint32_t event, uint32_t value, const char *text)
 	}
 }
 
+static void flooded(struct vm *vm, unsigned role)
+{
+	struct fault f = {0};
+
+	fault_set(&f, BULKHEAD__ERROR_CODE__ERROR_FAILED, "this may be an attack by the guest",
+		  "the %s sent more than %d events within %d seconds", vm_role_name(role), FLOOD,
+		  EVENT_WINDOW_S);
+	vm_fail(vm, &f);
+}
+
 void guest_event(struct vm *vm, unsigned role, uint32_t event, uint32_t value, const char *text)
 {
 	if (!state_is_live(vm->state) || vm->op == OP_OFF)
 		return;
 	/* News, not a request: what follows (a reset, a crash kernel) is the guest's own affair. */
 	if (event == GUEST_CRASH) {
-		event_add(vm->d, SEV_ERROR, "vm.guest-crash", vm->def.name, NULL, "%s", text);
+		if (guest_may_log(vm))
+			event_add(vm->d, SEV_ERROR, "vm.guest-crash", vm->def.name, NULL, "%s",
+				  text);
+		else if (vm->events > FLOOD)
+			flooded(vm, role);
 		return;
 	}
 	if (vm->op == OP_NONE) {

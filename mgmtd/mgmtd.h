@@ -207,6 +207,8 @@ struct vm {
 	char pending_text[CONTROL_TEXT_BYTES];
 	unsigned crashes; /* restarts after a crash since crash_ns */
 	uint64_t crash_ns;
+	unsigned events; /* of the guest's making, since event_ns */
+	uint64_t event_ns;
 
 	bool has_exit_value;
 	uint32_t exit_value;
@@ -266,6 +268,8 @@ int unit_send(struct vm *vm, unsigned role, uint16_t type);
 /* ---- guest_event.c */
 
 void guest_event(struct vm *vm, unsigned role, uint32_t event, uint32_t value, const char *text);
+/* Counts an event of the guest's making; false if it is not to be written down. */
+bool guest_may_log(struct vm *vm);
 /* Does what came while an operation was under way. */
 void guest_event_pending(struct vm *vm);
 

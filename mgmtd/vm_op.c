@@ -189,7 +189,7 @@ static void finish(struct vm *vm)
 		event_add(vm->d, SEV_INFO, op->event, vm->def.name, vm->op_user,
 			  "running on %s: %s", vmc_backend_name(vm->run.backend),
 			  vm->run.backend_reason);
-	else
+	else if (vm->op_user[0] || guest_may_log(vm)) /* without a user it was the guest's wish */
 		event_add(vm->d, SEV_INFO, op->event, vm->def.name, vm->op_user, "%s", op->text);
 	vm->op_user[0] = '\0';
 	job_end(vm->d, job, NULL);

@@ -5,6 +5,7 @@
  * says over the console what shall happen:
  *
  *   poweroff, reset, triple, fault, exit N    the guest event
+ *   crash N                                   so many reports of a crashed system
  *   kill partition | kill worker              that process "was killed" (VM_GONE)
  *   garbage                                   the worker sends something malformed
  *   escape                                    an event with a control character in its text
@@ -140,6 +141,11 @@ static void obey(struct fake_vm *vm, const char *line)
 	} else if (!strncmp(line, "exit ", 5)) {
 		guest_event(vm, ROLE_WORKER, GUEST_EXIT, (uint32_t)atoi(line + 5),
 			    "at the test's wish");
+	} else if (!strncmp(line, "crash ", 6)) {
+		for (int i = atoi(line + 6), fd = vm->unit[ROLE_WORKER]; i > 0; i--) {
+			fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+			guest_event(vm, ROLE_WORKER, GUEST_CRASH, 0, "panic!");
+		}
 	} else if (!strcmp(line, "kill partition")) {
 		killed(vm, ROLE_PARTITION);
 	} else if (!strcmp(line, "kill worker")) {

@@ -171,6 +171,45 @@ START_TEST(a_machine_that_crashes_again_and_again_is_not_restarted_for_ever)
 }
 END_TEST
 
+/* How many events of this kind are in the log. */
+static unsigned count_events(const char *kind)
+{
+	Bulkhead__Request r = BULKHEAD__REQUEST__INIT;
+	Bulkhead__EventReadRequest q = BULKHEAD__EVENT_READ_REQUEST__INIT;
+	unsigned found = 0;
+	size_t n;
+
+	r.body_case = BULKHEAD__REQUEST__BODY_EVENT_READ;
+	r.event_read = &q;
+	do {
+		Bulkhead__Reply *reply = ask(&client, &r);
+
+		n = reply->event_list->n_events;
+		for (size_t i = 0; i < n; i++)
+			found += !strcmp(reply->event_list->events[i]->kind, kind);
+		q.after = reply->event_list->next;
+		bulkhead__reply__free_unpacked(reply, NULL);
+	} while (n);
+	return found;
+}
+
+START_TEST(a_noisy_guest_cannot_fill_the_log_and_a_flood_ends_it)
+{
+	ck_assert_int_eq(create_vm(&client, &stack, "a", ""), 0);
+	do_act(&client, "a", START);
+	ck_assert_int_eq(type_line(&client, "a", "crash 500"), 0);
+	ck_assert(has_event(&client, "vm.guest-noise", "not all are shown", 10000));
+	ck_assert(has_event(&client, "vm.guest-crash", "panic!", 0));
+	ck_assert_int_eq(type_line(&client, "a", "still there?"), 0);
+	wait_console(&client, "a", "heard: still there?");
+	ck_assert_uint_le(count_events("vm.guest-crash"), 20);
+	ck_assert_uint_eq(count_events("vm.guest-noise"), 1);
+	ck_assert_int_eq(type_line(&client, "a", "crash 3000"), 0);
+	wait_state(&client, "a", BULKHEAD__VM_STATE__VM_OFF);
+	ck_assert(has_event(&client, "vm.failed", "events within", 0));
+}
+END_TEST
+
 START_TEST(the_exit_device_ends_the_machine_and_its_value_is_shown)
 {
 	Bulkhead__Request r = BULKHEAD__REQUEST__INIT;
@@ -870,6 +909,7 @@ static Suite *api_suite(void)
 	tcase_add_test(t, a_guest_reset_restarts_it_or_turns_it_off_as_defined);
 	tcase_add_test(t, a_triple_fault_is_an_event_and_off);
 	tcase_add_test(t, a_machine_that_crashes_again_and_again_is_not_restarted_for_ever);
+	tcase_add_test(t, a_noisy_guest_cannot_fill_the_log_and_a_flood_ends_it);
 	tcase_add_test(t, the_exit_device_ends_the_machine_and_its_value_is_shown);
 	tcase_add_loop_test(t, a_killed_process_is_named_in_an_event_and_other_machines_go_on, 0,
 			    2);
