@@ -26,7 +26,8 @@ enum {
 	API_MESSAGE_MAX = 1 << 20,   /* beyond this the connection is closed unread */
 	API_UNPACK_MAX = 4 << 20,    /* memory that one request may take when unpacked */
 	API_WAIT_MAX_MS = 30000,
-	API_WAITERS_MAX = 256, /* of all clients; 64 of one */
+	API_WAIT_MAX_BYTES = 4096, /* of a request that waits */
+	API_WAITERS_MAX = 256,     /* of all clients; 64 of one */
 	API_WAITERS_PER_CLIENT = 64,
 	API_ID_MAX = 8,
 };
@@ -86,7 +87,7 @@ bool api_request(struct daemon *d, const struct client *c, const void *data, siz
 void api_send_fault(struct daemon *d, const struct client *c, uint64_t id, const struct fault *f);
 
 /* ---- api_wait.c */
-/* -EBUSY: too many wait already; -ENOMEM. */
+/* -EBUSY: too many wait already; -EMSGSIZE: it is too large to be kept; -ENOMEM. */
 int wait_add(struct daemon *d, const struct client *c, enum wait_for what, const void *request,
 	     size_t bytes, uint32_t ms);
 /* Something happened: requests that wait for it are tried again, in the next turn of the loop. */

@@ -8,8 +8,14 @@
  * Limits: a message beyond API_MESSAGE_MAX closes its connection unread (libzmq, by the length in
  * the frame's header); a client has at most RECEIVE_HWM requests queued; one that does not read its
  * replies has SEND_HWM of them kept, then its replies are dropped and what it waits for with them.
+ *
+ * What libzmq does not limit is the number of frames in one message, which it keeps until the last
+ * has come. So while there are connections, the memory in use is looked at from time to time; if it
+ * is more than clients can need, all connections are closed and the sockets made anew. Machines do
+ * not notice.
  */
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,9 +28,12 @@
 enum { SEND_HWM = 64, RECEIVE_HWM = 16, MESSAGES_PER_TURN = 32, HANDSHAKE_MS = 5000 };
 enum { SLOW_EVENTS = 10, SLOW_WINDOW_S = 60 }; /* at most so many events about slow clients */
 
+enum { MEMORY_MAX = 128 << 20, MEMORY_LOOK_MS = 200 };
+
 struct api {
-	void *context, *router, *zap;
-	struct loop_source *router_source, *zap_source, *poke;
+	void *context, *router, *zap, *monitor;
+	struct loop_source *router_source, *zap_source, *monitor_source, *poke, *look;
+	unsigned connections;
 	unsigned slow_events;
 	uint64_t slow_ns;
 };
@@ -173,14 +182,67 @@ static bool readable(void *socket)
 	return zmq_getsockopt(socket, ZMQ_EVENTS, &events, &size) == 0 && (events & ZMQ_POLLIN);
 }
 
+/* Keeps count of connections. False when there is nothing more. */
+static bool watch_connections(struct api *api)
+{
+	uint8_t frame[6];
+	uint16_t event;
+	char address[256];
+
+	if (zmq_recv(api->monitor, frame, sizeof(frame), ZMQ_DONTWAIT) != sizeof(frame))
+		return false;
+	zmq_recv(api->monitor, address, sizeof(address), ZMQ_DONTWAIT);
+	memcpy(&event, frame, sizeof(event));
+	if (event == ZMQ_EVENT_ACCEPTED && api->connections++ == 0)
+		loop_timer_set(api->look, monotonic_ns() + MEMORY_LOOK_MS * NS_PER_MS);
+	else if (event == ZMQ_EVENT_DISCONNECTED && api->connections)
+		api->connections--;
+	return true;
+}
+
 static void pump(struct daemon *d)
 {
-	for (int i = 0; i < MESSAGES_PER_TURN && readable(d->api->zap); i++)
-		api_zap(d, d->api->zap);
-	for (int i = 0; i < MESSAGES_PER_TURN && readable(d->api->router); i++)
+	struct api *api = d->api;
+
+	while (watch_connections(api))
+		;
+	for (int i = 0; i < MESSAGES_PER_TURN && readable(api->zap); i++)
+		api_zap(d, api->zap);
+	for (int i = 0; i < MESSAGES_PER_TURN && readable(api->router); i++)
 		receive(d);
-	if (readable(d->api->zap) || readable(d->api->router))
+	if (readable(api->zap) || readable(api->router))
 		api_poke(d); /* others have their turn first */
+}
+
+/* Starts the sockets anew: the only way to make libzmq forget what it keeps. */
+static void restart(struct daemon *d)
+{
+	struct keyfile server;
+	int rc;
+
+	api_close(d);
+	rc = keys_server(d, &server);
+	if (!rc)
+		rc = api_open(d, &server);
+	keyfile_forget(&server);
+	if (rc)
+		fatal("cannot open the API again: %s", strerror(-rc));
+}
+
+static void on_look(void *arg)
+{
+	struct daemon *d = arg;
+	struct mallinfo2 m = mallinfo2();
+	size_t used = m.uordblks + m.hblkhd;
+
+	if (used > MEMORY_MAX) {
+		event_add(d, SEV_ERROR, "api.flood", NULL, NULL,
+			  "clients made the server keep %zu MiB; closed all %u connections",
+			  used >> 20, d->api->connections);
+		restart(d);
+	} else if (d->api->connections) {
+		loop_timer_set(d->api->look, monotonic_ns() + MEMORY_LOOK_MS * NS_PER_MS);
+	}
 }
 
 static void on_fd(void *arg, uint32_t events)
@@ -265,15 +327,23 @@ int api_open(struct daemon *d, const struct keyfile *server)
 	/* The ZAP handler must be there before the first connection. */
 	api->zap = zmq_socket(api->context, ZMQ_REP);
 	api->router = zmq_socket(api->context, ZMQ_ROUTER);
-	if (!api->zap || !api->router || zmq_bind(api->zap, "inproc://zeromq.zap.01"))
+	api->monitor = zmq_socket(api->context, ZMQ_PAIR);
+	if (!api->zap || !api->router || !api->monitor ||
+	    zmq_bind(api->zap, "inproc://zeromq.zap.01") ||
+	    zmq_socket_monitor(api->router, "inproc://monitor",
+			       ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED) ||
+	    zmq_connect(api->monitor, "inproc://monitor"))
 		return -errno;
 	rc = configure(api->router, server);
 	if (rc)
 		return rc;
 	api->poke = loop_add_timer(d->loop, on_poke, d);
+	api->look = loop_add_timer(d->loop, on_look, d);
 	api->zap_source = watch(d, api->zap);
+	api->monitor_source = watch(d, api->monitor);
 	api->router_source = watch(d, api->router);
-	if (!api->poke || !api->zap_source || !api->router_source)
+	if (!api->poke || !api->look || !api->zap_source || !api->monitor_source ||
+	    !api->router_source)
 		return -ENOMEM;
 	rc = bind_all(d);
 	api_poke(d);
@@ -286,17 +356,22 @@ void api_close(struct daemon *d)
 
 	if (!api)
 		return;
+	struct loop_source *sources[] = {api->router_source, api->zap_source, api->monitor_source,
+					 api->poke, api->look};
+	void *sockets[] = {api->router, api->zap, api->monitor};
+
 	wait_free(d);
-	if (api->router_source)
-		loop_remove(api->router_source);
-	if (api->zap_source)
-		loop_remove(api->zap_source);
-	if (api->poke)
-		loop_remove(api->poke);
+	for (unsigned i = 0; i < sizeof(sources) / sizeof(sources[0]); i++)
+		if (sources[i])
+			loop_remove(sources[i]);
 	if (api->router)
-		zmq_close(api->router);
-	if (api->zap)
-		zmq_close(api->zap);
+		zmq_socket_monitor(api->router, NULL, 0);
+	for (unsigned i = 0; i < sizeof(sockets) / sizeof(sockets[0]); i++) {
+		if (!sockets[i])
+			continue;
+		set_int(sockets[i], ZMQ_LINGER, 0);
+		zmq_close(sockets[i]);
+	}
 	if (api->context)
 		zmq_ctx_term(api->context);
 	free(api);

@@ -102,6 +102,8 @@ int wait_add(struct daemon *d, const struct client *c, enum wait_for what, const
 
 	if (!ws)
 		return -ENOMEM;
+	if (bytes > API_WAIT_MAX_BYTES)
+		return -EMSGSIZE;
 	for (link = &ws->first; *link; link = &(*link)->next)
 		mine += same_client(&(*link)->client, c);
 	if (ws->count >= API_WAITERS_MAX || mine >= API_WAITERS_PER_CLIENT)

@@ -218,6 +218,11 @@ static int first_admin(struct daemon *d, int keys_fd)
 	return rc ? rc : authorized_reload(d);
 }
 
+int keys_server(struct daemon *d, struct keyfile *server)
+{
+	return keyfile_read(d->state_fd, "keys/server.key", server);
+}
+
 int keys_open(struct daemon *d, struct keyfile *server)
 {
 	char public[512];

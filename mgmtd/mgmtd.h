@@ -300,6 +300,8 @@ struct authorized {
 
 /* Makes the keys of the server and of the first administrator if they are not there. */
 int keys_open(struct daemon *d, struct keyfile *server);
+/* Reads the server's keys once more. */
+int keys_server(struct daemon *d, struct keyfile *server);
 int authorized_reload(struct daemon *d);
 const struct keyfile *authorized_find(const struct authorized *a, const char *public_key);
 const struct keyfile *authorized_user(const struct authorized *a, const char *user);

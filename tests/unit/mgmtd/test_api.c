@@ -674,6 +674,36 @@ START_TEST(a_request_that_is_too_large_is_refused_without_reading_it)
 }
 END_TEST
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define MEMORY_IS_COUNTED 0 /* the sanitizers' malloc has no mallinfo2() */
+#else
+#define MEMORY_IS_COUNTED 1
+#endif
+
+START_TEST(a_message_of_endless_frames_costs_connections_and_nothing_else)
+{
+	static uint8_t frame[1 << 19];
+	struct client c;
+
+	ck_assert_int_eq(create_vm(&client, &stack, "a", ""), 0);
+	do_act(&client, "a", START);
+	client_open(&c, &stack);
+	for (int i = 0; i < 3000; i++)
+		ck_assert_int_eq(
+			zmq_send(c.socket, frame, sizeof(frame), i < 2999 ? ZMQ_SNDMORE : 0),
+			sizeof(frame));
+	ck_assert(client_lost(&c, 60000));
+	client_close(&c);
+	client_close(&client);
+	client_open(&client, &stack);
+	ck_assert(has_event(&client, "api.flood", "closed all", 10000));
+	ck_assert_int_eq(vm_state(&client, "a"), BULKHEAD__VM_STATE__VM_RUNNING);
+	ck_assert_int_eq(type_line(&client, "a", "hi"), 0);
+	wait_console(&client, "a", "heard: hi");
+	ck_assert_uint_lt(resident_kib(stack.mgmtd), 600 << 10);
+}
+END_TEST
+
 START_TEST(a_client_that_does_not_read_is_dropped_with_an_event)
 {
 	Bulkhead__Request r = BULKHEAD__REQUEST__INIT;
@@ -937,6 +967,8 @@ static Suite *api_suite(void)
 	t = add_case(s, "hostile clients");
 	tcase_add_test(t, bytes_that_are_no_request_are_answered_with_an_error);
 	tcase_add_test(t, a_request_that_is_too_large_is_refused_without_reading_it);
+	if (MEMORY_IS_COUNTED)
+		tcase_add_test(t, a_message_of_endless_frames_costs_connections_and_nothing_else);
 	tcase_add_test(t, a_client_that_does_not_read_is_dropped_with_an_event);
 	tcase_add_test(t, a_client_that_goes_away_while_it_waits_takes_nothing_with_it);
 	tcase_add_test(t, many_clients_at_once_are_all_answered);
