@@ -122,7 +122,7 @@ void hv_timer_init(struct hv_vcpu *h, unsigned i);
 void hv_timer_reset(struct hv_vcpu *h);
 bool hv_timer_write(struct hv_vcpu *h, uint32_t index, uint64_t value);
 void hv_timer_read(struct hv_vcpu *h, uint32_t index, uint64_t *value);
-void hv_timer_retry(struct hv_vcpu *h, unsigned sint); /* its slot is free again; lock held */
+void hv_timer_retry(struct hv_vcpu *h); /* a slot may be free again; lock held */
 bool hv_timer_state_valid(const struct hv_timer_state *s);
 void hv_timer_restart(struct hv_timer *t); /* after load; lock held */
 

@@ -29,7 +29,7 @@ enum status {
 #define INPUT_CODE(c)       ((uint16_t)(c))
 #define INPUT_FAST          (1ull << 16)
 #define INPUT_VAR_QWORDS(c) (((c) >> 17) & 0x3ff)
-#define INPUT_RESERVED      (0xf0000000ull | 0xf000ull << 32 | 0xfull << 60)
+#define INPUT_RESERVED      (0xf8000000ull | 0xf000ull << 32 | 0xfull << 60)
 #define INPUT_REPS          (0x0fff0fffull << 32) /* rep count and rep start */
 
 struct call {
@@ -71,7 +71,9 @@ static enum status fetch(const struct call *c, void *buf, size_t len)
 	}
 	if (c->in & 7)
 		return STATUS_INVALID_ALIGNMENT;
-	return hv_copy_in(c->h->hv, c->in, buf, len) ? STATUS_INVALID_PARAMETER : STATUS_SUCCESS;
+	/* TLFS, "common hypercall status codes": so are a list that spans pages and one outside
+	 * RAM. */
+	return hv_copy_in(c->h->hv, c->in, buf, len) ? STATUS_INVALID_ALIGNMENT : STATUS_SUCCESS;
 }
 
 static enum status post_message(const struct call *c)
@@ -102,6 +104,8 @@ static enum status signal_event(const struct call *c)
 
 	if (st != STATUS_SUCCESS)
 		return st;
+	if (in >> 48)
+		return STATUS_INVALID_PARAMETER;
 	if (!hv->ops->signal_event || (in & 0xff000000u) ||
 	    hv->ops->signal_event(hv->arg, c->h->v, in & 0xffffff, in >> 32))
 		return STATUS_INVALID_CONNECTION;
@@ -153,27 +157,36 @@ static enum status send_ipi_ex(const struct call *c)
 	return STATUS_SUCCESS;
 }
 
+static enum status notify_long_spin_wait(const struct call *c)
+{
+	return STATUS_SUCCESS;
+}
+
 static enum status dispatch(const struct call *c, uint64_t control)
 {
-	uint16_t code = INPUT_CODE(control);
+	static const struct {
+		uint16_t code;
+		bool variable; /* may have a variable header */
+		enum status (*fn)(const struct call *c);
+	} calls[] = {
+		{CALL_NOTIFY_LONG_SPIN_WAIT, false, notify_long_spin_wait},
+		{CALL_SEND_IPI, false, send_ipi},
+		{CALL_SEND_IPI_EX, true, send_ipi_ex},
+		{CALL_POST_MESSAGE, false, post_message},
+		{CALL_SIGNAL_EVENT, false, signal_event},
+	};
 
-	/* None of ours is a rep hypercall, and only SendIpiEx has a variable header. */
-	if ((control & (INPUT_RESERVED | INPUT_REPS)) || (c->variable && code != CALL_SEND_IPI_EX))
+	if (control & INPUT_RESERVED)
 		return STATUS_INVALID_INPUT;
-	switch (code) {
-	case CALL_NOTIFY_LONG_SPIN_WAIT:
-		return STATUS_SUCCESS;
-	case CALL_SEND_IPI:
-		return send_ipi(c);
-	case CALL_SEND_IPI_EX:
-		return send_ipi_ex(c);
-	case CALL_POST_MESSAGE:
-		return post_message(c);
-	case CALL_SIGNAL_EVENT:
-		return signal_event(c);
-	default:
-		return STATUS_INVALID_CODE;
+	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+		if (calls[i].code != INPUT_CODE(control))
+			continue;
+		/* None of ours is a rep hypercall. */
+		if ((control & INPUT_REPS) || (c->variable && !calls[i].variable))
+			return STATUS_INVALID_INPUT;
+		return calls[i].fn(c);
 	}
+	return STATUS_INVALID_CODE;
 }
 
 static uint64_t join(uint64_t high, uint64_t low)

@@ -45,26 +45,39 @@ static void write_guest_os_id(struct hv *hv, uint64_t value)
 	pthread_mutex_unlock(&hv->lock);
 }
 
+static bool write_crash_parameter(struct hv *hv, unsigned i, uint64_t value)
+{
+	if (!hv->ops->crash)
+		return false;
+	pthread_mutex_lock(&hv->lock);
+	hv->crash_parameter[i] = value;
+	pthread_mutex_unlock(&hv->lock);
+	return true;
+}
+
 /* The guest says it has crashed (TLFS 2.4.4, GuestCrashMsrsAvailable). P3 and P4 name the message.
  */
-static void write_crash_control(struct hv_vcpu *h, uint64_t value)
+static bool write_crash_control(struct hv_vcpu *h, uint64_t value)
 {
 	struct hv *hv = h->hv;
 	uint64_t parameter[5];
 	char text[HV_CRASH_TEXT] = "";
 	size_t length = 0;
 
+	if (!hv->ops->crash)
+		return false;
 	pthread_mutex_lock(&hv->lock);
 	hv->crash_control = value;
 	memcpy(parameter, hv->crash_parameter, sizeof(parameter));
 	pthread_mutex_unlock(&hv->lock);
 
-	if (!(value & CRASH_NOTIFY) || !hv->ops->crash)
-		return;
+	if (!(value & CRASH_NOTIFY))
+		return true;
 	if ((value & CRASH_NOTIFY_MESSAGE) && parameter[4] <= sizeof(text) &&
 	    hv_copy_in(hv, parameter[3], text, parameter[4]) == 0)
 		length = parameter[4];
 	hv->ops->crash(hv->arg, h->v, parameter, text, length);
+	return true;
 }
 
 static bool write_apic(struct hv_vcpu *h, uint32_t index, uint64_t value)
@@ -75,8 +88,10 @@ static bool write_apic(struct hv_vcpu *h, uint32_t index, uint64_t value)
 		irq_eoi(h->v);
 	else if (index == HV_MSR_ICR)
 		irq_write_icr(h->v, value);
+	else if (value <= 0xff)
+		irq_set_tpr(h->v, value);
 	else
-		irq_set_cr8(h->v, (value >> 4) & 0xf);
+		return false;
 	return true;
 }
 
@@ -100,8 +115,10 @@ static bool write_vp_assist(struct hv_vcpu *h, uint64_t value)
 		return false;
 	h->vp_assist = value;
 	/* "No EOI required" is never offered: the first word of the page stays 0. */
-	if (hv_page(h->hv, value))
+	if (hv_page(h->hv, value)) {
 		__atomic_store_n((uint32_t *)hv_page(h->hv, value), 0, __ATOMIC_RELAXED);
+		hv_page_wrote(h->hv, value);
+	}
 	return true;
 }
 
@@ -129,11 +146,14 @@ static bool write_partition(struct hv_vcpu *h, uint32_t index, uint64_t value)
 		return write_apic(h, index, value);
 	case HV_MSR_VP_ASSIST_PAGE:
 		return write_vp_assist(h, value);
+	case HV_MSR_CRASH_P0 ... HV_MSR_CRASH_P4:
+		return write_crash_parameter(hv, index - HV_MSR_CRASH_P0, value);
 	case HV_MSR_CRASH_CTL:
-		write_crash_control(h, value);
-		return true;
+		return write_crash_control(h, value);
 	case HV_MSR_TSC_INVARIANT_CONTROL:
-		hv->tsc_invariant = value & 1;
+		if (value > 1)
+			return false;
+		hv->tsc_invariant = value;
 		return true;
 	default:
 		return false; /* read-only ones, too */
@@ -151,9 +171,6 @@ enum irq_msr_result hv_wrmsr(struct vcpu *v, uint32_t index, uint64_t value)
 		ok = hv_synic_write(h, index, value);
 	} else if (in_range(index, HV_MSR_STIMER0_CONFIG, HV_MSR_STIMER3_COUNT)) {
 		ok = hv_timer_write(h, index, value);
-	} else if (in_range(index, HV_MSR_CRASH_P0, HV_MSR_CRASH_P4)) {
-		h->hv->crash_parameter[index - HV_MSR_CRASH_P0] = value;
-		ok = true;
 	} else {
 		ok = write_partition(h, index, value);
 	}
@@ -189,20 +206,26 @@ static bool read_partition(struct hv_vcpu *h, uint32_t index, uint64_t *value)
 	case HV_MSR_APIC_FREQUENCY:
 		*value = IRQ_APIC_HZ;
 		return true;
+	case HV_MSR_ICR:
+		*value = irq_read_icr(h->v);
+		return !(hv->flags & HV_NO_APIC_ACCESS);
 	case HV_MSR_TPR:
-		*value = (uint64_t)irq_get_cr8(h->v) << 4;
+		*value = irq_get_tpr(h->v);
 		return !(hv->flags & HV_NO_APIC_ACCESS);
 	case HV_MSR_VP_ASSIST_PAGE:
 		*value = h->vp_assist;
 		return true;
+	case HV_MSR_CRASH_P0 ... HV_MSR_CRASH_P4:
+		*value = hv->crash_parameter[index - HV_MSR_CRASH_P0];
+		return hv->ops->crash != NULL;
 	case HV_MSR_CRASH_CTL: /* what may be asked for */
 		*value = CRASH_NOTIFY | CRASH_NOTIFY_MESSAGE;
-		return true;
+		return hv->ops->crash != NULL;
 	case HV_MSR_TSC_INVARIANT_CONTROL:
 		*value = hv->tsc_invariant;
 		return true;
 	default:
-		return false; /* EOI and ICR are write-only here */
+		return false; /* EOI is write-only */
 	}
 }
 
@@ -218,8 +241,6 @@ enum irq_msr_result hv_rdmsr(struct vcpu *v, uint32_t index, uint64_t *value)
 		ok = hv_synic_read(h, index, value);
 	else if (in_range(index, HV_MSR_STIMER0_CONFIG, HV_MSR_STIMER3_COUNT))
 		hv_timer_read(h, index, value);
-	else if (in_range(index, HV_MSR_CRASH_P0, HV_MSR_CRASH_P4))
-		*value = h->hv->crash_parameter[index - HV_MSR_CRASH_P0];
 	else
 		ok = read_partition(h, index, value);
 	return ok ? IRQ_MSR_OK : IRQ_MSR_GP;

@@ -68,11 +68,17 @@ void hv_install_reference_tsc(struct hv *hv)
 	uint64_t *page = hv_page(hv, hv->reference_tsc);
 	uint64_t khz = clock_tsc_khz(hv->clock);
 
+	uint32_t sequence;
+
 	if (!page || khz == 0)
 		return;
+	/* The guest reads the sequence before and after: another number each time, and 0, "do not
+	 * use", in between. */
+	sequence = __atomic_exchange_n((uint32_t *)page, 0, __ATOMIC_SEQ_CST) + 1;
+	if (sequence == 0 || sequence == UINT32_MAX) /* earlier interfaces: not valid, either */
+		sequence = 1;
 	page[1] = (uint64_t)(((unsigned __int128)10000 << 64) / khz);
 	page[2] = 0;
-	/* The sequence makes the page valid, so it comes last; 0 would mean "do not use". */
-	__atomic_store_n((uint32_t *)page, 1, __ATOMIC_RELEASE);
+	__atomic_store_n((uint32_t *)page, sequence, __ATOMIC_RELEASE);
 	hv_page_wrote(hv, hv->reference_tsc);
 }

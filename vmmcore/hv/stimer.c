@@ -51,13 +51,13 @@ static void start(struct hv_timer *t)
 	arm(t, due);
 }
 
-/* Delivers one expiration. lock held. */
-static void deliver(struct hv_timer *t)
+/* Delivers the expiration at the reference time `expired`. lock held. */
+static void deliver(struct hv_timer *t, uint64_t expired)
 {
 	struct hv_vcpu *h = t->owner;
 	struct expired_payload p = {
 		.index = t - h->timer,
-		.expiration = t->due,
+		.expiration = expired,
 		.delivery = hv_reference_time(h->hv),
 	};
 
@@ -80,11 +80,11 @@ static void expire(void *arg)
 	now = hv_reference_time(h->hv);
 	if (!(t->config & CONFIG_ENABLE) || t->due == 0 || t->due > now)
 		goto out; /* stopped or set anew while we were on our way */
-	deliver(t);
+	deliver(t, t->due);
 	if (t->config & CONFIG_PERIODIC) {
-		uint64_t behind = (now - t->due) / t->count;
+		uint64_t last = now - (now - t->due) % t->count; /* on the grid */
 
-		arm(t, t->due + (behind + 1) * t->count);
+		arm(t, t->count > REFERENCE_MAX - last ? REFERENCE_MAX : last + t->count);
 	} else {
 		t->config &= ~CONFIG_ENABLE;
 		t->due = t->undelivered ? t->due : 0;
@@ -93,11 +93,22 @@ out:
 	pthread_mutex_unlock(&h->lock);
 }
 
-void hv_timer_retry(struct hv_vcpu *h, unsigned sint)
+void hv_timer_retry(struct hv_vcpu *h)
 {
-	for (unsigned i = 0; i < HV_TIMERS; i++)
-		if (h->timer[i].undelivered && CONFIG_SINT(h->timer[i].config) == sint)
-			deliver(&h->timer[i]);
+	for (unsigned i = 0; i < HV_TIMERS; i++) {
+		struct hv_timer *t = &h->timer[i];
+		uint64_t expired = t->due;
+
+		if (!t->undelivered)
+			continue;
+		/* A periodic timer waits for its next expiration already; one that has become
+		 * due meanwhile is on its way to expire(). */
+		if (t->config & CONFIG_PERIODIC)
+			expired -= t->count < expired ? t->count : expired;
+		deliver(t, expired);
+		if (!t->undelivered && !(t->config & CONFIG_PERIODIC))
+			t->due = 0;
+	}
 }
 
 /* Message mode needs a SINT other than 0, direct mode a vector that is not an exception's. */
@@ -130,9 +141,9 @@ bool hv_timer_write(struct hv_vcpu *h, uint32_t index, uint64_t value)
 			t->config |= CONFIG_ENABLE;
 	} else {
 		t->config = value;
-		if (!(value & CONFIG_DIRECT) && CONFIG_SINT(value) == 0)
-			t->config &= ~CONFIG_ENABLE;
 	}
+	if (!(t->config & CONFIG_DIRECT) && CONFIG_SINT(t->config) == 0)
+		t->config &= ~CONFIG_ENABLE;
 	start(t);
 	pthread_mutex_unlock(&h->lock);
 	return true;

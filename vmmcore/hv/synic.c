@@ -106,8 +106,7 @@ static void end_of_message(struct hv_vcpu *h)
 	unsigned wanted;
 
 	pthread_mutex_lock(&h->lock);
-	for (unsigned i = 0; i < HV_SINTS; i++)
-		hv_timer_retry(h, i);
+	hv_timer_retry(h);
 	wanted = h->room_wanted;
 	h->room_wanted = 0;
 	pthread_mutex_unlock(&h->lock);
@@ -117,6 +116,17 @@ static void end_of_message(struct hv_vcpu *h)
 			h->hv->ops->message_room(h->hv->arg, h->v, i);
 }
 
+/* Several sources may share a vector; it needs no EOI if one of them says so. */
+static void set_auto_eoi(struct hv_vcpu *h, uint8_t vector)
+{
+	bool on = false;
+
+	for (unsigned i = 0; i < HV_SINTS; i++)
+		on |= (h->sint[i] & (HV_SINT_AUTO_EOI | HV_SINT_MASKED)) == HV_SINT_AUTO_EOI &&
+		      (h->sint[i] & HV_SINT_VECTOR) == vector;
+	irq_set_auto_eoi(h->v, vector, on);
+}
+
 /* Vectors below 16 belong to exceptions: an unmasked source may not have one (TLFS 11.4.5). */
 static bool write_sint(struct hv_vcpu *h, unsigned i, uint64_t value)
 {
@@ -124,11 +134,9 @@ static bool write_sint(struct hv_vcpu *h, unsigned i, uint64_t value)
 
 	if (!(value & HV_SINT_MASKED) && (value & HV_SINT_VECTOR) < 16)
 		return false;
-	if (old & HV_SINT_AUTO_EOI)
-		irq_set_auto_eoi(h->v, old & HV_SINT_VECTOR, false);
-	if ((value & HV_SINT_AUTO_EOI) && !(value & HV_SINT_MASKED))
-		irq_set_auto_eoi(h->v, value & HV_SINT_VECTOR, true);
 	h->sint[i] = value;
+	set_auto_eoi(h, old & HV_SINT_VECTOR);
+	set_auto_eoi(h, value & HV_SINT_VECTOR);
 	return true;
 }
 
@@ -164,6 +172,8 @@ bool hv_synic_write(struct hv_vcpu *h, uint32_t index, uint64_t value)
 		ok = write_page(h, &h->siefp, value);
 	else
 		ok = false; /* SVERSION is read-only, the rest of the range is reserved */
+	if (ok && (index == HV_MSR_SCONTROL || index == HV_MSR_SIMP))
+		hv_timer_retry(h); /* messages wait while the SynIC is off (TLFS 11.8) */
 	pthread_mutex_unlock(&h->lock);
 	return ok;
 }

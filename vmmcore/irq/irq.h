@@ -117,6 +117,9 @@ bool irq_waiting_for_sipi(struct vcpu *v);
 /* For the hypervisor personality's synthetic MSRs. */
 void irq_eoi(struct vcpu *v);
 void irq_write_icr(struct vcpu *v, uint64_t icr); /* x2APIC layout if in x2APIC mode */
+uint64_t irq_read_icr(struct vcpu *v);
+uint8_t irq_get_tpr(struct vcpu *v);
+void irq_set_tpr(struct vcpu *v, uint8_t tpr);
 /* Vectors that need no EOI: not entered into ISR when taken (TLFS, SINTx.AutoEOI). */
 void irq_set_auto_eoi(struct vcpu *v, uint8_t vector, bool on);
 

@@ -249,6 +249,21 @@ void irq_set_cr8(struct vcpu *v, uint8_t tpr)
 	lapic_set_tpr(lapic_of(v), (uint32_t)(tpr & 0xf) << 4);
 }
 
+uint8_t irq_get_tpr(struct vcpu *v)
+{
+	return (uint8_t)READ(lapic_of(v)->tpr);
+}
+
+void irq_set_tpr(struct vcpu *v, uint8_t tpr)
+{
+	lapic_set_tpr(lapic_of(v), tpr);
+}
+
+uint64_t irq_read_icr(struct vcpu *v)
+{
+	return lapic_of(v)->icr;
+}
+
 bool irq_apic_enabled(struct vcpu *v)
 {
 	return lapic_hw_enabled(lapic_of(v));
