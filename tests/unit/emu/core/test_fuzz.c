@@ -6,6 +6,7 @@
  *   test_fuzz [SECONDS [SEED]]
  */
 #include <check.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -19,10 +20,11 @@
 
 enum { RAM = 1 << 20, GUARD = 1 << 20 };
 
-static unsigned seconds = 3;
-static uint64_t seed = 0x9e3779b97f4a7c15;
+static unsigned seconds = 2;
+static _Thread_local uint64_t seed = 0x9e3779b97f4a7c15;
 static struct machine *m;
 static uint8_t *area;
+static atomic_bool finished;
 
 static uint64_t rnd(void)
 {
@@ -35,7 +37,8 @@ static uint64_t rnd(void)
 /* Every 2 ms: endless loops in the guest end. */
 static void tick(int sig)
 {
-	vcpu_kick(&m->vcpu[0], VCPU_ATT_STOP);
+	for (unsigned n = 0; n < m->vm.vcpu_count; n++)
+		vcpu_kick(&m->vcpu[n], VCPU_ATT_STOP);
 }
 
 /* RAM between two stretches that fault. */
@@ -196,40 +199,62 @@ static void random_state(struct vcpu_state *st)
 	}
 }
 
+/* One random start. Returns whether it was a possible one. */
+static bool run_once(struct vcpu *v)
+{
+	struct vcpu_state st;
+
+	random_state(&st);
+	fill_code(M_CODE, 256);
+	if (rnd() % 4 == 0)
+		fill_code(rnd() % (RAM - 4096), 512);
+	m->pio.answer = m->mmio.answer = rnd();
+	if (rnd() % 4 == 0) {
+		m->irq = (int)(rnd() % 256);
+		vcpu_kick(v, VCPU_ATT_IRQ);
+	}
+	if (rnd() % 16 == 0)
+		vcpu_kick(v, VCPU_ATT_NMI);
+	if (backend_emu.set_state(v, &st))
+		return false;
+	for (unsigned k = 0; k < 3; k++)
+		if (backend_emu.run(v) == VCPU_STOP_SHUTDOWN)
+			break;
+	ck_assert_int_eq(backend_emu.get_state(v, &st), 0);
+	return true;
+}
+
+static void *other_vcpu(void *arg)
+{
+	seed = *(uint64_t *)arg ^ 0x5555;
+	while (!atomic_load(&finished))
+		run_once(&m->vcpu[1]);
+	return NULL;
+}
+
+/* One vCPU; or two that write each other's code and page tables. */
 START_TEST(random_code_stays_inside)
 {
 	struct itimerval t = {{0, 2000}, {0, 2000}};
-	struct vcpu_state st;
 	time_t end = time(NULL) + (time_t)seconds;
 	unsigned long runs = 0;
+	uint64_t first = seed;
+	pthread_t other;
 
-	m = machine_new(1, 4 << 20);
+	m = machine_new(1 + (unsigned)_i, 4 << 20);
 	place_ram();
 	signal(SIGALRM, tick);
 	setitimer(ITIMER_REAL, &t, NULL);
-	while (time(NULL) < end) {
-		random_state(&st);
-		fill_code(M_CODE, 256);
-		if (rnd() % 4 == 0)
-			fill_code(rnd() % (RAM - 4096), 512);
-		m->pio.answer = m->mmio.answer = rnd();
-		if (rnd() % 4 == 0) {
-			m->irq = (int)(rnd() % 256);
-			vcpu_kick(&m->vcpu[0], VCPU_ATT_IRQ);
-		}
-		if (rnd() % 16 == 0)
-			vcpu_kick(&m->vcpu[0], VCPU_ATT_NMI);
-		if (backend_emu.set_state(&m->vcpu[0], &st))
-			continue;
-		for (unsigned k = 0; k < 3; k++)
-			if (backend_emu.run(&m->vcpu[0]) == VCPU_STOP_SHUTDOWN)
-				break;
-		ck_assert_int_eq(backend_emu.get_state(&m->vcpu[0], &st), 0);
-		runs++;
-	}
+	if (_i)
+		ck_assert_int_eq(pthread_create(&other, NULL, other_vcpu, &first), 0);
+	while (time(NULL) < end)
+		runs += run_once(&m->vcpu[0]);
+	atomic_store(&finished, true);
+	if (_i)
+		pthread_join(other, NULL);
 	t = (struct itimerval){0};
 	setitimer(ITIMER_REAL, &t, NULL);
-	printf("%lu runs, seed now %#lx\n", runs, seed);
+	printf("%d vCPUs: %lu runs\n", 1 + _i, runs);
 	ck_assert_uint_gt(runs, 0);
 }
 END_TEST
@@ -245,7 +270,7 @@ int main(int argc, char **argv)
 		seconds = (unsigned)atoi(argv[1]);
 	if (argc > 2)
 		seed = strtoull(argv[2], NULL, 0) | 1;
-	tcase_add_test(t, random_code_stays_inside);
+	tcase_add_loop_test(t, random_code_stays_inside, 0, 2);
 	tcase_set_timeout(t, seconds + 20);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
