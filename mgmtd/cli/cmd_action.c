@@ -220,6 +220,8 @@ int cmd_jobs(struct cli *c, int argc, char **argv)
 			print_json(&reply->job_list->base);
 		else
 			print_jobs(reply->job_list);
+	} else if (!status && c->json) {
+		print_json(&reply->base);
 	}
 	free_reply(reply);
 	return status;

@@ -39,7 +39,8 @@ static void print_event(struct cli *c, const Bulkhead__Event *e)
 	fflush(stdout);
 }
 
-static int read_events(struct cli *c, Bulkhead__EventReadRequest *e)
+/* whole: as one object, if it is to be JSON. */
+static int read_events(struct cli *c, Bulkhead__EventReadRequest *e, bool whole)
 {
 	Bulkhead__Request r = BULKHEAD__REQUEST__INIT;
 	Bulkhead__Reply *reply;
@@ -53,8 +54,11 @@ static int read_events(struct cli *c, Bulkhead__EventReadRequest *e)
 	if (reply->body_case == BULKHEAD__REPLY__BODY_EVENT_LIST) {
 		if (reply->event_list->lost)
 			fprintf(stderr, "bulkhead events: older events are gone\n");
-		for (size_t i = 0; i < reply->event_list->n_events; i++)
-			print_event(c, reply->event_list->events[i]);
+		if (c->json && whole)
+			print_json(&reply->event_list->base);
+		else
+			for (size_t i = 0; i < reply->event_list->n_events; i++)
+				print_event(c, reply->event_list->events[i]);
 		e->after = reply->event_list->next;
 	}
 	free_reply(reply);
@@ -72,7 +76,7 @@ static int follow(struct cli *c, Bulkhead__EventReadRequest *e)
 		time_t left = end ? end - time(NULL) : FOLLOW_MS / 1000;
 
 		e->wait_ms = left * 1000 < FOLLOW_MS ? (uint32_t)left * 1000 : FOLLOW_MS;
-		status = read_events(c, e);
+		status = read_events(c, e, false);
 	} while (!status && !ferror(stdout) && (!end || time(NULL) < end));
 	return status;
 }
@@ -108,6 +112,6 @@ int cmd_events(struct cli *c, int argc, char **argv)
 	}
 	if (optind != argc)
 		return fail_usage(c, "unknown argument %s", argv[optind]);
-	status = read_events(c, &e);
+	status = read_events(c, &e, !following);
 	return status || !following ? status : follow(c, &e);
 }

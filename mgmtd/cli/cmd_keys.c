@@ -82,6 +82,8 @@ static int add(struct cli *c, const char *user, const char *key_text, const char
 	r.body_case = BULKHEAD__REQUEST__BODY_KEY_ADD;
 	r.key_add = &a;
 	status = call(c, &r, &reply);
+	if (!status && c->json)
+		print_json(&reply->base);
 	free_reply(reply);
 	return status;
 }
@@ -97,6 +99,8 @@ static int remove_key(struct cli *c, const char *user)
 	r.body_case = BULKHEAD__REQUEST__BODY_KEY_REMOVE;
 	r.key_remove = &k;
 	status = call(c, &r, &reply);
+	if (!status && c->json)
+		print_json(&reply->base);
 	free_reply(reply);
 	return status;
 }

@@ -211,9 +211,12 @@ class Json(Base):
         for args in (("list",), ("show", "j1"), ("host",), ("jobs",), ("keys", "list"),
                      ("version",), ("export", "j1"), ("pause", "j1"), ("off", "j1")):
             json.loads(self.bh("--json", *args))
-        events = [json.loads(line) for line in self.bh("events", "--json").splitlines()]
+        events = self.json("events")["events"]
         self.assertTrue(any(e["kind"] == "vm.running" and e["vm"] == "j1" for e in events))
         self.assertEqual(sorted(events, key=lambda e: e["id"]), events)
+        self.json("keys", "generate", STACK.path("json.key"))
+        self.json("keys", "add", "json", STACK.path("json.key"))
+        self.json("keys", "remove", "json")
         host = self.json("host")
         self.assertEqual((host["backend_auto"], host["backend_reason"]), ("emu", "this is a test"))
         self.assertIn("no_new_privs", host["mgmtd_confinement"])
