@@ -152,6 +152,9 @@ static void receive(int sock, union message *msg, int *fds, size_t max_fds, size
 		end(STATUS_SETUP, "bad message: %s", why);
 }
 
+static void remember(const char *text, size_t n);
+static void converse(void);
+
 /* What the guest said last may still be on its way through the worker. */
 static void drain_serial(void)
 {
@@ -161,6 +164,17 @@ static void drain_serial(void)
 
 	while (serial >= 0 && poll(&p, 1, 100) > 0 && (n = read(serial, text, sizeof(text))) > 0)
 		fwrite(text, 1, (size_t)n, stdout);
+}
+
+/* As if the guest had said it on its console, so that --expect can wait for it. */
+static void on_crash(const char *text)
+{
+	char line[CONTROL_TEXT_BYTES + 32];
+	int n = snprintf(line, sizeof(line), "run: guest crash: %s\n", text);
+
+	fputs(line, stdout);
+	remember(line, (size_t)n);
+	converse();
 }
 
 static void on_event(const struct msg_event_guest *e)
@@ -175,6 +189,9 @@ static void on_event(const struct msg_event_guest *e)
 		end(STATUS_RESET, "reset");
 	case GUEST_TRIPLE_FAULT:
 		end(STATUS_TRIPLE_FAULT, "%s", e->text);
+	case GUEST_CRASH: /* news: the guest goes on as it likes */
+		on_crash(e->text);
+		break;
 	default:
 		end(STATUS_FAULT, "fault: %s", e->text);
 	}
