@@ -376,12 +376,27 @@ static struct emu_block *make_transient(struct emu_cpu *cpu, struct site *s)
 	return b;
 }
 
+enum { SYNC_SPINS = 2000 };
+
+static void pause_host(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#endif
+}
+
 static struct emu_block *make(struct emu_cpu *cpu, struct site *s, uint64_t key)
 {
 	struct emu_block *b;
 	uint32_t *slot, size, gen;
 	bool stable = mark_code(cpu, s->gpa, &gen);
 
+	/* The others answer within a block if they are on a processor of the host. */
+	for (unsigned n = 0; !stable && n < SYNC_SPINS; n++) {
+		pause_host();
+		if (all_acknowledged(cpu))
+			stable = mark_code(cpu, s->gpa, &gen);
+	}
 	if (!stable)
 		return make_transient(cpu, s);
 	if (cpu->arena_used + BLOCK_MAX_BYTES > cpu->arena_size)
