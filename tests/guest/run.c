@@ -13,6 +13,7 @@
  *   --expect TEXT   wait for the text          --pause    stop; time must stand still meanwhile
  *   --send TEXT     write it ("\n": new line)  --resume   go on
  *   --silence MS    nothing must be printed    --reset    power off and on (while paused)
+ *                                              --leave    hang up on the partition, which ends it
  *
  * Exit status: the value the guest writes to the exit device; 0 also for power off; otherwise one
  * of the numbers below.
@@ -49,7 +50,15 @@ enum {
 
 enum { MAX_STEPS = 32 };
 
-enum step_kind { STEP_EXPECT, STEP_SEND, STEP_SILENCE, STEP_PAUSE, STEP_RESUME, STEP_RESET };
+enum step_kind {
+	STEP_EXPECT,
+	STEP_SEND,
+	STEP_SILENCE,
+	STEP_PAUSE,
+	STEP_RESUME,
+	STEP_RESET,
+	STEP_LEAVE
+};
 
 struct step {
 	enum step_kind kind;
@@ -435,6 +444,11 @@ static void converse(void)
 		case STEP_RESET:
 			reset_vm();
 			break;
+		case STEP_LEAVE:
+			close(unit[ROLE_PARTITION]);
+			unit[ROLE_PARTITION] = -1;
+			opt.steps = 0; /* VM_GONE is the end */
+			return;
 		}
 	}
 	if (opt.steps)
@@ -460,8 +474,11 @@ static void on_serial(void)
 	char text[4096];
 	ssize_t n = read(serial, text, sizeof(text));
 
-	if (n <= 0)
+	if (n <= 0) {
+		if (n == 0 || errno != EAGAIN)
+			serial = -1; /* the worker has ended */
 		return;
+	}
 	if (opt.stamps && !seen_bytes && !opt.next)
 		fprintf(stderr, "run: first console output (%.2f s)\n", seconds());
 	fwrite(text, 1, (size_t)n, stdout);
@@ -542,7 +559,8 @@ static void __attribute__((noreturn)) usage(void)
 		"usage: run [--backend emu|kvm|auto] [--vcpus N] [--ram MIB] [--timeout S]\n"
 		"           [--module FILE]... [--cmdline TEXT] [--interactive] [--stamps]\n"
 		"           [--quiet] [--build DIR] [--status N] [STEP]... KERNEL\n"
-		"steps: --expect TEXT, --send TEXT, --silence MS, --pause, --resume, --reset\n");
+		"steps: --expect TEXT, --send TEXT, --silence MS, --pause, --resume, --reset, "
+		"--leave\n");
 	exit(STATUS_SETUP);
 }
 
@@ -595,6 +613,7 @@ static void read_options(int argc, char **argv)
 		PAUSE,
 		RESUME,
 		RESET,
+		LEAVE,
 		STATUS,
 		INTERACTIVE,
 		STAMPS,
@@ -602,15 +621,25 @@ static void read_options(int argc, char **argv)
 		BUILD
 	};
 	static const struct option options[] = {
-		{"backend", 1, NULL, BACKEND}, {"vcpus", 1, NULL, VCPUS},
-		{"ram", 1, NULL, RAM},         {"timeout", 1, NULL, TIMEOUT},
-		{"module", 1, NULL, MODULE},   {"cmdline", 1, NULL, CMDLINE},
-		{"expect", 1, NULL, EXPECT},   {"send", 1, NULL, SEND},
-		{"silence", 1, NULL, SILENCE}, {"pause", 0, NULL, PAUSE},
-		{"resume", 0, NULL, RESUME},   {"reset", 0, NULL, RESET},
-		{"status", 1, NULL, STATUS},   {"interactive", 0, NULL, INTERACTIVE},
-		{"stamps", 0, NULL, STAMPS},   {"quiet", 0, NULL, QUIET},
-		{"build", 1, NULL, BUILD},     {0},
+		{"backend", 1, NULL, BACKEND},
+		{"vcpus", 1, NULL, VCPUS},
+		{"ram", 1, NULL, RAM},
+		{"timeout", 1, NULL, TIMEOUT},
+		{"module", 1, NULL, MODULE},
+		{"cmdline", 1, NULL, CMDLINE},
+		{"expect", 1, NULL, EXPECT},
+		{"send", 1, NULL, SEND},
+		{"silence", 1, NULL, SILENCE},
+		{"pause", 0, NULL, PAUSE},
+		{"resume", 0, NULL, RESUME},
+		{"reset", 0, NULL, RESET},
+		{"leave", 0, NULL, LEAVE},
+		{"status", 1, NULL, STATUS},
+		{"interactive", 0, NULL, INTERACTIVE},
+		{"stamps", 0, NULL, STAMPS},
+		{"quiet", 0, NULL, QUIET},
+		{"build", 1, NULL, BUILD},
+		{0},
 	};
 	struct vm_config *c = &opt.config;
 	int o;
@@ -665,6 +694,9 @@ static void read_options(int argc, char **argv)
 			break;
 		case RESET:
 			add_step(STEP_RESET, NULL);
+			break;
+		case LEAVE:
+			add_step(STEP_LEAVE, NULL);
 			break;
 		case STATUS:
 			opt.status = atoi(optarg);
