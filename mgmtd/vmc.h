@@ -2,8 +2,8 @@
  *
  * Machine definitions: the .vmc format (vmc(5)) as a struct, its reader and its writer.
  *
- * To add an element: a member here, a row in the element table of vmc_read.c, a line in
- * vmc_write.c, the schema, the man page, and a pair of files in tests/unit/mgmtd/vmc.
+ * To add an element: a member here, a row in vmc_elements.c, a line in vmc_write(), the schema, the
+ * man page, and a pair of files in tests/unit/mgmtd/vmc.
  */
 #ifndef BULKHEAD_MGMTD_VMC_H
 #define BULKHEAD_MGMTD_VMC_H

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 
@@ -16,7 +17,13 @@ from stack import MGMTD, Stack
 REFUSED_ON_PURPOSE = {"clone3"}
 
 
-def live(stack):
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return str(s.getsockname()[1])
+
+
+def live(stack, port):
     """Everything that mgmtd does."""
     def bh(*args, **more):
         done = stack.run(*args, **more)
@@ -36,7 +43,7 @@ def live(stack):
     bh("keys", "generate", stack.path("key"))
     stack.run("--key", stack.path("key"), "list")
     bh("keys", "add", "x", stack.path("key"), "view")
-    bh("--key", stack.path("key"), "--server", "tcp://127.0.0.1:45671",
+    bh("--key", stack.path("key"), "--server", "tcp://127.0.0.1:" + port,
        "--server-key", stack.path("run/server.pub"), "list")
     bh("keys", "remove", "x")
     bh("start", "a")
@@ -75,14 +82,15 @@ def main():
     table = [line.split("\t") for line in
              subprocess.run([MGMTD, "--policy"], capture_output=True, text=True,
                             check=True).stdout.splitlines()]
+    port = free_port()
     stack = Stack(["strace", "-f", "-qq", "-o", "/dev/null"])
     stack.prefix[-1] = stack.path("trace")
     try:
-        stack.start("--tcp-port", "45671")
+        stack.start("--tcp-port", port)
         if "seccomp on" not in stack.run("host").stdout:
             print("SKIP: this build has no filter (a sanitizer)")
             return 77
-        live(stack)
+        live(stack, port)
         traced = int(subprocess.run(["pgrep", "-P", str(stack.mgmtd.pid)], capture_output=True,
                                     text=True, check=True).stdout)
         os.kill(traced, signal.SIGTERM)

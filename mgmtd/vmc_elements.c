@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The elements of a definition, from text to members of struct vmc.
+ */
+#include "mgmtd/vmc_reader.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const hint_path =
+	"write the absolute path of a file that bulkhead-mgmtd may read";
+
+static int read_name(struct reader *r, const xmlNode *n, const char *text, const char *attribute)
+{
+	char why[CONTROL_TEXT_BYTES];
+
+	if (vmc_check_name(text, why, sizeof(why)))
+		return vmc_wrong(r, n, "name", "choose another name", "%s", why);
+	strcpy(r->v->name, text);
+	return 0;
+}
+
+static int read_uuid(struct reader *r, const xmlNode *n, const char *text, const char *attribute)
+{
+	if (vmc_parse_uuid(text, r->v->uuid))
+		return vmc_wrong(r, n, "uuid", "leave the element out and one will be made",
+				 "not a UUID of the form 01234567-89ab-cdef-0123-456789abcdef");
+	r->v->has_uuid = true;
+	return 0;
+}
+
+static int read_memory(struct reader *r, const xmlNode *n, const char *text, const char *unit)
+{
+	static const char *const hint = "write whole MiB or GiB: <memory unit=\"MiB\">512</memory>";
+	char number[32], why[CONTROL_TEXT_BYTES];
+
+	if (unit && strcmp(unit, "MiB") && strcmp(unit, "GiB"))
+		return vmc_wrong(r, n, "memory", hint, "the unit is neither MiB nor GiB");
+	if (text[0] == '\0' || strspn(text, "0123456789") != strlen(text))
+		return vmc_wrong(r, n, "memory", hint,
+				 "the amount of memory is not a whole number");
+	if (strlen(text) > 18)
+		return vmc_wrong(r, n, "memory", hint, "an amount of memory with %zu digits",
+				 strlen(text));
+	snprintf(number, sizeof(number), "%s%s", text, unit ? unit : "MiB");
+	if (vmc_parse_memory(number, &r->v->ram_bytes))
+		return vmc_wrong(r, n, "memory", hint, "%s is too much memory", number);
+	if (vmc_check_memory(r->v->ram_bytes, why, sizeof(why)))
+		return vmc_wrong(r, n, "memory", hint, "%s", why);
+	return 0;
+}
+
+static int read_vcpus(struct reader *r, const xmlNode *n, const char *text, const char *attribute)
+{
+	char *end;
+	long count;
+
+	errno = 0;
+	count = strtol(text, &end, 10);
+	if (!isdigit((unsigned char)text[0]) || *end)
+		return vmc_wrong(r, n, "vcpus", "write a whole number: <vcpus>2</vcpus>",
+				 "the number of virtual processors is not a number");
+	if (errno || count < 1 || count > CONTROL_MAX_VCPUS)
+		return vmc_wrong(r, n, "vcpus", "choose a number in that range",
+				 "%.20s virtual processors; it must be 1 to %d", text,
+				 CONTROL_MAX_VCPUS);
+	r->v->vcpus = (uint32_t)count;
+	return 0;
+}
+
+static int read_backend(struct reader *r, const xmlNode *n, const char *text, const char *attribute)
+{
+	if (vmc_parse_backend(text, &r->v->backend))
+		return vmc_wrong(r, n, "backend", "write auto, kvm or emu", "no such back end");
+	return 0;
+}
+
+static int read_policy(struct reader *r, const xmlNode *n, const char *text, enum vmc_policy *p)
+{
+	if (!strcmp(text, "restart"))
+		*p = VMC_RESTART;
+	else if (!strcmp(text, "off"))
+		*p = VMC_OFF;
+	else
+		return vmc_wrong(r, n, (const char *)n->name, "write restart or off",
+				 "neither restart nor off");
+	return 0;
+}
+
+static int read_on_reboot(struct reader *r, const xmlNode *n, const char *text, const char *attr)
+{
+	return read_policy(r, n, text, &r->v->on_reboot);
+}
+
+static int read_on_crash(struct reader *r, const xmlNode *n, const char *text, const char *attr)
+{
+	return read_policy(r, n, text, &r->v->on_crash);
+}
+
+static int read_yes_no(struct reader *r, const xmlNode *n, const char *text, bool *b)
+{
+	if (strcmp(text, "yes") && strcmp(text, "no"))
+		return vmc_wrong(r, n, (const char *)n->name, "write yes or no",
+				 "neither yes nor no");
+	*b = text[0] == 'y';
+	return 0;
+}
+
+static int read_exit_device(struct reader *r, const xmlNode *n, const char *text, const char *attr)
+{
+	return read_yes_no(r, n, text, &r->v->exit_device);
+}
+
+static int read_autostart(struct reader *r, const xmlNode *n, const char *text, const char *attr)
+{
+	return read_yes_no(r, n, text, &r->v->autostart);
+}
+
+static int read_path(struct reader *r, const xmlNode *n, const char *text, char **path)
+{
+	if (text[0] != '/')
+		return vmc_wrong(r, n, (const char *)n->name, hint_path, "%s",
+				 text[0] ? "not an absolute path" : "no path");
+	if (strlen(text) >= VMC_PATH_MAX)
+		return vmc_wrong(r, n, (const char *)n->name, hint_path,
+				 "a path of %zu bytes; at most %u are possible", strlen(text),
+				 VMC_PATH_MAX - 1);
+	if (strpbrk(text, "\r\n"))
+		return vmc_wrong(r, n, (const char *)n->name, hint_path,
+				 "a path with a line break");
+	*path = strdup(text);
+	return *path ? 0 : -ENOMEM;
+}
+
+static int read_kernel(struct reader *r, const xmlNode *n, const char *text, const char *attribute)
+{
+	return read_path(r, n, text, &r->v->kernel);
+}
+
+static int read_initrd(struct reader *r, const xmlNode *n, const char *text, const char *attribute)
+{
+	return read_path(r, n, text, &r->v->initrd);
+}
+
+static int read_module(struct reader *r, const xmlNode *n, const char *text, const char *attribute)
+{
+	int rc;
+
+	if (r->v->nmodules == CONTROL_MAX_MODULES)
+		return vmc_wrong(r, n, "module", "leave some out", "more than %d modules",
+				 CONTROL_MAX_MODULES);
+	rc = read_path(r, n, text, &r->v->module[r->v->nmodules]);
+	r->v->nmodules += rc == 0;
+	return rc;
+}
+
+/* Of several lines it becomes one. */
+static int read_cmdline(struct reader *r, const xmlNode *n, const char *text, const char *attribute)
+{
+	if (strlen(text) >= CONTROL_CMDLINE_BYTES)
+		return vmc_wrong(r, n, "cmdline", "shorten it",
+				 "a command line of %zu bytes; at most %d are possible",
+				 strlen(text), CONTROL_CMDLINE_BYTES - 1);
+	if (text[0] == '\0')
+		return 0;
+	r->v->cmdline = strdup(text);
+	if (!r->v->cmdline)
+		return -ENOMEM;
+	for (char *c = r->v->cmdline; *c; c++)
+		if (*c == '\n' || *c == '\r' || *c == '\t')
+			*c = ' ';
+	return 0;
+}
+
+static int read_serial(struct reader *r, const xmlNode *n, const char *text, const char *mode)
+{
+	if (text[0])
+		return vmc_wrong(r, n, "serial", "write <serial mode=\"console\"/>",
+				 "a serial port has no text");
+	if (mode && strcmp(mode, "console"))
+		return vmc_wrong(r, n, "serial", "write <serial mode=\"console\"/>",
+				 "no such mode of a serial port");
+	if (r->v->nserial == CONTROL_MAX_SERIAL)
+		return vmc_wrong(r, n, "serial", "leave some out", "more than %d serial ports",
+				 CONTROL_MAX_SERIAL);
+	r->v->nserial++;
+	return 0;
+}
+
+static const struct element boot_elements[] = {
+	{"kernel", REQUIRED, NULL, read_kernel, NULL},
+	{"initrd", 0, NULL, read_initrd, NULL},
+	{"module", MANY, NULL, read_module, NULL},
+	{"cmdline", 0, NULL, read_cmdline, NULL},
+	{NULL},
+};
+
+const struct element vmc_elements[] = {
+	{"name", REQUIRED, NULL, read_name, NULL},
+	{"uuid", 0, NULL, read_uuid, NULL},
+	{"memory", REQUIRED, "unit", read_memory, NULL},
+	{"vcpus", 0, NULL, read_vcpus, NULL},
+	{"backend", 0, NULL, read_backend, NULL},
+	{"boot", REQUIRED, NULL, NULL, boot_elements},
+	{"serial", MANY, "mode", read_serial, NULL},
+	{"on-reboot", 0, NULL, read_on_reboot, NULL},
+	{"on-crash", 0, NULL, read_on_crash, NULL},
+	{"exit-device", 0, NULL, read_exit_device, NULL},
+	{"autostart", 0, NULL, read_autostart, NULL},
+	{NULL},
+};
