@@ -14,7 +14,8 @@
 
 #define MAX_ERRNO       4095
 #define MAX_SIGNAL      64
-#define FIXED_CHILD_FDS 9 /* unit socket, RAM, page generations, platform and VMBus channel */
+#define FIXED_CHILD_FDS 9 /* unit socket, RAM, page generations, and two channels */
+#define CHANNEL_FDS     3
 
 struct why {
 	char *text;
@@ -101,13 +102,56 @@ static bool config_ok(const struct vm_config *c, const struct why *why)
 	       in_range("backend", c->backend, BACKEND_AUTO, BACKEND_EMU, why) &&
 	       in_range("boot modules", c->modules, 0, CONTROL_MAX_MODULES, why) &&
 	       in_range("serial ports", c->serials, 1, CONTROL_MAX_SERIAL, why) &&
-	       in_range("exit device", c->exit_device, 0, 1, why) && name_ok(c->name, why) &&
+	       in_range("exit device", c->exit_device, 0, 1, why) &&
+	       in_range("disks", c->disks, 0, CONTROL_MAX_DISKS, why) && name_ok(c->name, why) &&
 	       text_ok("kernel command line", c->cmdline, sizeof(c->cmdline), why);
 }
 
 int vm_config_check(const struct vm_config *c, char *why, size_t why_size)
 {
 	return config_ok(c, &(struct why){why, why_size}) ? 0 : -EPROTO;
+}
+
+static bool disk_ok(const struct vm_disk *d, const struct why *why)
+{
+	if (!in_range("controller", d->controller, 0, CONTROL_CONTROLLERS - 1, why) ||
+	    !in_range("LUN", d->lun, 0, CONTROL_LUNS - 1, why) ||
+	    !in_range("disk kind", d->kind, VM_DISK, VM_DVD, why) ||
+	    !in_range("read-only", d->read_only, 0, 1, why) ||
+	    !in_range("disk format", d->format, VM_FORMAT_RAW, VM_FORMAT_VHDX, why) ||
+	    !in_range("length of the disk's chain", d->chain, 1, CONTROL_MAX_CHAIN, why) ||
+	    !text_ok("serial number", d->serial, sizeof(d->serial), why))
+		return false;
+	if (d->kind == VM_DVD && !d->read_only)
+		return bad(why, "a DVD that is not read-only");
+	return true;
+}
+
+static bool disks_ok(const struct vm_config *c, const struct vm_disk *disk, size_t *nfds,
+		     const struct why *why)
+{
+	uint64_t taken[CONTROL_CONTROLLERS] = {0};
+	*nfds = 0;
+	for (unsigned i = 0; i < c->disks; i++) {
+		const struct vm_disk *d = &disk[i];
+		if (!disk_ok(d, why))
+			return false;
+		if (taken[d->controller] & 1ull << d->lun)
+			return bad(why, "two disks at controller %u, LUN %u", d->controller,
+				   d->lun);
+		taken[d->controller] |= 1ull << d->lun;
+		*nfds += d->chain;
+	}
+	return *nfds <= MSG_MAX_FDS - FIXED_CHILD_FDS ||
+	       bad(why, "the disks and their parents are %zu files; at most %u are possible",
+		   *nfds, MSG_MAX_FDS - FIXED_CHILD_FDS);
+}
+
+int vm_disks_check(const struct vm_config *c, const struct vm_disk *disk, size_t *nfds, char *why,
+		   size_t why_size)
+{
+	const struct why w = {why, why_size};
+	return config_ok(c, &w) && disks_ok(c, disk, nfds, &w) ? 0 : -EPROTO;
 }
 
 static bool plain_ok(const void *msg, size_t nfds, const struct why *why)
@@ -141,7 +185,9 @@ static bool fds_ok(size_t nfds, size_t want, const struct why *why)
 static bool vm_create_ok(const void *msg, size_t nfds, const struct why *why)
 {
 	const struct msg_vm_create *m = msg;
-	return config_ok(&m->config, why) && fds_ok(nfds, 1 + m->config.modules, why);
+	size_t disk_fds;
+	return config_ok(&m->config, why) && disks_ok(&m->config, m->disk, &disk_fds, why) &&
+	       fds_ok(nfds, 1 + m->config.modules + disk_fds, why);
 }
 
 /* What a child says about its confinement is shown to people; the broker acts on none of it. */
@@ -163,10 +209,15 @@ static bool vm_created_ok(const void *msg, size_t nfds, const struct why *why)
 	if (!in_range("backend", m->backend, BACKEND_KVM, BACKEND_EMU, why) ||
 	    !text_ok("backend reason", m->backend_reason, sizeof(m->backend_reason), why))
 		return false;
-	for (unsigned i = 0; i < ROLE_COUNT; i++)
+	if (!in_range("processes", m->roles, ROLES_ALWAYS, ROLE_COUNT, why))
+		return false;
+	for (unsigned i = 0; i < m->roles; i++)
 		if (!process_ok(&m->process[i], why))
 			return false;
-	return true;
+	if (m->roles < ROLE_COUNT && m->process[ROLE_STORAGE].pid)
+		return bad(why, "a process that is not there has pid %d",
+			   m->process[ROLE_STORAGE].pid);
+	return in_range("descriptors", nfds, m->roles + 1, m->roles + CONTROL_MAX_SERIAL, why);
 }
 
 static bool vm_destroy_ok(const void *msg, size_t nfds, const struct why *why)
@@ -211,7 +262,10 @@ static bool start_partition_ok(const void *msg, size_t nfds, const struct why *w
 	const struct msg_start_partition *m = msg;
 	const struct vm_config *c = &m->config;
 	return start_ok(c, m->uid, m->gid, m->sandbox_flags, why) &&
-	       fds_ok(nfds, FIXED_CHILD_FDS + 3 * c->vcpus + (c->backend == BACKEND_KVM), why);
+	       fds_ok(nfds,
+		      FIXED_CHILD_FDS + CHANNEL_FDS * (c->vcpus + !!c->disks) +
+			      (c->backend == BACKEND_KVM),
+		      why);
 }
 
 static bool start_worker_ok(const void *msg, size_t nfds, const struct why *why)
@@ -219,7 +273,22 @@ static bool start_worker_ok(const void *msg, size_t nfds, const struct why *why)
 	const struct msg_start_worker *m = msg;
 	const struct vm_config *c = &m->config;
 	return start_ok(c, m->uid, m->gid, m->sandbox_flags, why) &&
-	       fds_ok(nfds, FIXED_CHILD_FDS + 3 * c->vcpus + 1 + c->modules + c->serials, why);
+	       fds_ok(nfds,
+		      FIXED_CHILD_FDS + CHANNEL_FDS * (c->vcpus + !!c->disks) + 1 + c->modules +
+			      c->serials,
+		      why);
+}
+
+static bool start_storage_ok(const void *msg, size_t nfds, const struct why *why)
+{
+	const struct msg_start_storage *m = msg;
+	size_t disk_fds;
+	if (!start_ok(&m->config, m->uid, m->gid, m->sandbox_flags, why) ||
+	    !disks_ok(&m->config, m->disk, &disk_fds, why))
+		return false;
+	if (!m->config.disks)
+		return bad(why, "a storage process without disks");
+	return fds_ok(nfds, FIXED_CHILD_FDS + disk_fds, why);
 }
 
 static bool start_probe_ok(const void *msg, size_t nfds, const struct why *why)
@@ -280,14 +349,15 @@ static const struct declaration declarations[] = {
 	{MSG_HOST_INFO_REPLY, NO_FDS, sizeof(struct msg_host_info_reply), host_info_reply_ok,
 	 "HOST_INFO_REPLY"},
 	{MSG_VM_CREATE, ANY_FDS, sizeof(struct msg_vm_create), vm_create_ok, "VM_CREATE"},
-	{MSG_VM_CREATED, ROLE_COUNT + 1, ROLE_COUNT + CONTROL_MAX_SERIAL,
-	 sizeof(struct msg_vm_created), vm_created_ok, "VM_CREATED"},
+	{MSG_VM_CREATED, ANY_FDS, sizeof(struct msg_vm_created), vm_created_ok, "VM_CREATED"},
 	{MSG_VM_DESTROY, NO_FDS, sizeof(struct msg_vm_destroy), vm_destroy_ok, "VM_DESTROY"},
 	{MSG_VM_GONE, NO_FDS, sizeof(struct msg_vm_gone), vm_gone_ok, "VM_GONE"},
 	{MSG_START_PARTITION, ANY_FDS, sizeof(struct msg_start_partition), start_partition_ok,
 	 "START_PARTITION"},
 	{MSG_START_WORKER, ANY_FDS, sizeof(struct msg_start_worker), start_worker_ok,
 	 "START_WORKER"},
+	{MSG_START_STORAGE, ANY_FDS, sizeof(struct msg_start_storage), start_storage_ok,
+	 "START_STORAGE"},
 	{MSG_READY, NO_FDS, sizeof(struct msg_ready), ready_ok, "READY"},
 	{MSG_FAILED, NO_FDS, sizeof(struct msg_error), error_ok, "FAILED"},
 	{MSG_START_PROBE, 1, 1, sizeof(struct msg_start_probe), start_probe_ok, "START_PROBE"},
@@ -360,6 +430,6 @@ void control_text(char *dst, size_t size, const char *fmt, ...)
 
 const char *vm_role_name(unsigned role)
 {
-	static const char *const names[ROLE_COUNT] = {"partition", "worker"};
+	static const char *const names[ROLE_COUNT] = {"partition", "worker", "storage"};
 	return role < ROLE_COUNT ? names[role] : "unknown";
 }

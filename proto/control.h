@@ -10,10 +10,10 @@
  *
  *   mgmtd ----VM_CREATE, VM_DESTROY, HOST_INFO----> vmmcore broker
  *   mgmtd <---VM_CREATED, VM_GONE, ...------------- vmmcore broker
- *   broker ---START_PARTITION / START_WORKER------> child       (its descriptor 3)
+ *   broker ---START_PARTITION / _WORKER / _STORAGE-> child      (its descriptor 3)
  *   broker <--READY / FAILED----------------------- child
- *   mgmtd ----UNIT_*------------------------------> partition and worker, each on a socket of its own
- *   mgmtd <---UNIT_DONE, EVENT_*------------------- partition and worker
+ *   mgmtd ----UNIT_*------------------------------> each child on a socket of its own
+ *   mgmtd <---UNIT_DONE, EVENT_*------------------- each child
  *
  * The broker hands mgmtd the unit sockets in VM_CREATED and takes no part in that conversation.
  */
@@ -30,6 +30,11 @@
 #define CONTROL_MIN_RAM        (4ull << 20)
 #define CONTROL_MAX_RAM        (1ull << 40)
 #define CONTROL_MAX_VCPUS      64
+#define CONTROL_MAX_DISKS      64       /* disks and DVDs of a VM */
+#define CONTROL_CONTROLLERS    4
+#define CONTROL_LUNS           64       /* of a controller */
+#define CONTROL_MAX_CHAIN      32       /* a disk and its parents */
+#define CONTROL_SERIAL_BYTES   40       /* a disk's serial number, with its terminator */
 
 enum control_type {
 	MSG_ERROR = 1,          /* answer: it did not work */
@@ -50,8 +55,9 @@ enum control_type {
 	MSG_FAILED,             /* could not start; the child exits */
 	MSG_START_PROBE,        /* to bulkhead-partition --probe: does an ordinary guest run on KVM? */
 	MSG_PROBE_RESULT,       /* its answer; the child exits */
+	MSG_START_STORAGE,
 
-	/* mgmtd to partition and worker: one vocabulary, the unit operations */
+	/* mgmtd to the children: one vocabulary, the unit operations */
 	MSG_UNIT_LOAD = 64,     /* worker: load the boot images into RAM, send boot state to the partition */
 	MSG_UNIT_RUN,           /* start or go on; carries the guest clock */
 	MSG_UNIT_PAUSE,         /* stop; the answer (UNIT_DONE) carries the guest clock */
@@ -62,9 +68,10 @@ enum control_type {
 	MSG_EVENT_GUEST = 80,
 };
 
-/* Processes of a VM. */
-enum vm_role { ROLE_PARTITION = 0, ROLE_WORKER, ROLE_COUNT };
-const char *vm_role_name(unsigned role);        /* "partition", "worker" */
+/* Processes of a VM. Those below ROLES_ALWAYS every VM has; storage only one with disks. */
+enum vm_role { ROLE_PARTITION = 0, ROLE_WORKER, ROLE_STORAGE, ROLE_COUNT };
+enum { ROLES_ALWAYS = ROLE_STORAGE };
+const char *vm_role_name(unsigned role);        /* "partition", "worker", "storage" */
 
 enum vm_backend { BACKEND_AUTO = 0, BACKEND_KVM, BACKEND_EMU };
 
@@ -100,16 +107,33 @@ struct vm_config {
 	uint32_t modules;                       /* boot modules beside the kernel (first is the initrd) */
 	uint32_t serials;                       /* UARTs, COM1 first; 1 to CONTROL_MAX_SERIAL */
 	uint32_t exit_device;                   /* 1: test guests may end the VM by a port write */
-	uint32_t pad;
+	uint32_t disks;                         /* 0: no storage process */
 	uint8_t uuid[16];                       /* SMBIOS system UUID */
 	char name[CONTROL_NAME_BYTES];
 	char cmdline[CONTROL_CMDLINE_BYTES];
 };
 
-/* fds: kernel, then config.modules modules; all read-only regular files. */
+enum vm_disk_kind { VM_DISK = 0, VM_DVD };
+enum vm_disk_format { VM_FORMAT_RAW = 1, VM_FORMAT_VHD, VM_FORMAT_VHDX };
+
+/* A disk on one of the VM's controllers. Its descriptors are its own image's, opened for writing
+ * unless read_only, and then its parents', opened for reading only. */
+struct vm_disk {
+	uint8_t controller, lun;                /* no two disks have the same */
+	uint8_t kind;                           /* enum vm_disk_kind */
+	uint8_t read_only;                      /* 1; always for a DVD */
+	uint8_t format;                         /* enum vm_disk_format: of its own image */
+	uint8_t chain;                          /* descriptors: 1 and its parents */
+	uint16_t pad;
+	char serial[CONTROL_SERIAL_BYTES];      /* as the guest sees it; may be empty */
+};
+
+/* fds: kernel, then config.modules modules, all read-only regular files; then the disks', each
+ * disk[].chain of them. */
 struct msg_vm_create {
 	struct msg_header h;
 	struct vm_config config;
+	struct vm_disk disk[CONTROL_MAX_DISKS]; /* config.disks of them */
 };
 
 /* One process as people see it. */
@@ -122,12 +146,12 @@ struct vm_process {
 	uint64_t capabilities;
 };
 
-/* fds: partition unit socket, worker unit socket, then one stream socket per serial port, each
- * non-blocking, whose other end the worker holds. */
+/* fds: the unit socket of each process, in the order of enum vm_role, then one stream socket per
+ * serial port, each non-blocking, whose other end the worker holds. */
 struct msg_vm_created {
 	struct msg_header h;
 	uint32_t backend;                       /* BACKEND_KVM or BACKEND_EMU: what it runs on */
-	uint32_t pad;
+	uint32_t roles;                         /* processes: ROLES_ALWAYS, or one more: storage */
 	char backend_reason[CONTROL_TEXT_BYTES];
 	struct vm_process process[ROLE_COUNT];
 };
@@ -148,8 +172,8 @@ struct msg_vm_gone {
 };
 
 /* The partition's descriptors, in this order: unit socket, RAM memfd, page-generation memfd,
- * platform channel (3), VMBus channel (3), config.vcpus intercept channels (3 each), and last, if backend is kvm,
- * /dev/kvm. */
+ * platform channel (3), VMBus channel (3), config.vcpus intercept channels (3 each), if there are
+ * disks the storage process's signal channel (3), and last, if backend is kvm, /dev/kvm. */
 struct msg_start_partition {
 	struct msg_header h;
 	struct vm_config config;                /* backend is KVM or EMU here, never AUTO */
@@ -159,13 +183,25 @@ struct msg_start_partition {
 };
 
 /* The worker's descriptors, in this order: unit socket, RAM memfd, page-generation memfd, platform
- * channel (3), VMBus channel (3), config.vcpus intercept channels (3 each), kernel, modules, serial sockets. */
+ * channel (3), VMBus channel (3), config.vcpus intercept channels (3 each), if there are disks the
+ * storage process's provider channel (3), kernel, modules, serial sockets. */
 struct msg_start_worker {
 	struct msg_header h;
 	struct vm_config config;
 	uint32_t uid, gid;
 	uint32_t sandbox_flags;
 	uint32_t pad;
+};
+
+/* The storage process's descriptors, in this order: unit socket, RAM memfd, page-generation memfd,
+ * provider channel (3), signal channel (3), and the disks' as in VM_CREATE. */
+struct msg_start_storage {
+	struct msg_header h;
+	struct vm_config config;                /* has disks */
+	uint32_t uid, gid;
+	uint32_t sandbox_flags;
+	uint32_t pad;
+	struct vm_disk disk[CONTROL_MAX_DISKS];
 };
 
 struct msg_ready {
@@ -230,5 +266,8 @@ void control_text(char *dst, size_t size, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 /* The one place that checks a VM's configuration (also called by mgmtd before it asks). */
 int vm_config_check(const struct vm_config *c, char *why, size_t why_size);
+/* And its disks; *nfds: how many descriptors they have. */
+int vm_disks_check(const struct vm_config *c, const struct vm_disk *disk, size_t *nfds, char *why,
+		   size_t why_size);
 
 #endif

@@ -190,6 +190,8 @@ static void set_up(struct worker *w, const struct msg_start_worker *start, struc
 	attach(&w->vmbus.ch, l, "VMBus");
 	for (unsigned i = 0; i < w->config.vcpus; i++)
 		attach(&w->vcpu[i].ch, l, "intercept");
+	if (w->config.disks)
+		attach(&w->provider[PROVIDER_STORAGE].ch, l, "provider");
 	open_images(w, l);
 
 	w->loop = loop_new();
@@ -203,6 +205,8 @@ static void set_up(struct worker *w, const struct msg_start_worker *start, struc
 		err = platform_start(w);
 	if (!err)
 		err = vmbus_start(w);
+	if (!err && w->config.disks)
+		err = provider_start(w, &w->provider[PROVIDER_STORAGE], PROVIDER_STORAGE);
 	if (!err)
 		err = unit_start(w);
 	for (unsigned i = 0; i < w->config.serials && !err; i++)

@@ -10,7 +10,7 @@
  * One thread, one loop. A machine belongs to the client that made it and ends with it. Everything
  * that takes time (a child that gets ready, a child that dies) is waited for in the loop.
  *
- * A machine's life: STARTING until both children said READY, then RUNNING, then ENDING: killed,
+ * A machine's life: STARTING until all children said READY, then RUNNING, then ENDING: killed,
  * reaped, cgroups removed. It is freed when the last of that is done.
  */
 #ifndef BULKHEAD_VMMCORE_BROKER_H
@@ -35,7 +35,7 @@ struct broker_options {
 	bool peer_given;
 	uid_t peer_uid;               /* who may connect, beside root */
 	uint32_t uid_base, uid_count; /* range for the children, one each */
-	uint32_t start_timeout_ms;    /* until both children must be ready */
+	uint32_t start_timeout_ms;    /* until the children must be ready */
 	bool no_cgroup;
 };
 
@@ -113,7 +113,7 @@ struct machine {
 	struct child child[ROLE_COUNT];
 	struct vm_cgroup cgroup;
 	/* Ends that go to the client with VM_CREATED; owned until then, -1 afterwards. */
-	int client_fds[ROLE_COUNT + CONTROL_MAX_SERIAL];
+	int client_fds[ROLE_COUNT + CONTROL_MAX_SERIAL]; /* each role's place, there or not */
 	struct loop_source *timer; /* start deadline; later, retries of the clean-up */
 	unsigned retries;
 
@@ -142,11 +142,18 @@ void machines_end_all(struct broker *b);
 /* Kills what runs; goes on in the loop. why: for VM_GONE or MSG_ERROR if nothing said so yet. */
 void machine_end(struct machine *m);
 
+/* Whether a VM has a process of that role. */
+static inline bool role_exists(const struct vm_config *config, unsigned role)
+{
+	return role < ROLES_ALWAYS || (role == ROLE_STORAGE && config->disks);
+}
+
 /* parts.c: the descriptors a VM is made of */
 struct vm_parts {
 	int ram, gen;
 	int unit[ROLE_COUNT]; /* the children's ends */
 	struct channel_fds platform[2], vmbus[2], intercept[CONTROL_MAX_VCPUS][2];
+	struct channel_fds provider[2], signal[2]; /* of storage; its end is 1 */
 	int serial[CONTROL_MAX_SERIAL]; /* the worker's ends */
 	int kvm;
 };
@@ -159,6 +166,9 @@ int parts_send_partition(const struct vm_parts *p, int sock, const struct vm_con
 			 uint32_t uid, uint32_t flags);
 int parts_send_worker(const struct vm_parts *p, int sock, const struct vm_config *config,
 		      uint32_t uid, uint32_t flags, const int *images, size_t nimages);
+int parts_send_storage(const struct vm_parts *p, int sock, const struct vm_config *config,
+		       const struct vm_disk *disks, uint32_t uid, uint32_t flags,
+		       const int *images, size_t nimages);
 
 /* child.c: one process of a VM */
 void child_clear(struct child *ch, struct machine *m, unsigned role);

@@ -32,6 +32,7 @@ static const char *const controller_name[CGROUP_CONTROLLERS] = {"cpu", "memory",
 #define OVERHEAD_VCPU_BYTES (16ull << 20)
 /* Tasks of a process beyond one per vCPU. */
 #define OVERHEAD_TASKS 8u
+#define STORAGE_TASKS  16u /* the storage process's pool */
 
 static int dir_open(int at, const char *path)
 {
@@ -353,7 +354,8 @@ static int set_limits(const struct cgroups *g, const struct vm_cgroup *vg,
 	}
 	for (unsigned role = 0; role < ROLE_COUNT && !r; role++)
 		r = file_write_u64(vg->leaf[role][v2 ? 0 : CGROUP_PIDS], "pids.max",
-				   OVERHEAD_TASKS + (role == ROLE_PARTITION ? config->vcpus : 0));
+				   OVERHEAD_TASKS + (role == ROLE_PARTITION ? config->vcpus : 0) +
+					   (role == ROLE_STORAGE ? STORAGE_TASKS : 0));
 	return r;
 }
 

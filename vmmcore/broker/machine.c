@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A VM's life, as the broker sees it: made on request, ready when both of its processes are, gone
+ * A VM's life, as the broker sees it: made on request, ready when all of its processes are, gone
  * when the first of them is. See broker.h for the states.
  */
 #include <errno.h>
@@ -23,6 +23,7 @@
 static const char *const child_program[ROLE_COUNT] = {
 	[ROLE_PARTITION] = "bulkhead-partition",
 	[ROLE_WORKER] = "bulkhead-worker",
+	[ROLE_STORAGE] = "bulkhead-vsp-storage",
 };
 
 #define CLEANUP_RETRY_NS 10000000ull /* a cgroup stays busy a moment longer than its processes */
@@ -154,17 +155,23 @@ machine_fail(struct machine *m, int error, const char *fmt, ...)
 static void machine_ready(struct machine *m)
 {
 	struct msg_vm_created msg = {.backend = m->config.backend};
+	int fds[ROLE_COUNT + CONTROL_MAX_SERIAL];
+	size_t n = 0;
 
 	m->state = MACHINE_RUNNING;
 	loop_timer_set(m->timer, 0);
 	memcpy(msg.backend_reason, m->backend_reason, sizeof(msg.backend_reason));
 	for (unsigned i = 0; i < ROLE_COUNT; i++)
-		msg.process[i] = m->child[i].info;
+		if (role_exists(&m->config, i))
+			msg.process[msg.roles++] = m->child[i].info;
+	for (unsigned i = 0; i < ROLE_COUNT + CONTROL_MAX_SERIAL; i++)
+		if (m->client_fds[i] >= 0)
+			fds[n++] = m->client_fds[i];
 	control_header(&msg.h, MSG_VM_CREATED, m->create_cookie);
 	log_note("VM %" PRIu64 " \"%s\" is ready: %s, partition pid %d, worker pid %d",
 		 m->config.id, m->config.name, m->config.backend == BACKEND_KVM ? "kvm" : "emu",
 		 m->child[ROLE_PARTITION].pid, m->child[ROLE_WORKER].pid);
-	client_send(m->owner, &msg.h, m->client_fds, ROLE_COUNT + m->config.serials);
+	client_send(m->owner, &msg.h, fds, n);
 	close_client_fds(m);
 }
 
@@ -221,7 +228,7 @@ static void child_ready(struct child *ch, const struct msg_ready *msg)
 	ch->info.pid = ch->pid; /* the child knows only its own namespace's number */
 	ch->info.uid = ch->uid;
 	for (unsigned i = 0; i < ROLE_COUNT; i++)
-		if (!m->child[i].ready)
+		if (role_exists(&m->config, i) && !m->child[i].ready)
 			return;
 	machine_ready(m);
 }
@@ -277,7 +284,7 @@ static void on_timer(void *arg)
 	for (unsigned i = 0; i < ROLE_COUNT; i++) {
 		struct child *ch = &m->child[i];
 
-		if (ch->ready)
+		if (ch->ready || !role_exists(&m->config, i))
 			continue;
 		machine_fail(m, ETIMEDOUT, "%s (pid %d) was not ready within %u ms",
 			     vm_role_name(i), ch->pid, m->broker->opt.start_timeout_ms);
@@ -315,6 +322,29 @@ static int check_images(const int *fds, size_t nfds, char *why, size_t why_size)
 		snprintf(why, why_size, "%s %zu is not a regular file opened for reading only",
 			 i ? "module" : "kernel", i);
 		return -EINVAL;
+	}
+	return 0;
+}
+
+/* Disks are files or block devices, opened as their row says; parents for reading only. */
+static int check_disks(const struct vm_config *c, const struct vm_disk *disk, const int *fds,
+		       char *why, size_t why_size)
+{
+	for (unsigned i = 0; i < c->disks; i++) {
+		for (unsigned j = 0; j < disk[i].chain; j++, fds++) {
+			int want = j || disk[i].read_only ? O_RDONLY : O_RDWR;
+			int flags = fcntl(*fds, F_GETFL);
+			struct stat st;
+
+			if (fstat(*fds, &st) == 0 && (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)) &&
+			    flags >= 0 && (flags & O_ACCMODE) == want && !(flags & O_PATH))
+				continue;
+			snprintf(why, why_size,
+				 "file %u of disk %u:%u is no image opened for %s", j,
+				 disk[i].controller, disk[i].lun,
+				 want == O_RDWR ? "reading and writing" : "reading only");
+			return -EINVAL;
+		}
 	}
 	return 0;
 }
@@ -357,23 +387,43 @@ static int resolve_backend(struct machine *m, char *why, size_t why_size)
 	return 0;
 }
 
-static int start_children(struct machine *m, const struct vm_parts *parts, const int *images,
-			  size_t nimages, char *why, size_t why_size)
+/* What a VM_CREATE brought. */
+struct request {
+	const struct vm_disk *disk;
+	const int *images, *disk_fds;
+	size_t nimages, ndisk_fds;
+};
+
+static int send_start(struct machine *m, const struct vm_parts *parts, const struct request *r,
+		      unsigned role)
 {
 	uint32_t flags = m->broker->privileged ? 0 : SANDBOX_UNPRIVILEGED;
+	const struct child *ch = &m->child[role];
+
+	if (role == ROLE_PARTITION)
+		return parts_send_partition(parts, ch->sock, &m->config, ch->uid, flags);
+	if (role == ROLE_WORKER)
+		return parts_send_worker(parts, ch->sock, &m->config, ch->uid, flags, r->images,
+					 r->nimages);
+	return parts_send_storage(parts, ch->sock, &m->config, r->disk, ch->uid, flags,
+				  r->disk_fds, r->ndisk_fds);
+}
+
+static int start_children(struct machine *m, const struct vm_parts *parts,
+			  const struct request *req, char *why, size_t why_size)
+{
 
 	for (unsigned i = 0; i < ROLE_COUNT; i++) {
 		struct child *ch = &m->child[i];
-		int r = child_start(ch, child_program[i]);
+		int r;
 
+		if (!role_exists(&m->config, i))
+			continue;
+		r = child_start(ch, child_program[i]);
 		if (!r)
 			r = child_watch(ch);
 		if (!r)
-			r = i == ROLE_PARTITION
-				    ? parts_send_partition(parts, ch->sock, &m->config, ch->uid,
-							   flags)
-				    : parts_send_worker(parts, ch->sock, &m->config, ch->uid, flags,
-							images, nimages);
+			r = send_start(m, parts, req, i);
 		if (r) {
 			snprintf(why, why_size, "cannot start %s: %s", child_program[i],
 				 strerror(-r));
@@ -383,8 +433,7 @@ static int start_children(struct machine *m, const struct vm_parts *parts, const
 	return 0;
 }
 
-static int machine_build(struct machine *m, const int *images, size_t nimages, char *why,
-			 size_t why_size)
+static int machine_build(struct machine *m, const struct request *req, char *why, size_t why_size)
 {
 	struct vm_parts parts;
 	int r = resolve_backend(m, why, why_size);
@@ -399,7 +448,7 @@ static int machine_build(struct machine *m, const int *images, size_t nimages, c
 	r = parts_make(&parts, &m->config, m->broker->opt.kvm_device, m->client_fds, why, why_size);
 	if (r)
 		return r;
-	r = start_children(m, &parts, images, nimages, why, why_size);
+	r = start_children(m, &parts, req, why, why_size);
 	parts_close(&parts);
 	return r;
 }
@@ -410,7 +459,8 @@ void machine_create(struct client *c, const struct msg_vm_create *msg, const int
 	const struct vm_config *config = &msg->config;
 	char why[CONTROL_TEXT_BYTES] = "";
 	struct machine *m;
-	int r = vm_config_check(config, why, sizeof(why));
+	struct request req = {msg->disk, fds, fds + 1 + config->modules, 1 + config->modules, 0};
+	int r = vm_disks_check(config, msg->disk, &req.ndisk_fds, why, sizeof(why));
 
 	if (!r && b->leaving) {
 		snprintf(why, sizeof(why), "the broker is shutting down");
@@ -421,7 +471,9 @@ void machine_create(struct client *c, const struct msg_vm_create *msg, const int
 		r = -EEXIST;
 	}
 	if (!r)
-		r = check_images(fds, nfds, why, sizeof(why));
+		r = check_images(fds, req.nimages, why, sizeof(why));
+	if (!r)
+		r = check_disks(config, msg->disk, req.disk_fds, why, sizeof(why));
 	if (!r)
 		r = check_room(b, config, why, sizeof(why));
 	if (r) {
@@ -434,7 +486,7 @@ void machine_create(struct client *c, const struct msg_vm_create *msg, const int
 		return;
 	}
 	m->create_cookie = msg->h.cookie;
-	r = machine_build(m, fds, nfds, why, sizeof(why));
+	r = machine_build(m, &req, why, sizeof(why));
 	if (r)
 		machine_fail(m, -r, "%s", why);
 	else

@@ -35,6 +35,7 @@ static void parts_clear(struct vm_parts *p)
 	for (unsigned e = 0; e < 2; e++) {
 		p->platform[e] = none;
 		p->vmbus[e] = none;
+		p->provider[e] = p->signal[e] = none;
 		for (unsigned i = 0; i < CONTROL_MAX_VCPUS; i++)
 			p->intercept[i][e] = none;
 	}
@@ -52,6 +53,8 @@ void parts_close(struct vm_parts *p)
 	for (unsigned e = 0; e < 2; e++) {
 		channel_fds_close(&p->platform[e]);
 		channel_fds_close(&p->vmbus[e]);
+		channel_fds_close(&p->provider[e]);
+		channel_fds_close(&p->signal[e]);
 		for (unsigned i = 0; i < CONTROL_MAX_VCPUS; i++)
 			channel_fds_close(&p->intercept[i][e]);
 	}
@@ -74,7 +77,8 @@ static int make_sockets(struct vm_parts *p, const struct vm_config *config, int 
 	int r = 0;
 
 	for (unsigned i = 0; i < ROLE_COUNT && !r; i++)
-		r = pair(SOCK_SEQPACKET, &client_fds[i], &p->unit[i]);
+		if (role_exists(config, i))
+			r = pair(SOCK_SEQPACKET, &client_fds[i], &p->unit[i]);
 	for (unsigned i = 0; i < config->serials && !r; i++)
 		r = pair(SOCK_STREAM, &client_fds[ROLE_COUNT + i], &p->serial[i]);
 	return r;
@@ -98,6 +102,10 @@ static int make_channels(struct vm_parts *p, const struct vm_config *config)
 		r = make_channel("bulkhead-vmbus", VMBUS_RING_BYTES, p->vmbus);
 	for (unsigned i = 0; !r && i < config->vcpus && i < CONTROL_MAX_VCPUS; i++)
 		r = make_channel("bulkhead-intercept", INTERCEPT_RING_BYTES, p->intercept[i]);
+	if (!r && config->disks)
+		r = make_channel("bulkhead-provider", PROVIDER_RING_BYTES, p->provider);
+	if (!r && config->disks)
+		r = make_channel("bulkhead-signal", SIGNAL_RING_BYTES, p->signal);
 	return r;
 }
 
@@ -143,7 +151,7 @@ static size_t add_channel(int *fds, size_t n, const struct channel_fds *c)
 	return n;
 }
 
-/* The descriptors both children get, in the order proto/control.h gives: this end's. */
+/* The descriptors partition and worker get, in the order proto/control.h gives: this end's. */
 static size_t common_fds(const struct vm_parts *p, const struct vm_config *config, unsigned role,
 			 int *fds)
 {
@@ -167,6 +175,8 @@ int parts_send_partition(const struct vm_parts *p, int sock, const struct vm_con
 	int fds[MSG_MAX_FDS];
 	size_t n = common_fds(p, config, ROLE_PARTITION, fds);
 
+	if (config->disks)
+		n = add_channel(fds, n, &p->signal[0]);
 	if (config->backend == BACKEND_KVM)
 		fds[n++] = p->kvm;
 	control_header(&msg.h, MSG_START_PARTITION, 0);
@@ -181,10 +191,33 @@ int parts_send_worker(const struct vm_parts *p, int sock, const struct vm_config
 	int fds[MSG_MAX_FDS];
 	size_t n = common_fds(p, config, ROLE_WORKER, fds);
 
+	if (config->disks)
+		n = add_channel(fds, n, &p->provider[0]);
 	for (size_t i = 0; i < nimages; i++)
 		fds[n++] = images[i];
 	for (unsigned i = 0; i < config->serials; i++)
 		fds[n++] = p->serial[i];
 	control_header(&msg.h, MSG_START_WORKER, 0);
+	return msgsock_send(sock, &msg.h, fds, n);
+}
+
+int parts_send_storage(const struct vm_parts *p, int sock, const struct vm_config *config,
+		       const struct vm_disk *disks, uint32_t uid, uint32_t flags, const int *images,
+		       size_t nimages)
+{
+	struct msg_start_storage msg = {
+		.config = *config, .uid = uid, .gid = uid, .sandbox_flags = flags};
+	int fds[MSG_MAX_FDS];
+	size_t n = 0;
+
+	memcpy(msg.disk, disks, config->disks * sizeof(*disks));
+	fds[n++] = p->unit[ROLE_STORAGE];
+	fds[n++] = p->ram;
+	fds[n++] = p->gen;
+	n = add_channel(fds, n, &p->provider[1]);
+	n = add_channel(fds, n, &p->signal[1]);
+	for (size_t i = 0; i < nimages; i++)
+		fds[n++] = images[i];
+	control_header(&msg.h, MSG_START_STORAGE, 0);
 	return msgsock_send(sock, &msg.h, fds, n);
 }

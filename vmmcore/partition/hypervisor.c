@@ -2,10 +2,12 @@
  *
  * The hypervisor personality in its partition: what the guest posts goes to the worker, where the
  * VMBus control plane runs; the worker's messages go into the SynIC; the guest's crash becomes an
- * event.
+ * event. What the guest signals goes to the provider the worker has routed the channel to, and what
+ * that provider signals becomes an event flag.
  *
- * vCPU threads post; the main thread carries the rest. A message for the guest that finds its slot
- * taken stays with us, and the VMBus channel unread, until the guest has emptied the slot.
+ * vCPU threads post and signal; the main thread carries the rest. A message for the guest that
+ * finds its slot taken stays with us, and the VMBus channel unread, until the guest has emptied the
+ * slot.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -19,13 +21,23 @@
 #include "vmmcore/partition/partition.h"
 
 /* Packets of the VMBus channel that are handled in one turn of the loop. */
-#define VMBUS_BATCH 32
+#define VMBUS_BATCH  32
+#define SIGNAL_BATCH 64
 
 struct hv_glue {
 	pthread_mutex_t post_lock; /* vCPU threads share the channel's sending end */
+	pthread_mutex_t signal_lock[PROVIDER_COUNT]; /* likewise */
+	_Atomic uint8_t route[VMBUS_MAX_CHANNELS + 1]; /* enum vmbus_provider + 1; 0: nobody */
+	struct signal_source {
+		struct partition *partition;
+		unsigned provider;
+	} source[PROVIDER_COUNT];
 	_Atomic bool room;         /* a vCPU thread saw the taken slot emptied */
 	bool waiting;              /* held has a message that waits for its slot */
-	struct vmbus_wire_message held;
+	union {
+		struct vmbus_wire_message held;
+		struct vmbus_wire_route routing;
+	};
 	_Atomic bool crashed; /* crash_text is filled; cleared by reset */
 	bool crash_reported;
 	char crash_text[CONTROL_TEXT_BYTES];
@@ -61,10 +73,26 @@ static int post_message(void *arg, struct vcpu *v, uint32_t connection, uint32_t
 	return r;
 }
 
-/* Providers are not connected yet: no channel of a guest's can be open. */
+/* A full ring is no loss: a provider looks at all of its channels after each signal it reads, and
+ * it has yet to read those. */
 static int signal_event(void *arg, struct vcpu *v, uint32_t connection, uint16_t flag)
 {
-	return -ENOENT;
+	struct partition *p = arg;
+	struct provider_signal s = {.channel = connection - VMBUS_EVENT_CONNECTION};
+	unsigned to;
+	int r;
+
+	if (s.channel > VMBUS_MAX_CHANNELS || flag)
+		return -ENOENT;
+	to = atomic_load(&p->glue->route[s.channel]);
+	if (!to)
+		return -ENOENT;
+	pthread_mutex_lock(&p->glue->signal_lock[to - 1]);
+	r = channel_send(&p->signal[to - 1], 0, 0, &s, sizeof(s));
+	pthread_mutex_unlock(&p->glue->signal_lock[to - 1]);
+	if (r && r != -EAGAIN)
+		fatal("a provider broke its signal channel (%d)", r);
+	return 0;
 }
 
 static void message_room(void *arg, struct vcpu *v, unsigned sint)
@@ -118,6 +146,20 @@ static bool deliver(struct partition *p, const struct vmbus_wire_message *m)
 			  m->bytes) != -EAGAIN;
 }
 
+/* True: it was a route. */
+static bool take_route(struct partition *p, ptrdiff_t bytes)
+{
+	const struct vmbus_wire_route *m = &p->glue->routing;
+
+	if (bytes != sizeof(*m) || m->type != VMBUS_WIRE_ROUTE)
+		return false;
+	if (m->channel < 1 || m->channel > VMBUS_MAX_CHANNELS || m->provider >= PROVIDER_COUNT ||
+	    !p->signal[m->provider].map)
+		fatal("the worker routes channel %u to provider %u", m->channel, m->provider);
+	atomic_store(&p->glue->route[m->channel], m->on ? m->provider + 1 : 0);
+	return true;
+}
+
 static bool on_vmbus(void *arg)
 {
 	struct partition *p = arg;
@@ -130,10 +172,36 @@ static bool on_vmbus(void *arg)
 
 		if (n == -EAGAIN)
 			break;
+		any = true;
+		if (take_route(p, n))
+			continue;
 		if (n != sizeof(g->held) || g->held.type != VMBUS_WIRE_MESSAGE)
 			fatal("the worker broke the VMBus channel (%d)", (int)n);
 		g->waiting = !deliver(p, &g->held);
+	}
+	return any;
+}
+
+/* A provider may raise the flags of its own channels. A signal that was under way when its channel
+ * was closed is for nobody. */
+static bool on_signal(void *arg)
+{
+	const struct signal_source *from = arg;
+	struct partition *p = from->partition;
+	struct provider_signal s;
+	struct ring_packet pkt;
+	bool any = false;
+
+	for (unsigned i = 0; i < SIGNAL_BATCH; i++) {
+		ptrdiff_t n = channel_recv(&p->signal[from->provider], &pkt, &s, sizeof(s));
+
+		if (n == -EAGAIN)
+			break;
+		if (n != sizeof(s) || s.channel > VMBUS_MAX_CHANNELS || s.vp >= p->config.vcpus)
+			fatal("a provider broke its signal channel (%d)", (int)n);
 		any = true;
+		if (atomic_load(&p->glue->route[s.channel]) == from->provider + 1)
+			hv_event(&p->thread[s.vp].vcpu, VMBUS_SINT, s.channel);
 	}
 	return any;
 }
@@ -164,6 +232,10 @@ int hypervisor_new(struct partition *p)
 	if (!p->glue)
 		return -ENOMEM;
 	pthread_mutex_init(&p->glue->post_lock, NULL);
+	for (unsigned i = 0; i < PROVIDER_COUNT; i++) {
+		pthread_mutex_init(&p->glue->signal_lock[i], NULL);
+		p->glue->source[i] = (struct signal_source){p, i};
+	}
 	if (p->config.backend == BACKEND_KVM)
 		flags = HV_HYPERCALL_BY_PORT | HV_NO_APIC_ACCESS;
 	p->hv = hv_new(&p->vm, p->clock, &ops, p, flags);
@@ -172,7 +244,13 @@ int hypervisor_new(struct partition *p)
 
 int hypervisor_open(struct partition *p)
 {
-	return loop_add_channel(p->loop, &p->vmbus, on_vmbus, p) ? 0 : -errno;
+	if (!loop_add_channel(p->loop, &p->vmbus, on_vmbus, p))
+		return -errno;
+	for (unsigned i = 0; i < PROVIDER_COUNT; i++)
+		if (p->signal[i].map && !loop_add_channel(p->loop, &p->signal[i], on_signal,
+							  &p->glue->source[i]))
+			return -errno;
+	return 0;
 }
 
 /* What the worker sent before it was reset is for a guest that is no more. */
@@ -180,10 +258,11 @@ void hypervisor_reset(struct partition *p)
 {
 	struct hv_glue *g = p->glue;
 	struct ring_packet pkt;
+	ptrdiff_t n;
 
 	hv_reset(p->hv);
-	while (channel_recv(&p->vmbus, &pkt, &g->held, sizeof(g->held)) >= 0)
-		;
+	while ((n = channel_recv(&p->vmbus, &pkt, &g->held, sizeof(g->held))) >= 0)
+		take_route(p, n);
 	g->waiting = false;
 	atomic_store(&g->room, false);
 	atomic_store(&g->crashed, false);

@@ -183,6 +183,12 @@ static void receive_start(struct msg_start_partition *start, struct part_fds *pf
 	n += CHANNEL_FDS;
 	for (unsigned i = 0; i < start->config.vcpus; i++, n += CHANNEL_FDS)
 		pf->intercept[i] = take_channel(&fds[n]);
+	for (unsigned i = 0; i < PROVIDER_COUNT; i++)
+		pf->signal[i] = (struct channel_fds)CHANNEL_FDS_NONE;
+	if (start->config.disks) {
+		pf->signal[PROVIDER_STORAGE] = take_channel(&fds[n]);
+		n += CHANNEL_FDS;
+	}
 	pf->kvm = start->config.backend == BACKEND_KVM ? fds[n++] : -1;
 }
 

@@ -6,6 +6,7 @@
  *   loop: broker socket               run(): guest code, in the back end
  *         unit socket (mgmtd)           │ platform callbacks
  *         platform channel (worker)     ├── irq_*, CPUID, MSRs: answered here
+ *         signal channels (providers)   ├── HvSignalEvent: signal channel ► provider
  *         clock                         └── ports and device memory: intercept channel n ► worker
  *         doorbell (vCPU threads)
  *
@@ -30,6 +31,7 @@
 #include "bus/sandbox.h"
 #include "proto/control.h"
 #include "proto/intercept.h"
+#include "proto/vmbus.h"
 #include "vmmcore/clock.h"
 #include "vmmcore/hv/hv.h"
 #include "vmmcore/irq/irq.h"
@@ -69,6 +71,7 @@ struct partition {
 	struct hv *hv;
 	struct hv_glue *glue; /* hypervisor.c's; owned */
 	struct channel platform, vmbus;
+	struct channel signal[PROVIDER_COUNT]; /* no mapping: there is no such provider */
 	int broker_sock, unit_sock; /* owned */
 	int doorbell;               /* eventfd: a vCPU thread wants the main thread */
 	struct loop_source *pause_timer;
@@ -90,6 +93,7 @@ struct partition {
 struct part_fds {
 	int unit, ram, gen, kvm;
 	struct channel_fds platform, vmbus, intercept[CONTROL_MAX_VCPUS];
+	struct channel_fds signal[PROVIDER_COUNT]; /* -1: no such provider */
 };
 
 /* memory.c */
@@ -121,7 +125,7 @@ void thread_kick(struct vcpu *v);       /* the kick of p->ops */
 
 /* hypervisor.c: the hypervisor personality, and VMBus between it, the worker and providers */
 int hypervisor_new(struct partition *p);
-int hypervisor_open(struct partition *p); /* watches the VMBus channel */
+int hypervisor_open(struct partition *p); /* watches the VMBus and signal channels */
 void hypervisor_reset(struct partition *p);
 /* On the main thread, after the doorbell: what vCPU threads left for it. */
 void hypervisor_doorbell(struct partition *p);

@@ -116,6 +116,9 @@ static int attach_channels(const struct setup *s)
 		r = channel_attach(&p->vmbus, s->fds->vmbus, ROLE_PARTITION);
 	for (unsigned i = 0; i < p->config.vcpus && !r; i++)
 		r = channel_attach(&p->thread[i].intercept, s->fds->intercept[i], ROLE_PARTITION);
+	for (unsigned i = 0; i < PROVIDER_COUNT && !r; i++)
+		if (s->fds->signal[i].memory >= 0)
+			r = channel_attach(&p->signal[i], s->fds->signal[i], ROLE_PARTITION);
 	return r;
 }
 

@@ -191,6 +191,11 @@ enum scsi_result scsi_execute(struct scsi_unit *u, struct scsi_command *cmd)
 	return with_medium(u, cmd);
 }
 
+void scsi_no_space(struct scsi_command *cmd)
+{
+	scsi_fail(cmd, SENSE_SPACE_ALLOCATION_FAILED);
+}
+
 void scsi_no_unit(struct scsi_command *cmd)
 {
 	uint8_t inquiry[36] = {0x7f, [4] = sizeof(inquiry) - 5}; /* no unit is possible here */

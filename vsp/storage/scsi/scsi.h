@@ -67,6 +67,9 @@ struct scsi_command {
 enum scsi_result { SCSI_DONE, SCSI_NO_SPACE };
 enum scsi_result scsi_execute(struct scsi_unit *unit, struct scsi_command *cmd);
 
+/* The outcome for a guest that shall not wait for room: its write failed, for want of space. */
+void scsi_no_space(struct scsi_command *cmd);
+
 /* For a LUN without a unit: INQUIRY and REPORT LUNS are answered, the rest fails. */
 void scsi_no_unit(struct scsi_command *cmd);
 

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What every provider of VMBus devices does in the same way: it offers channels to the control
+ * plane (in the worker, by the provider channel), maps the rings of those the guest opens, hears of
+ * the guest's signals and sends its own (by the partition, by the signal channel).
+ *
+ *   provider_offer ──► offered ──OPEN──► ops.open ──► open ──CLOSE──► ops.close
+ *                         ▲                                              │ provider_closed()
+ *                         └──────────────────────────────────────────────┘
+ *
+ * Threads: everything on the loop's thread, except provider_send(), which any thread may
+ * call for a channel that is open and has not been answered with provider_closed().
+ *
+ * Trust: rings are the guest's, who may write them at any time (bus/ring.h). What comes from the
+ * worker and the partition is checked too; one that breaks the protocol ends the process.
+ *
+ * Bounds: PROVIDER_CHANNELS channels; page numbers of one open at a time; the mappings of rings.
+ *
+ * Errors: 0 or a negative errno.
+ */
+#ifndef BULKHEAD_VSP_PROVIDER_PROVIDER_H
+#define BULKHEAD_VSP_PROVIDER_PROVIDER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bus/channel.h"
+#include "bus/guestmem.h"
+#include "bus/loop.h"
+#include "bus/vmbus/guest.h"
+#include "bus/vmbus/protocol.h"
+#include "proto/vmbus.h"
+
+#define PROVIDER_CHANNELS 64u
+
+struct provider;
+struct provider_channel;
+
+struct provider_ops {
+	/* The guest opened the channel and its rings are mapped: 0, or the guest is refused. */
+	int (*open)(struct provider_channel *ch, const uint8_t user_data[120]);
+	/* The guest is done with it. Stop using its rings and pages, and then (at once or later)
+	 * call provider_closed(). */
+	void (*close)(struct provider_channel *ch);
+	/* There may be packets: take them with provider_recv(). Returns whether it took any; false
+	 * also if it cannot take more now (it then calls provider_look() later). */
+	bool (*readable)(struct provider_channel *ch);
+};
+
+enum provider_channel_state {
+	PROVIDER_FREE,
+	PROVIDER_OFFERING, /* no id yet */
+	PROVIDER_IDLE,     /* offered, not open */
+	PROVIDER_MAPPING,  /* pages are coming */
+	PROVIDER_OPEN_NOW,
+	PROVIDER_CLOSING,
+};
+
+struct provider_channel {
+	struct provider *provider;
+	void *arg; /* the offerer's */
+	uint32_t id;
+	uint16_t subchannel;
+	enum provider_channel_state state;
+	bool unwanted; /* rescinded before it had an id */
+	struct guest_ring ring; /* owned; mapped from open to closed */
+	pthread_mutex_t out_lock;
+	_Atomic uint32_t vp; /* to interrupt */
+	_Atomic bool owed;   /* a signal that had no room */
+	/* the open under way */
+	struct provider_open opening;
+	uint64_t *pages; /* owned */
+	uint32_t have;
+	bool is_gpadl; /* pages of a GPADL nobody wants */
+};
+
+struct provider {
+	struct loop *loop;
+	struct channel worker, partition; /* owned */
+	const struct guestmem *gm;        /* borrowed */
+	int ram_fd;                       /* borrowed */
+	uint32_t vcpus;
+	const struct provider_ops *ops;
+	pthread_mutex_t signal_lock; /* the sending end of partition; channels[].owed */
+	_Atomic bool any_owed;
+	bool paused;
+	struct provider_channel channel[PROVIDER_CHANNELS];
+	struct provider_channel *collecting; /* whose pages come next */
+};
+
+/* p: zeroed, with loop, worker, partition (attached), gm, ram_fd, vcpus and ops set. */
+int provider_start(struct provider *p);
+
+/* Offers a channel; the answer comes later, an offer that is refused ends the process. NULL: there
+ * are PROVIDER_CHANNELS already. */
+struct provider_channel *provider_offer(struct provider *p, const struct vmbus_guid *interface,
+					const struct vmbus_guid *instance, uint16_t subchannel,
+					void *arg);
+/* Takes back the offer of a channel that is not open. */
+void provider_rescind(struct provider_channel *ch);
+
+/* Next packet of the guest, as ring_read(). */
+ptrdiff_t provider_recv(struct provider_channel *ch, struct ring_packet *pkt, void *buf,
+			size_t cap);
+/* Sends a packet, interrupting the guest if it wants that. -EAGAIN: the guest has left no room; the
+ * channel becomes readable when there is. Other errors: the guest broke its ring. */
+int provider_send(struct provider_channel *ch, uint16_t type, uint64_t transaction_id,
+		  const void *payload, size_t bytes);
+/* Nothing uses the channel's rings and pages any more. */
+void provider_closed(struct provider_channel *ch);
+
+/* Looks for packets in every open channel. Also to be called by the loop's wake-up
+ * (loop_on_wake()). */
+void provider_look(struct provider *p);
+/* While paused no packets are taken. Resuming looks. */
+void provider_pause(struct provider *p, bool paused);
+
+#endif

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Requests and the threads that carry them out.
+ */
+#include "vsp/storage/storage.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "bus/log.h"
+
+#define STACK_BYTES (512u << 10)
+
+struct request *request_get(struct storage *s)
+{
+	struct request *r;
+
+	pthread_mutex_lock(&s->pool.lock);
+	r = s->pool.free;
+	if (r)
+		s->pool.free = r->next;
+	pthread_mutex_unlock(&s->pool.lock);
+	return r;
+}
+
+void request_put(struct storage *s, struct request *r)
+{
+	pthread_mutex_lock(&s->pool.lock);
+	r->next = s->pool.free;
+	s->pool.free = r;
+	pthread_mutex_unlock(&s->pool.lock);
+}
+
+void request_submit(struct storage *s, struct request *r)
+{
+	r->next = NULL;
+	pthread_mutex_lock(&s->pool.lock);
+	*s->pool.last = r;
+	s->pool.last = &r->next;
+	pthread_cond_signal(&s->pool.work);
+	pthread_mutex_unlock(&s->pool.lock);
+}
+
+/* The outcome as the guest's driver expects it. */
+static void fill_answer(struct request *r)
+{
+	struct vstor_srb *srb = &r->packet.srb;
+	bool failed = r->cmd.status == SCSI_CHECK_CONDITION;
+	uint8_t room = srb->sense_bytes < VSTOR_SENSE_BYTES ? srb->sense_bytes : VSTOR_SENSE_BYTES;
+
+	r->packet.operation = VSTOR_COMPLETE_IO;
+	r->packet.flags = 0;
+	r->packet.status = VSTOR_OK;
+	srb->scsi_status = r->cmd.status;
+	srb->srb_status = r->cmd.status == SCSI_GOOD ? SRB_SUCCESS : SRB_ERROR;
+	srb->data_bytes = r->cmd.transferred;
+	srb->sense_bytes = 0;
+	if (!failed)
+		return;
+	if (room > SCSI_SENSE_BYTES)
+		room = SCSI_SENSE_BYTES;
+	memset(srb->sense, 0, sizeof(srb->sense));
+	memcpy(srb->sense, r->cmd.sense, room);
+	srb->sense_bytes = room;
+	if (room)
+		srb->srb_status |= SRB_AUTOSENSE_VALID;
+}
+
+static void carry_out(struct storage *s, struct request *r)
+{
+	static atomic_flag said_full = ATOMIC_FLAG_INIT;
+	bool from_device = r->packet.srb.data_in == 1;
+
+	if (!r->unit) {
+		scsi_no_unit(&r->cmd);
+	} else if (scsi_execute(r->unit, &r->cmd) == SCSI_NO_SPACE) {
+		scsi_no_space(&r->cmd);
+		if (!atomic_flag_test_and_set(&said_full))
+			log_error("a disk's file system is full: the guest's write failed");
+	}
+	if (from_device && r->cmd.transferred)
+		guest_ranges_wrote(&s->gm, r->cmd.iov, r->cmd.iovcnt);
+	fill_answer(r);
+	/* No such unit: that, not sense, is what makes a driver forget a disk. */
+	if (!r->unit && r->cmd.status != SCSI_GOOD) {
+		r->packet.srb.srb_status = SRB_INVALID_LUN;
+		r->packet.srb.scsi_status = 0;
+	}
+	storvsp_complete(s, r);
+}
+
+static void *pool_thread(void *arg)
+{
+	struct storage *s = arg;
+	struct pool *p = &s->pool;
+
+	for (;;) {
+		struct request *r;
+
+		pthread_mutex_lock(&p->lock);
+		while (!p->first)
+			pthread_cond_wait(&p->work, &p->lock);
+		r = p->first;
+		p->first = r->next;
+		if (!p->first)
+			p->last = &p->first;
+		pthread_mutex_unlock(&p->lock);
+		carry_out(s, r);
+	}
+	return NULL;
+}
+
+static int start_all(struct storage *s, void *(*fn)(void *), unsigned *started)
+{
+	pthread_attr_t attr;
+	int r = 0;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK_BYTES);
+	for (*started = 0; *started < POOL_THREADS; ++*started) {
+		r = pthread_create(&s->pool.thread[*started], &attr, fn, s);
+		if (r)
+			break;
+	}
+	pthread_attr_destroy(&attr);
+	return -r;
+}
+
+static void *rehearsal(void *arg)
+{
+	struct pool *p = &((struct storage *)arg)->pool;
+
+	pthread_mutex_lock(&p->lock);
+	while (!p->rehearsal_over)
+		pthread_cond_wait(&p->work, &p->lock);
+	pthread_mutex_unlock(&p->lock);
+	return NULL;
+}
+
+int pool_rehearse(struct storage *s)
+{
+	struct pool *p = &s->pool;
+	unsigned n;
+	int r;
+
+	pthread_mutex_init(&p->lock, NULL);
+	pthread_cond_init(&p->work, NULL);
+	p->last = &p->first;
+	for (unsigned i = 0; i < REQUESTS; i++) {
+		s->request[i].next = p->free;
+		p->free = &s->request[i];
+	}
+	r = start_all(s, rehearsal, &n);
+	pthread_mutex_lock(&p->lock);
+	p->rehearsal_over = true;
+	pthread_cond_broadcast(&p->work);
+	pthread_mutex_unlock(&p->lock);
+	while (n)
+		pthread_join(p->thread[--n], NULL);
+	return r;
+}
+
+int pool_start(struct storage *s)
+{
+	unsigned n;
+
+	return start_all(s, pool_thread, &n);
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The map of the storage process: one VM's disks, served to its storvsc drivers.
+ *
+ *   main.c      start-up, system-call policy
+ *   disks.c     images: opening the chains that were handed over
+ *   storvsp.c   the storage protocol: controllers, their channels, packets
+ *   request.c   requests: a fixed number, carried out by a pool of threads
+ *   unit.c      mgmtd's unit operations
+ *   scsi/       SCSI units        disk/   image formats
+ *
+ *   guest's ring ──► storvsp_readable ──► request ──► pool thread: scsi_execute ──► guest's ring
+ *
+ * I/O is done by threads with preadv and pwritev through the disk library: a request of a dynamic
+ * or differencing image is several accesses with table updates between them, which the library does
+ * as plain code and io_uring would have to take apart; and io_uring's own worker threads would run
+ * outside of what our filter sees. Requests are taken from a fixed stock; when it is empty, packets
+ * wait in the guest's own ring.
+ *
+ * Threads: main (loop, rings' reading ends, protocol) and POOL_THREADS. A channel is not closed
+ * before its outstanding count is 0.
+ */
+#ifndef BULKHEAD_VSP_STORAGE_STORAGE_H
+#define BULKHEAD_VSP_STORAGE_STORAGE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "proto/control.h"
+#include "vsp/provider/provider.h"
+#include "vsp/storage/scsi/scsi.h"
+#include "vsp/storage/vstor.h"
+
+enum {
+	POOL_THREADS = 8,
+	REQUESTS = 256,
+	/* 256 KiB that begin in the middle of a page, and as much again for odd drivers */
+	REQUEST_IOVS = 2 * VSTOR_MAX_TRANSFER / 4096 + 2,
+	SUB_CHANNELS = 7, /* of a controller, beside its first */
+};
+
+struct storage;
+struct controller;
+
+/* A channel of a controller. */
+struct stor_channel {
+	struct controller *controller;
+	struct provider_channel *ch; /* NULL: not offered */
+	_Atomic uint32_t outstanding;
+	_Atomic bool closing;
+	bool broken;           /* its ring holds no packets any more */
+	pthread_mutex_t lock;  /* of stuck */
+	struct request *stuck; /* done, but the guest left no room for the answer */
+};
+
+enum protocol_state { PROTO_NEW, PROTO_BEGUN, PROTO_VERSION, PROTO_READY };
+
+struct controller {
+	struct storage *storage;
+	unsigned index;
+	enum protocol_state state;
+	uint16_t version;
+	uint64_t luns;                                   /* bit per unit */
+	struct scsi_unit *unit[CONTROL_LUNS];            /* borrowed */
+	struct stor_channel channel[1 + SUB_CHANNELS];   /* [0]: the first */
+};
+
+struct request {
+	struct request *next;
+	struct stor_channel *channel;
+	struct scsi_unit *unit; /* NULL: there is none */
+	uint64_t transaction;
+	bool answer; /* the guest asked for a completion */
+	struct vstor_packet packet;
+	struct scsi_command cmd;
+	struct iovec iov[REQUEST_IOVS];
+};
+
+struct pool {
+	pthread_mutex_t lock;
+	pthread_cond_t work;
+	struct request *free, *first, **last;
+	pthread_t thread[POOL_THREADS];
+	bool rehearsal_over;
+};
+
+struct storage {
+	struct loop *loop;
+	struct vm_config config;
+	struct vm_disk disk[CONTROL_MAX_DISKS];
+	struct guestmem gm;
+	int ram_fd, unit_fd; /* owned */
+	struct provider provider;
+	struct controller controller[CONTROL_CONTROLLERS];
+	struct scsi_unit unit[CONTROL_MAX_DISKS];
+	struct pool pool;
+	struct request request[REQUESTS];
+	_Atomic uint32_t outstanding; /* of all channels */
+	_Atomic bool want_wake;       /* main waits for requests to end */
+	bool running, pausing;
+	struct msg_unit_done pause_answer; /* due when outstanding is 0 */
+};
+
+/* disks.c: opens every disk; fds as in START_STORAGE, taken over. 0, or a negative errno and why. */
+int disks_open(struct storage *s, const int *fds, char *why, size_t why_size);
+
+/* storvsp.c */
+extern const struct provider_ops storvsp_ops;
+void storvsp_offer(struct storage *s); /* a channel for each controller with disks */
+/* After requests have ended: closes what was waiting for that. */
+void storvsp_settle(struct storage *s);
+/* Sends the answer and lets go of the request. Any thread. */
+void storvsp_complete(struct storage *s, struct request *r);
+
+/* request.c */
+int pool_rehearse(struct storage *s); /* before the sandbox, as threads_rehearse() of partitions */
+int pool_start(struct storage *s);
+struct request *request_get(struct storage *s); /* NULL: none left */
+void request_put(struct storage *s, struct request *r);
+void request_submit(struct storage *s, struct request *r);
+
+/* unit.c */
+int unit_start(struct storage *s);
+/* Answers a pause when nothing is outstanding. */
+void unit_settle(struct storage *s);
+
+#endif

@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The storage protocol. Every packet is copied to private memory before it is looked at; what it
+ * names (LUN, ranges, lengths) is checked here, what the command block says in scsi/.
+ */
+#include "vsp/storage/storage.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "bus/log.h"
+
+/* ba6163d9-04a1-4d29-b605-72e2ffb1dc7f: SCSI controllers */
+static const struct vmbus_guid scsi_interface = {
+	{0xd9, 0x63, 0x61, 0xba, 0xa1, 0x04, 0x29, 0x4d, 0xb6, 0x05, 0x72, 0xe2, 0xff, 0xb1, 0xdc,
+	 0x7f}};
+
+/* Ours, the same in every VM, so that guests' names for controllers stay; the last byte is the
+ * controller's number. */
+static const struct vmbus_guid scsi_instance = {
+	{0x5c, 0x0a, 0x11, 0x3e, 0x27, 0x9b, 0x62, 0x4f, 0x8d, 0x31, 0xb4, 0x70, 0x1c, 0xe5, 0x92,
+	 0x00}};
+
+/* The largest packet we look at: descriptor's ranges and the protocol packet. */
+#define PACKET_MAX (8 + 8 + 8 * (REQUEST_IOVS + 1) + VSTOR_BYTES)
+#define BATCH      64
+
+static struct storage *storage_of(struct stor_channel *c)
+{
+	return c->controller->storage;
+}
+
+/* ---- answers ---- */
+
+/* After this the channel may be gone. */
+static void release(struct storage *s, struct stor_channel *c, struct request *r)
+{
+	atomic_fetch_sub(&c->outstanding, 1);
+	request_put(s, r);
+	atomic_fetch_sub(&s->outstanding, 1);
+	if (atomic_load(&s->want_wake) && atomic_exchange(&s->want_wake, false))
+		loop_wake(s->loop);
+}
+
+static int send_answer(struct request *r)
+{
+	return provider_send(r->channel->ch, RING_COMPLETION, r->transaction, &r->packet,
+			     sizeof(r->packet));
+}
+
+void storvsp_complete(struct storage *s, struct request *r)
+{
+	struct stor_channel *c = r->channel;
+
+	pthread_mutex_lock(&c->lock);
+	if (r->answer && !atomic_load(&c->closing) && send_answer(r) == -EAGAIN) {
+		r->next = c->stuck;
+		c->stuck = r;
+		r = NULL;
+	}
+	pthread_mutex_unlock(&c->lock);
+	if (r)
+		release(s, c, r);
+}
+
+/* Main thread: tries again what found no room. */
+static void unstick(struct stor_channel *c)
+{
+	struct storage *s = storage_of(c);
+
+	for (;;) {
+		struct request *r;
+
+		pthread_mutex_lock(&c->lock);
+		r = c->stuck;
+		if (r && !atomic_load(&c->closing) && send_answer(r) == -EAGAIN)
+			r = NULL;
+		if (r)
+			c->stuck = r->next;
+		pthread_mutex_unlock(&c->lock);
+		if (!r)
+			return;
+		release(s, c, r);
+	}
+}
+
+static void answer_status(struct request *r, uint32_t status)
+{
+	r->packet.operation = VSTOR_COMPLETE_IO;
+	r->packet.flags = 0;
+	r->packet.status = status;
+	storvsp_complete(storage_of(r->channel), r);
+}
+
+/* ---- initialization ---- */
+
+static uint16_t max_sub_channels(const struct storage *s)
+{
+	return s->config.vcpus - 1 < SUB_CHANNELS ? s->config.vcpus - 1 : SUB_CHANNELS;
+}
+
+static void query_version(struct controller *c, struct request *r)
+{
+	uint16_t v = r->packet.version;
+	bool known = v == VSTOR_V5_1 || v == VSTOR_V6_0 || v == VSTOR_V6_2;
+
+	if (c->state != PROTO_BEGUN && c->state != PROTO_VERSION) {
+		answer_status(r, VSTOR_INVALID_STATE);
+		return;
+	}
+	if (known) {
+		c->version = v;
+		c->state = PROTO_VERSION;
+	}
+	answer_status(r, known ? VSTOR_OK : VSTOR_REVISION_MISMATCH);
+}
+
+static void query_properties(struct controller *c, struct request *r)
+{
+	uint16_t subs = max_sub_channels(c->storage);
+
+	if (c->state != PROTO_VERSION) {
+		answer_status(r, VSTOR_INVALID_STATE);
+		return;
+	}
+	memset(r->packet.bytes, 0, sizeof(r->packet.bytes));
+	r->packet.properties.max_channels = subs;
+	r->packet.properties.flags = subs ? VSTOR_MULTI_CHANNEL : 0;
+	r->packet.properties.max_transfer = VSTOR_MAX_TRANSFER;
+	answer_status(r, VSTOR_OK);
+}
+
+static void end_initialization(struct controller *c, struct request *r)
+{
+	if (c->state != PROTO_VERSION) {
+		answer_status(r, VSTOR_INVALID_STATE);
+		return;
+	}
+	c->state = PROTO_READY;
+	answer_status(r, VSTOR_OK);
+}
+
+static struct vmbus_guid instance_of(const struct controller *c)
+{
+	struct vmbus_guid instance = scsi_instance;
+
+	instance.b[15] = c->index;
+	return instance;
+}
+
+static void create_sub_channels(struct controller *c, struct request *r)
+{
+	struct vmbus_guid instance = instance_of(c);
+	uint16_t n = r->packet.sub_channels;
+
+	if (c->state != PROTO_READY || n > max_sub_channels(c->storage)) {
+		answer_status(r, c->state != PROTO_READY ? VSTOR_INVALID_STATE
+							 : VSTOR_INVALID_PARAMETER);
+		return;
+	}
+	for (unsigned i = 1; i <= n; i++) {
+		struct stor_channel *sub = &c->channel[i];
+
+		if (!sub->ch)
+			sub->ch = provider_offer(&c->storage->provider, &scsi_interface, &instance,
+						 i, sub);
+	}
+	answer_status(r, VSTOR_OK);
+}
+
+/* ---- commands ---- */
+
+static void srb_failed(struct request *r, uint8_t srb_status)
+{
+	r->packet.srb.srb_status = srb_status;
+	r->packet.srb.scsi_status = 0;
+	r->packet.srb.data_bytes = 0;
+	answer_status(r, VSTOR_OK);
+}
+
+/* The data area is what the packet's ranges describe, but no more than the request says. */
+static int map_data(struct request *r, const struct guestmem *gm, const void *header,
+		    size_t header_bytes)
+{
+	uint64_t total = 0, want = r->packet.srb.data_bytes;
+	int n = 0;
+
+	r->cmd.data_bytes = 0;
+	r->cmd.iov = r->iov;
+	r->cmd.iovcnt = 0;
+	if (header_bytes) {
+		n = guest_ranges(gm, header, header_bytes, r->iov, REQUEST_IOVS, &total);
+		if (n < 0)
+			return n;
+	}
+	for (int i = 0; i < n && r->cmd.data_bytes < want; i++) {
+		if (r->iov[i].iov_len > want - r->cmd.data_bytes)
+			r->iov[i].iov_len = want - r->cmd.data_bytes;
+		r->cmd.data_bytes += r->iov[i].iov_len;
+		r->cmd.iovcnt++;
+	}
+	return 0;
+}
+
+static void execute(struct controller *c, struct request *r, const void *header,
+		    size_t header_bytes)
+{
+	struct storage *s = c->storage;
+	const struct vstor_srb *srb = &r->packet.srb;
+	bool here = srb->path == 0 && srb->target == 0;
+
+	if (c->state != PROTO_READY) {
+		answer_status(r, VSTOR_INVALID_STATE);
+		return;
+	}
+	if (srb->cdb_bytes > sizeof(srb->cdb) || map_data(r, &s->gm, header, header_bytes)) {
+		srb_failed(r, SRB_INVALID_REQUEST);
+		return;
+	}
+	memset(r->cmd.cdb, 0, sizeof(r->cmd.cdb));
+	memcpy(r->cmd.cdb, srb->cdb, srb->cdb_bytes);
+	r->cmd.cdb_bytes = srb->cdb_bytes;
+	r->cmd.luns = here ? c->luns : 0;
+	r->unit = here && srb->lun < CONTROL_LUNS ? c->unit[srb->lun] : NULL;
+	request_submit(s, r);
+}
+
+/* ---- packets ---- */
+
+static void dispatch(struct controller *c, struct request *r, const void *header,
+		     size_t header_bytes)
+{
+	bool first = r->channel == &c->channel[0];
+
+	switch (r->packet.operation) {
+	case VSTOR_EXECUTE_SRB:
+		execute(c, r, header, header_bytes);
+		return;
+	case VSTOR_RESET_LUN:
+	case VSTOR_RESET_ADAPTER:
+	case VSTOR_RESET_BUS: /* what is under way ends by itself; the guest waits for it */
+		answer_status(r, VSTOR_OK);
+		return;
+	}
+	if (!first) { /* the rest is for a controller's first channel */
+		answer_status(r, VSTOR_INVALID_STATE);
+		return;
+	}
+	switch (r->packet.operation) {
+	case VSTOR_BEGIN_INITIALIZATION:
+		c->state = PROTO_BEGUN;
+		answer_status(r, VSTOR_OK);
+		break;
+	case VSTOR_QUERY_PROTOCOL_VERSION:
+		query_version(c, r);
+		break;
+	case VSTOR_QUERY_PROPERTIES:
+		query_properties(c, r);
+		break;
+	case VSTOR_END_INITIALIZATION:
+		end_initialization(c, r);
+		break;
+	case VSTOR_CREATE_SUB_CHANNELS:
+		create_sub_channels(c, r);
+		break;
+	default:
+		answer_status(r, VSTOR_NOT_SUPPORTED);
+	}
+}
+
+/* One packet into a request. False: nothing is there, or nothing that could be answered. */
+static bool take(struct stor_channel *c, struct request *r, bool *empty)
+{
+	static uint8_t buf[PACKET_MAX];
+	struct ring_packet pkt;
+	ptrdiff_t n = provider_recv(c->ch, &pkt, buf, sizeof(buf));
+
+	*empty = n == -EAGAIN;
+	if (n == -EPROTO && !c->broken) {
+		c->broken = true;
+		log_note("controller %u: the guest broke its ring", c->controller->index);
+	}
+	if (n < 0 || (pkt.type != RING_INBAND && pkt.type != RING_GPA_DIRECT) ||
+	    pkt.payload_bytes < VSTOR_BYTES)
+		return false;
+	r->channel = c;
+	r->transaction = pkt.transaction_id;
+	r->answer = pkt.flags & RING_FLAG_COMPLETION_REQUESTED;
+	memcpy(&r->packet, buf + pkt.header_bytes, VSTOR_BYTES);
+	atomic_fetch_add(&c->outstanding, 1);
+	atomic_fetch_add(&storage_of(c)->outstanding, 1);
+	dispatch(c->controller, r, buf, pkt.type == RING_GPA_DIRECT ? pkt.header_bytes : 0);
+	return true;
+}
+
+static bool storvsp_readable(struct provider_channel *ch)
+{
+	struct stor_channel *c = ch->arg;
+	struct storage *s = storage_of(c);
+	bool any = false, empty = false;
+
+	unstick(c);
+	for (unsigned i = 0; i < BATCH && !empty && !c->broken && s->running; i++) {
+		struct request *r = request_get(s);
+
+		if (!r) { /* look again when one has ended; perhaps one just has */
+			atomic_store(&s->want_wake, true);
+			r = request_get(s);
+			if (!r)
+				break;
+		}
+		if (!take(c, r, &empty))
+			request_put(s, r);
+		any |= !empty;
+	}
+	return any;
+}
+
+/* ---- channels ---- */
+
+static int storvsp_open(struct provider_channel *ch, const uint8_t user_data[120])
+{
+	struct stor_channel *c = ch->arg;
+
+	atomic_store(&c->closing, false);
+	c->broken = false;
+	if (c == &c->controller->channel[0])
+		c->controller->state = PROTO_NEW;
+	return 0;
+}
+
+static void storvsp_close(struct provider_channel *ch)
+{
+	struct stor_channel *c = ch->arg;
+
+	pthread_mutex_lock(&c->lock);
+	atomic_store(&c->closing, true);
+	pthread_mutex_unlock(&c->lock);
+	unstick(c); /* drops them */
+	storvsp_settle(storage_of(c));
+}
+
+static void settle_controller(struct controller *c)
+{
+	for (unsigned i = 0; i <= SUB_CHANNELS; i++) {
+		struct stor_channel *sc = &c->channel[i];
+
+		if (!sc->ch || sc->ch->state != PROVIDER_CLOSING)
+			continue;
+		atomic_store(&c->storage->want_wake, true); /* first this, then look */
+		if (!atomic_load(&sc->outstanding))
+			provider_closed(sc->ch);
+	}
+	/* Sub-channels live as long as their first channel is open. */
+	if (!c->channel[0].ch || c->channel[0].ch->state != PROVIDER_IDLE)
+		return;
+	for (unsigned i = 1; i <= SUB_CHANNELS; i++) {
+		struct stor_channel *sc = &c->channel[i];
+
+		if (!sc->ch || sc->ch->state > PROVIDER_IDLE)
+			continue;
+		provider_rescind(sc->ch);
+		sc->ch = NULL;
+	}
+}
+
+void storvsp_settle(struct storage *s)
+{
+	for (unsigned i = 0; i < CONTROL_CONTROLLERS; i++)
+		settle_controller(&s->controller[i]);
+}
+
+void storvsp_offer(struct storage *s)
+{
+	for (unsigned i = 0; i < CONTROL_CONTROLLERS; i++) {
+		struct controller *c = &s->controller[i];
+		struct vmbus_guid instance;
+
+		c->storage = s;
+		c->index = i;
+		for (unsigned j = 0; j <= SUB_CHANNELS; j++) {
+			c->channel[j].controller = c;
+			pthread_mutex_init(&c->channel[j].lock, NULL);
+		}
+		instance = instance_of(c);
+		if (c->luns)
+			c->channel[0].ch = provider_offer(&s->provider, &scsi_interface, &instance,
+							  0, &c->channel[0]);
+	}
+}
+
+const struct provider_ops storvsp_ops = {
+	.open = storvsp_open,
+	.close = storvsp_close,
+	.readable = storvsp_readable,
+};
