@@ -3,7 +3,8 @@
  * What mgmtd keeps itself from. It must open files by path and keep the inventory, so it has no
  * empty root; but it never starts a program (filter.c), gains no privileges, shows its memory to no
  * debugger and leaves no core file (they would hold the secret key), and with Landlock, where the
- * kernel has it, writes nowhere but in its two folders.
+ * kernel has it, makes and removes files nowhere but in its two folders. What it opens for writing
+ * elsewhere are images of disks, for the storage processes.
  */
 #include "mgmtd/mgmtd.h"
 
@@ -22,7 +23,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* ---- Landlock: everything may be read (as far as our user may), two folders written */
+/* ---- Landlock: files may be opened (as far as our user may), made in two folders only */
 
 #define LL_READ (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
 #define LL_WRITE                                                                                   \
@@ -54,7 +55,7 @@ static int landlock(const struct settings *s)
 	ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
 	if (ruleset < 0)
 		return errno == ENOSYS || errno == EOPNOTSUPP ? 0 : -errno;
-	rc = landlock_allow(ruleset, "/", LL_READ);
+	rc = landlock_allow(ruleset, "/", LL_READ | LANDLOCK_ACCESS_FS_WRITE_FILE);
 	if (!rc)
 		rc = landlock_allow(ruleset, s->state_dir, LL_READ | LL_WRITE);
 	if (!rc)

@@ -123,8 +123,18 @@ static void on_worker(void *arg, uint32_t events)
 	on_ready(arg, ROLE_WORKER);
 }
 
+static void on_storage(void *arg, uint32_t events)
+{
+	on_ready(arg, ROLE_STORAGE);
+}
+
 int unit_open(struct vm *vm, unsigned role, int fd)
 {
+	static void (*const handlers[ROLE_COUNT])(void *, uint32_t) = {
+		[ROLE_PARTITION] = on_partition,
+		[ROLE_WORKER] = on_worker,
+		[ROLE_STORAGE] = on_storage,
+	};
 	struct unit *u = &vm->run.unit[role];
 	int flags = fcntl(fd, F_GETFL);
 
@@ -132,8 +142,7 @@ int unit_open(struct vm *vm, unsigned role, int fd)
 	u->fd = fd;
 	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK))
 		return -errno;
-	u->source = loop_add_fd(vm->d->loop, fd, EPOLLIN,
-				role == ROLE_PARTITION ? on_partition : on_worker, vm);
+	u->source = loop_add_fd(vm->d->loop, fd, EPOLLIN, handlers[role], vm);
 	return u->source ? 0 : -errno;
 }
 

@@ -23,6 +23,7 @@ struct step {
 static const struct step start_steps[] = {
 	{BROKER, MSG_VM_CREATE, 60, 0, "starting its processes"},
 	{ROLE_WORKER, MSG_UNIT_LOAD, 60, 40, "loading the kernel"},
+	{ROLE_STORAGE, MSG_UNIT_RUN, 10, 70, "starting the disks"},
 	{ROLE_WORKER, MSG_UNIT_RUN, 10, 80, "starting the devices"},
 	{ROLE_PARTITION, MSG_UNIT_RUN, 10, 90, "starting the processors"},
 };
@@ -30,20 +31,25 @@ static const struct step start_steps[] = {
 static const struct step pause_steps[] = {
 	{ROLE_PARTITION, MSG_UNIT_PAUSE, 10, 0, "stopping the processors"},
 	{ROLE_WORKER, MSG_UNIT_PAUSE, 10, 50, "stopping the devices"},
+	{ROLE_STORAGE, MSG_UNIT_PAUSE, 120, 70, "waiting for the disks"},
 };
 
 static const struct step resume_steps[] = {
+	{ROLE_STORAGE, MSG_UNIT_RUN, 10, 0, "starting the disks"},
 	{ROLE_WORKER, MSG_UNIT_RUN, 10, 0, "starting the devices"},
 	{ROLE_PARTITION, MSG_UNIT_RUN, 10, 50, "starting the processors"},
 };
 
-enum { RESET_AFTER_PAUSE = 2 }; /* where a reset begins when the machine is paused already */
+enum { RESET_AFTER_PAUSE = 3 }; /* where a reset begins when the machine is paused already */
 static const struct step reset_steps[] = {
 	{ROLE_PARTITION, MSG_UNIT_PAUSE, 10, 0, "stopping the processors"},
 	{ROLE_WORKER, MSG_UNIT_PAUSE, 10, 10, "stopping the devices"},
+	{ROLE_STORAGE, MSG_UNIT_PAUSE, 120, 15, "waiting for the disks"},
 	{ROLE_PARTITION, MSG_UNIT_RESET, 10, 20, "resetting the processors"},
 	{ROLE_WORKER, MSG_UNIT_RESET, 10, 30, "resetting the devices"},
+	{ROLE_STORAGE, MSG_UNIT_RESET, 10, 35, "resetting the disks"},
 	{ROLE_WORKER, MSG_UNIT_LOAD, 60, 40, "loading the kernel"},
+	{ROLE_STORAGE, MSG_UNIT_RUN, 10, 70, "starting the disks"},
 	{ROLE_WORKER, MSG_UNIT_RUN, 10, 80, "starting the devices"},
 	{ROLE_PARTITION, MSG_UNIT_RUN, 10, 90, "starting the processors"},
 };
@@ -153,6 +159,21 @@ static void arm(struct vm *vm, unsigned seconds)
 		loop_timer_set(vm->timer, seconds ? monotonic_ns() + seconds * NS_PER_S : 0);
 }
 
+static void finish(struct vm *vm);
+
+/* The next step, from vm->step on, that this machine has something for. */
+static void go_on(struct vm *vm)
+{
+	const struct op *op = &ops[vm->op];
+
+	while (vm->step < op->nsteps && op->steps[vm->step].to == ROLE_STORAGE && !vm->def.ndisks)
+		vm->step++;
+	if (vm->step == op->nsteps)
+		finish(vm);
+	else
+		run_step(vm);
+}
+
 static void begin(struct vm *vm, enum vm_op op, const char *user)
 {
 	vm->op = op;
@@ -164,7 +185,7 @@ static void begin(struct vm *vm, enum vm_op op, const char *user)
 	if (op == OP_OFF && !vm->run.id)
 		vm_ended(vm, vm->reason);
 	else
-		run_step(vm);
+		go_on(vm);
 }
 
 static void finish(struct vm *vm)
@@ -225,10 +246,8 @@ void vm_answer(struct vm *vm, unsigned answerer, uint64_t cookie, int error, con
 	if (error && error != ENOENT)
 		event_add(vm->d, SEV_ERROR, "vm.leftover", vm->def.name, NULL,
 			  "the broker could not end its processes: %s", text);
-	if (++vm->step == ops[vm->op].nsteps)
-		finish(vm);
-	else
-		run_step(vm);
+	vm->step++;
+	go_on(vm);
 }
 
 /* ---- what starts and ends operations */

@@ -14,7 +14,7 @@
 #include <unistd.h>
 #include "proto/api.pb-c.h"
 
-enum { MAX_FILES = 1 + CONTROL_MAX_MODULES };
+enum { MAX_FILES = 1 + CONTROL_MAX_MODULES + CONTROL_MAX_DISKS };
 
 struct files {
 	int fd[MAX_FILES];
@@ -87,6 +87,33 @@ static int add_file(struct daemon *d, struct files *files, const char *what, con
 	return -1;
 }
 
+/* Images are opened, never read, here: their bytes are a guest's. */
+static int add_disk(struct daemon *d, struct files *files, const struct vmc_disk *disk,
+		    struct fault *f)
+{
+	char hint[CONTROL_TEXT_BYTES];
+	struct stat st;
+	int mode = disk->read_only ? O_RDONLY : O_RDWR;
+	int fd = open(disk->path, mode | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+
+	snprintf(f->where, sizeof(f->where), "%s", disk->path);
+	if (fd < 0)
+		return fault_set(f, fault_code(errno), hint_open(errno, hint, sizeof(hint)),
+				 "cannot open the image of disk %u:%u: %s", disk->controller,
+				 disk->lun, strerror(errno));
+	if (fstat(fd, &st) || !(S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)) ||
+	    is_our_secret(d, fd)) {
+		close(fd);
+		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_INVALID,
+				 "correct the path in the definition",
+				 "the image of disk %u:%u is neither a file nor a block device",
+				 disk->controller, disk->lun);
+	}
+	f->where[0] = '\0';
+	files->fd[files->n++] = fd;
+	return 0;
+}
+
 static int open_files(struct daemon *d, const struct vmc *def, struct files *files, struct fault *f)
 {
 	int rc = add_file(d, files, "kernel", def->kernel, f);
@@ -95,9 +122,25 @@ static int open_files(struct daemon *d, const struct vmc *def, struct files *fil
 		rc = add_file(d, files, "initrd", def->initrd, f);
 	for (unsigned i = 0; !rc && i < def->nmodules && files->n < MAX_FILES; i++)
 		rc = add_file(d, files, "module", def->module[i], f);
+	for (unsigned i = 0; !rc && i < def->ndisks; i++)
+		rc = add_disk(d, files, &def->disk[i], f);
 	if (rc)
 		close_files(files);
 	return rc;
+}
+
+static void fill_disks(const struct vmc *def, struct vm_disk *disk)
+{
+	for (unsigned i = 0; i < def->ndisks; i++) {
+		disk[i] = (struct vm_disk){
+			.controller = def->disk[i].controller,
+			.lun = def->disk[i].lun,
+			.kind = def->disk[i].kind,
+			.read_only = def->disk[i].read_only,
+			.format = def->disk[i].format,
+			.chain = 1,
+		};
+	}
 }
 
 int vm_send_create(struct vm *vm, struct fault *f)
@@ -105,7 +148,7 @@ int vm_send_create(struct vm *vm, struct fault *f)
 	struct files files = {.n = 0};
 	struct msg_vm_create m;
 	char why[CONTROL_TEXT_BYTES];
-	int rc;
+	int rc = 0;
 
 	if (open_files(vm->d, &vm->def, &files, f))
 		return -1;
@@ -116,6 +159,8 @@ int vm_send_create(struct vm *vm, struct fault *f)
 		rc = fault_set(f, BULKHEAD__ERROR_CODE__ERROR_INVALID, "correct the definition",
 			       "%s", why);
 	else
+		fill_disks(&vm->def, m.disk);
+	if (!rc)
 		rc = broker_send(&vm->d->broker, &m.h, files.fd, files.n, f);
 	close_files(&files);
 	if (rc)
@@ -131,16 +176,16 @@ int vm_created(struct vm *vm, const struct msg_vm_created *m, int *fds, size_t n
 	size_t taken = 0;
 	int rc = 0;
 
-	if (nfds != ROLE_COUNT + vm->def.nserial) {
+	if (m->roles != ROLES_ALWAYS + !!vm->def.ndisks || nfds != m->roles + vm->def.nserial) {
 		rc = fault_set(f, BULKHEAD__ERROR_CODE__ERROR_FAILED, NULL,
 			       "the broker passed %zu descriptors instead of %u", nfds,
-			       ROLE_COUNT + vm->def.nserial);
+			       ROLES_ALWAYS + !!vm->def.ndisks + vm->def.nserial);
 	} else {
 		vm->run.backend = m->backend;
 		log_printable(vm->run.backend_reason, sizeof(vm->run.backend_reason),
 			      m->backend_reason, strlen(m->backend_reason));
 		memcpy(vm->run.process, m->process, sizeof(vm->run.process));
-		for (unsigned i = 0; i < ROLE_COUNT && !rc; i++)
+		for (unsigned i = 0; i < m->roles && !rc; i++)
 			rc = unit_open(vm, i, fds[taken++]);
 		for (unsigned i = 0; i < vm->def.nserial && !rc; i++)
 			rc = console_open(&vm->console[i], fds[taken++]);

@@ -30,6 +30,8 @@ void vmc_clear(struct vmc *v)
 	for (unsigned i = 0; i < v->nmodules; i++)
 		free(v->module[i]);
 	free(v->cmdline);
+	for (unsigned i = 0; i < v->ndisks; i++)
+		free(v->disk[i].path);
 	vmc_init(v);
 }
 
@@ -122,6 +124,7 @@ int vmc_config(const struct vmc *v, uint64_t run, struct vm_config *c, char *why
 	c->modules = v->nmodules + (v->initrd != NULL);
 	c->serials = v->nserial;
 	c->exit_device = v->exit_device;
+	c->disks = v->ndisks;
 	memcpy(c->uuid, v->uuid, sizeof(c->uuid));
 	snprintf(c->name, sizeof(c->name), "%s", v->name);
 	snprintf(c->cmdline, sizeof(c->cmdline), "%s", v->cmdline ? v->cmdline : "");
@@ -204,6 +207,16 @@ static void put(FILE *f, const char *indent, const char *element, const char *te
 	fprintf(f, "</%s>\n", element);
 }
 
+static void put_disk(FILE *f, const struct vmc_disk *d)
+{
+	fprintf(f,
+		"  <disk controller=\"%u\" lun=\"%u\" kind=\"%s\" format=\"%s\" readonly=\"%s\">",
+		d->controller, d->lun, vmc_disk_kind_name(d->kind), vmc_disk_format_name(d->format),
+		d->read_only ? "yes" : "no");
+	put_escaped(f, d->path);
+	fputs("</disk>\n", f);
+}
+
 char *vmc_write(const struct vmc *v, size_t *bytes)
 {
 	char *text = NULL, uuid[VMC_UUID_TEXT];
@@ -230,6 +243,8 @@ char *vmc_write(const struct vmc *v, size_t *bytes)
 	fputs("  </boot>\n", f);
 	for (unsigned i = 0; i < v->nserial; i++)
 		fputs("  <serial mode=\"console\"/>\n", f);
+	for (unsigned i = 0; i < v->ndisks; i++)
+		put_disk(f, &v->disk[i]);
 	put(f, "  ", "on-reboot", v->on_reboot == VMC_OFF ? "off" : "restart");
 	put(f, "  ", "on-crash", v->on_crash == VMC_OFF ? "off" : "restart");
 	put(f, "  ", "exit-device", v->exit_device ? "yes" : "no");

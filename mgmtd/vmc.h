@@ -17,6 +17,15 @@
 #define VMC_PATH_MAX  4096u        /* with the terminator */
 #define VMC_UUID_TEXT 37u          /* with the terminator */
 
+/* A virtual disk or DVD. */
+struct vmc_disk {
+	char *path;               /* absolute, owned */
+	uint8_t controller, lun;  /* places are unique */
+	uint8_t kind, format;     /* enum vm_disk_kind, vm_disk_format */
+	bool read_only;           /* always for a DVD */
+	bool has_lun, has_format; /* while it is read: the rest is for vmc_add_disk() */
+};
+
 enum vmc_policy { VMC_RESTART = 0, VMC_OFF };
 
 struct vmc {
@@ -32,6 +41,8 @@ struct vmc {
 	unsigned nmodules;
 	char *cmdline; /* owned; NULL: empty */
 	unsigned nserial;
+	struct vmc_disk disk[CONTROL_MAX_DISKS];
+	unsigned ndisks;
 	enum vmc_policy on_reboot, on_crash;
 	bool exit_device, autostart;
 };
@@ -67,6 +78,15 @@ int vmc_parse_memory(const char *text, uint64_t *bytes);
 int vmc_check_memory(uint64_t bytes, char *why, size_t why_size);
 int vmc_parse_backend(const char *text, uint32_t *backend);
 const char *vmc_backend_name(uint32_t backend);
+/* vmc_disk.c: "disk", "dvd"; "raw", "vhd", "vhdx": -EINVAL for others. */
+int vmc_parse_disk_kind(const char *text, uint8_t *kind);
+int vmc_parse_disk_format(const char *text, uint8_t *format);
+const char *vmc_disk_kind_name(unsigned kind);
+const char *vmc_disk_format_name(unsigned format);
+/* Adds d, whose path it takes: without a LUN it gets the first free one of its controller, without
+ * a format that of its path's ending. -EINVAL with a sentence in why; the path is freed then. */
+int vmc_add_disk(struct vmc *v, const struct vmc_disk *d, char *why, size_t why_size);
+
 int vmc_parse_uuid(const char *text, uint8_t uuid[16]);
 char *vmc_format_uuid(const uint8_t uuid[16], char text[VMC_UUID_TEXT]);
 void vmc_random_uuid(uint8_t uuid[16]);

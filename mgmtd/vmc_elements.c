@@ -190,6 +190,59 @@ static int read_serial(struct reader *r, const xmlNode *n, const char *text, con
 	return 0;
 }
 
+/* One attribute of <disk>. */
+static int disk_attribute(struct reader *r, const xmlNode *n, const char *name, const char *value,
+			  struct vmc_disk *d)
+{
+	static const char *const hint = "see vmc(5)";
+	unsigned number =
+		strspn(value, "0123456789") == strlen(value) && value[0] && strlen(value) < 4
+			? (unsigned)atoi(value)
+			: UINT8_MAX;
+
+	if (!strcmp(name, "controller")) {
+		d->controller = number < UINT8_MAX ? (uint8_t)number : UINT8_MAX;
+	} else if (!strcmp(name, "lun")) {
+		d->lun = number < UINT8_MAX ? (uint8_t)number : UINT8_MAX;
+		d->has_lun = true;
+	} else if (!strcmp(name, "kind")) {
+		if (vmc_parse_disk_kind(value, &d->kind))
+			return vmc_wrong(r, n, "disk", hint, "the kind is neither disk nor dvd");
+	} else if (!strcmp(name, "format")) {
+		if (vmc_parse_disk_format(value, &d->format))
+			return vmc_wrong(r, n, "disk", hint, "the format is not raw, vhd or vhdx");
+		d->has_format = true;
+	} else if (!strcmp(name, "readonly")) {
+		return read_yes_no(r, n, value, &d->read_only);
+	} else {
+		return vmc_wrong(r, n, "disk",
+				 "possible here: controller, lun, kind, format, readonly",
+				 "unknown attribute");
+	}
+	return 0;
+}
+
+static int read_disk(struct reader *r, const xmlNode *n, const char *text, const char *attribute)
+{
+	char why[CONTROL_TEXT_BYTES];
+	struct vmc_disk d = {0};
+	int rc = 0;
+
+	for (const xmlAttr *a = n->properties; a && !rc; a = a->next) {
+		xmlChar *value = xmlNodeListGetString(n->doc, a->children, 1);
+
+		rc = disk_attribute(r, n, a->ns ? "" : (const char *)a->name,
+				    value ? (const char *)value : "", &d);
+		xmlFree(value);
+	}
+	if (!rc)
+		rc = read_path(r, n, text, &d.path);
+	if (!rc && vmc_add_disk(r->v, &d, why, sizeof(why)))
+		rc = vmc_wrong(r, n, "disk", "give each disk a place of its own, see vmc(5)", "%s",
+			       why);
+	return rc;
+}
+
 static const struct element boot_elements[] = {
 	{"kernel", REQUIRED, NULL, read_kernel, NULL},
 	{"initrd", 0, NULL, read_initrd, NULL},
@@ -206,6 +259,7 @@ const struct element vmc_elements[] = {
 	{"backend", 0, NULL, read_backend, NULL},
 	{"boot", REQUIRED, NULL, NULL, boot_elements},
 	{"serial", MANY, "mode", read_serial, NULL},
+	{"disk", MANY | OWN_ATTRIBUTES, NULL, read_disk, NULL},
 	{"on-reboot", 0, NULL, read_on_reboot, NULL},
 	{"on-crash", 0, NULL, read_on_crash, NULL},
 	{"exit-device", 0, NULL, read_exit_device, NULL},

@@ -109,8 +109,10 @@ static int read_element(struct reader *r, const xmlNode *n, const struct element
 {
 	xmlChar *attribute = NULL;
 	char *text = NULL;
-	int rc = read_attribute(r, n, e->attribute, &attribute);
+	int rc = 0;
 
+	if (!(e->flags & OWN_ATTRIBUTES))
+		rc = read_attribute(r, n, e->attribute, &attribute);
 	if (!rc && e->children)
 		rc = read_children(r, n, e->children);
 	else if (!rc)

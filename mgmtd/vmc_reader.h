@@ -36,7 +36,7 @@ xmlDoc *vmc_parse(struct reader *r);
 int vmc_check_schema(struct reader *r, xmlDoc *doc);
 
 /* ---- vmc_elements.c */
-enum { REQUIRED = 1, MANY = 2 };
+enum { REQUIRED = 1, MANY = 2, OWN_ATTRIBUTES = 4 }; /* the last: text() reads them */
 struct element {
 	const char *name;
 	unsigned flags;

@@ -38,7 +38,7 @@ _bulkhead() {
 		console) words="--port --new --expect --send --until --timeout $(_bulkhead_vms)" ;;
 		create)
 			words="--file --kernel --memory --vcpus --initrd --module --cmdline --backend
-				--serial-ports --on-reboot --on-crash --exit-device --autostart --start"
+				--disk --serial-ports --on-reboot --on-crash --exit-device --autostart --start"
 			;;
 		events) words="--follow --last --vm --after" ;;
 		jobs) words="cancel" ;;

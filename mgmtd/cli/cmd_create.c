@@ -82,6 +82,7 @@ enum {
 	OPT_MODULE,
 	OPT_CMDLINE,
 	OPT_SERIAL,
+	OPT_DISK,
 	OPT_REBOOT,
 	OPT_CRASH,
 	OPT_EXIT,
@@ -98,6 +99,7 @@ static const struct option options[] = {
 	{"initrd", required_argument, NULL, OPT_INITRD},
 	{"module", required_argument, NULL, OPT_MODULE},
 	{"cmdline", required_argument, NULL, OPT_CMDLINE},
+	{"disk", required_argument, NULL, OPT_DISK},
 	{"serial-ports", required_argument, NULL, OPT_SERIAL},
 	{"on-reboot", required_argument, NULL, OPT_REBOOT},
 	{"on-crash", required_argument, NULL, OPT_CRASH},
@@ -161,6 +163,62 @@ static int take_memory(struct cli *c, const char *text, struct vmc *v)
 	return EXIT_OK;
 }
 
+/* One of the options after a disk's path. */
+static int disk_option(struct vmc_disk *d, char *o)
+{
+	char *value = strchr(o, '='), *end;
+	unsigned long n;
+
+	if (!strcmp(o, "ro")) {
+		d->read_only = true;
+		return 0;
+	}
+	if (!value)
+		return -EINVAL;
+	*value++ = '\0';
+	if (!strcmp(o, "format")) {
+		d->has_format = true;
+		return vmc_parse_disk_format(value, &d->format);
+	}
+	if (!strcmp(o, "kind"))
+		return vmc_parse_disk_kind(value, &d->kind);
+	n = strtoul(value, &end, 10);
+	if (value[0] < '0' || value[0] > '9' || *end || n >= UINT8_MAX)
+		return -EINVAL;
+	if (!strcmp(o, "controller"))
+		d->controller = (uint8_t)n;
+	else if (!strcmp(o, "lun"))
+		d->lun = (uint8_t)n;
+	else
+		return -EINVAL;
+	d->has_lun |= o[0] == 'l';
+	return 0;
+}
+
+/* PATH[,ro][,format=F][,controller=N][,lun=N][,kind=dvd] */
+static int take_disk(struct cli *c, const char *arg, struct vmc *v)
+{
+	char *copy = strdup(arg), *rest = copy, *o, why[CONTROL_TEXT_BYTES];
+	struct vmc_disk d = {0};
+	int status;
+
+	if (!copy)
+		return fail_with(c, EXIT_FAILED, NULL, "out of memory");
+	status = take_path(c, "disk", strsep(&rest, ","), &d.path);
+	while (!status && (o = strsep(&rest, ",")))
+		if (disk_option(&d, o))
+			status = fail_usage(c,
+					    "--disk %s: after the path come ro, format=, "
+					    "controller=, lun= and kind=",
+					    arg);
+	if (status)
+		free(d.path);
+	else if (vmc_add_disk(v, &d, why, sizeof(why)))
+		status = fail_usage(c, "--disk %s: %s", arg, why);
+	free(copy);
+	return status;
+}
+
 static int take_option(struct cli *c, int o, const char *arg, struct vmc *v)
 {
 	switch (o) {
@@ -187,6 +245,8 @@ static int take_option(struct cli *c, int o, const char *arg, struct vmc *v)
 		free(v->cmdline);
 		v->cmdline = strdup(arg);
 		return EXIT_OK;
+	case OPT_DISK:
+		return take_disk(c, arg, v);
 	case OPT_SERIAL:
 		return take_number(c, "serial-ports", arg, CONTROL_MAX_SERIAL, &v->nserial);
 	case OPT_REBOOT:

@@ -77,7 +77,7 @@ static struct {
 
 static char directory[] = "/tmp/bulkhead-run.XXXXXX";
 static pid_t broker;
-static int control = -1, unit[ROLE_COUNT] = {-1, -1}, serial = -1;
+static int control = -1, unit[ROLES_ALWAYS] = {-1, -1}, serial = -1;
 static uint64_t started;
 static uint64_t guest_ns; /* at the last pause */
 static bool paused;

@@ -153,8 +153,8 @@ struct vm_parts {
 	int ram, gen;
 	int unit[ROLE_COUNT]; /* the children's ends */
 	struct channel_fds platform[2], vmbus[2], intercept[CONTROL_MAX_VCPUS][2];
-	struct channel_fds provider[2], signal[2]; /* of storage; its end is 1 */
-	int serial[CONTROL_MAX_SERIAL]; /* the worker's ends */
+	struct channel_fds provider[2], signal[2]; /* of storage: ends 0 and 1 */
+	int serial[CONTROL_MAX_SERIAL];            /* the worker's ends */
 	int kvm;
 };
 /* Makes everything; the clients' ends go to client_fds. On error everything is closed again. */
@@ -167,8 +167,8 @@ int parts_send_partition(const struct vm_parts *p, int sock, const struct vm_con
 int parts_send_worker(const struct vm_parts *p, int sock, const struct vm_config *config,
 		      uint32_t uid, uint32_t flags, const int *images, size_t nimages);
 int parts_send_storage(const struct vm_parts *p, int sock, const struct vm_config *config,
-		       const struct vm_disk *disks, uint32_t uid, uint32_t flags,
-		       const int *images, size_t nimages);
+		       const struct vm_disk *disks, uint32_t uid, uint32_t flags, const int *images,
+		       size_t nimages);
 
 /* child.c: one process of a VM */
 void child_clear(struct child *ch, struct machine *m, unsigned role);

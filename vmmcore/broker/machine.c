@@ -339,9 +339,8 @@ static int check_disks(const struct vm_config *c, const struct vm_disk *disk, co
 			if (fstat(*fds, &st) == 0 && (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)) &&
 			    flags >= 0 && (flags & O_ACCMODE) == want && !(flags & O_PATH))
 				continue;
-			snprintf(why, why_size,
-				 "file %u of disk %u:%u is no image opened for %s", j,
-				 disk[i].controller, disk[i].lun,
+			snprintf(why, why_size, "file %u of disk %u:%u is no image opened for %s",
+				 j, disk[i].controller, disk[i].lun,
 				 want == O_RDWR ? "reading and writing" : "reading only");
 			return -EINVAL;
 		}
@@ -405,8 +404,8 @@ static int send_start(struct machine *m, const struct vm_parts *parts, const str
 	if (role == ROLE_WORKER)
 		return parts_send_worker(parts, ch->sock, &m->config, ch->uid, flags, r->images,
 					 r->nimages);
-	return parts_send_storage(parts, ch->sock, &m->config, r->disk, ch->uid, flags,
-				  r->disk_fds, r->ndisk_fds);
+	return parts_send_storage(parts, ch->sock, &m->config, r->disk, ch->uid, flags, r->disk_fds,
+				  r->ndisk_fds);
 }
 
 static int start_children(struct machine *m, const struct vm_parts *parts,

@@ -192,7 +192,7 @@ int parts_send_worker(const struct vm_parts *p, int sock, const struct vm_config
 	size_t n = common_fds(p, config, ROLE_WORKER, fds);
 
 	if (config->disks)
-		n = add_channel(fds, n, &p->provider[0]);
+		n = add_channel(fds, n, &p->provider[1]);
 	for (size_t i = 0; i < nimages; i++)
 		fds[n++] = images[i];
 	for (unsigned i = 0; i < config->serials; i++)
@@ -214,7 +214,7 @@ int parts_send_storage(const struct vm_parts *p, int sock, const struct vm_confi
 	fds[n++] = p->unit[ROLE_STORAGE];
 	fds[n++] = p->ram;
 	fds[n++] = p->gen;
-	n = add_channel(fds, n, &p->provider[1]);
+	n = add_channel(fds, n, &p->provider[0]);
 	n = add_channel(fds, n, &p->signal[1]);
 	for (size_t i = 0; i < nimages; i++)
 		fds[n++] = images[i];

@@ -26,14 +26,14 @@
 
 struct hv_glue {
 	pthread_mutex_t post_lock; /* vCPU threads share the channel's sending end */
-	pthread_mutex_t signal_lock[PROVIDER_COUNT]; /* likewise */
+	pthread_mutex_t signal_lock[PROVIDER_COUNT];   /* likewise */
 	_Atomic uint8_t route[VMBUS_MAX_CHANNELS + 1]; /* enum vmbus_provider + 1; 0: nobody */
 	struct signal_source {
 		struct partition *partition;
 		unsigned provider;
 	} source[PROVIDER_COUNT];
-	_Atomic bool room;         /* a vCPU thread saw the taken slot emptied */
-	bool waiting;              /* held has a message that waits for its slot */
+	_Atomic bool room; /* a vCPU thread saw the taken slot emptied */
+	bool waiting;      /* held has a message that waits for its slot */
 	union {
 		struct vmbus_wire_message held;
 		struct vmbus_wire_route routing;
@@ -247,8 +247,8 @@ int hypervisor_open(struct partition *p)
 	if (!loop_add_channel(p->loop, &p->vmbus, on_vmbus, p))
 		return -errno;
 	for (unsigned i = 0; i < PROVIDER_COUNT; i++)
-		if (p->signal[i].map && !loop_add_channel(p->loop, &p->signal[i], on_signal,
-							  &p->glue->source[i]))
+		if (p->signal[i].map &&
+		    !loop_add_channel(p->loop, &p->signal[i], on_signal, &p->glue->source[i]))
 			return -errno;
 	return 0;
 }

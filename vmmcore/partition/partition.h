@@ -72,8 +72,8 @@ struct partition {
 	struct hv_glue *glue; /* hypervisor.c's; owned */
 	struct channel platform, vmbus;
 	struct channel signal[PROVIDER_COUNT]; /* no mapping: there is no such provider */
-	int broker_sock, unit_sock; /* owned */
-	int doorbell;               /* eventfd: a vCPU thread wants the main thread */
+	int broker_sock, unit_sock;            /* owned */
+	int doorbell;                          /* eventfd: a vCPU thread wants the main thread */
 	struct loop_source *pause_timer;
 
 	_Atomic uint64_t ticket;   /* next one for an intercept */

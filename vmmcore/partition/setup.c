@@ -142,11 +142,11 @@ static const struct {
 	const char *what;
 	int (*fn)(const struct setup *s);
 } steps[] = {
-	{"map guest memory", make_memory},    {"make the clock", make_clock},
-	{"make the vCPUs", make_vcpus},       {"open the back end", open_backend},
-	{"make the fabric", make_fabric},     {"make the personality", make_personality},
-	{"open the vCPUs", open_vcpus},       {"attach channels", attach_channels},
-	{"make threads", rehearse_threads},   {"make the event loop", make_loop},
+	{"map guest memory", make_memory},  {"make the clock", make_clock},
+	{"make the vCPUs", make_vcpus},     {"open the back end", open_backend},
+	{"make the fabric", make_fabric},   {"make the personality", make_personality},
+	{"open the vCPUs", open_vcpus},     {"attach channels", attach_channels},
+	{"make threads", rehearse_threads}, {"make the event loop", make_loop},
 };
 
 int partition_setup(struct partition *p, const struct msg_start_partition *msg,

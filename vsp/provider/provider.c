@@ -241,7 +241,8 @@ static bool on_worker(void *arg)
 			more_pages(p, &m.pages, n);
 		else if (p->collecting)
 			fatal("the worker keeps back pages");
-		else if (n == sizeof(m.open) && (m.type == PROVIDER_OPEN || m.type == PROVIDER_GPADL))
+		else if (n == sizeof(m.open) &&
+			 (m.type == PROVIDER_OPEN || m.type == PROVIDER_GPADL))
 			open_or_gpadl(p, &m.open);
 		else if (n == sizeof(m.offered) && m.type == PROVIDER_OFFERED)
 			offered(p, &m.offered);

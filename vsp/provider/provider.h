@@ -64,7 +64,7 @@ struct provider_channel {
 	uint32_t id;
 	uint16_t subchannel;
 	enum provider_channel_state state;
-	bool unwanted; /* rescinded before it had an id */
+	bool unwanted;          /* rescinded before it had an id */
 	struct guest_ring ring; /* owned; mapped from open to closed */
 	pthread_mutex_t out_lock;
 	_Atomic uint32_t vp; /* to interrupt */

@@ -23,7 +23,8 @@
 #include "bus/log.h"
 #include "bus/sandbox.h"
 
-enum { BROKER_FD = 3, STORAGE_END = 1 };
+/* Which end of a channel is ours: the worker and the partition have the others. */
+enum { BROKER_FD = 3, PROVIDER_END = 0, SIGNAL_END = 1 };
 
 #define ARG(n, v)                                                                                  \
 	{                                                                                          \
@@ -136,12 +137,12 @@ struct fd_list {
 	size_t count, next;
 };
 
-static int attach(struct channel *ch, struct fd_list *l)
+static int attach(struct channel *ch, struct fd_list *l, unsigned end)
 {
 	struct channel_fds fds = {l->fd[l->next], l->fd[l->next + 1], l->fd[l->next + 2]};
 
 	l->next += CHANNEL_FDS;
-	return channel_attach(ch, fds, STORAGE_END);
+	return channel_attach(ch, fds, end);
 }
 
 static void receive_start(struct msg_start_storage *start, struct fd_list *l)
@@ -177,11 +178,10 @@ static void set_up(struct storage *s, const struct msg_start_storage *start, str
 	s->unit_fd = l->fd[l->next++];
 	s->ram_fd = l->fd[l->next++];
 	gen_fd = l->fd[l->next++];
-	must(guestmem_map(&s->gm, s->ram_fd, gen_fd, s->config.ram_bytes),
-	     "map the machine's RAM");
+	must(guestmem_map(&s->gm, s->ram_fd, gen_fd, s->config.ram_bytes), "map the machine's RAM");
 	close(gen_fd);
-	must(attach(&s->provider.worker, l), "attach the provider channel");
-	must(attach(&s->provider.partition, l), "attach the signal channel");
+	must(attach(&s->provider.worker, l, PROVIDER_END), "attach the provider channel");
+	must(attach(&s->provider.partition, l, SIGNAL_END), "attach the signal channel");
 	s->loop = loop_new();
 	if (!s->loop)
 		must(-errno, "make the event loop");

@@ -94,6 +94,10 @@ static void *pool_thread(void *arg)
 	struct storage *s = arg;
 	struct pool *p = &s->pool;
 
+	pthread_mutex_lock(&p->lock);
+	p->started++;
+	pthread_cond_broadcast(&p->work);
+	pthread_mutex_unlock(&p->lock);
 	for (;;) {
 		struct request *r;
 
@@ -162,7 +166,14 @@ int pool_rehearse(struct storage *s)
 
 int pool_start(struct storage *s)
 {
+	struct pool *p = &s->pool;
 	unsigned n;
+	int r = start_all(s, pool_thread, &n);
 
-	return start_all(s, pool_thread, &n);
+	/* What glibc does at the start of a thread is forbidden soon. */
+	pthread_mutex_lock(&p->lock);
+	while (p->started < n)
+		pthread_cond_wait(&p->work, &p->lock);
+	pthread_mutex_unlock(&p->lock);
+	return r;
 }

@@ -60,9 +60,9 @@ struct controller {
 	unsigned index;
 	enum protocol_state state;
 	uint16_t version;
-	uint64_t luns;                                   /* bit per unit */
-	struct scsi_unit *unit[CONTROL_LUNS];            /* borrowed */
-	struct stor_channel channel[1 + SUB_CHANNELS];   /* [0]: the first */
+	uint64_t luns;                                 /* bit per unit */
+	struct scsi_unit *unit[CONTROL_LUNS];          /* borrowed */
+	struct stor_channel channel[1 + SUB_CHANNELS]; /* [0]: the first */
 };
 
 struct request {
@@ -82,6 +82,7 @@ struct pool {
 	struct request *free, *first, **last;
 	pthread_t thread[POOL_THREADS];
 	bool rehearsal_over;
+	unsigned started;
 };
 
 struct storage {
@@ -101,7 +102,8 @@ struct storage {
 	struct msg_unit_done pause_answer; /* due when outstanding is 0 */
 };
 
-/* disks.c: opens every disk; fds as in START_STORAGE, taken over. 0, or a negative errno and why. */
+/* disks.c: opens every disk; fds as in START_STORAGE, taken over. 0, or a negative errno and why.
+ */
 int disks_open(struct storage *s, const int *fds, char *why, size_t why_size);
 
 /* storvsp.c */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The unit socket: mgmtd asks, we do it and answer UNIT_DONE. A pause is answered when every request
- * that was taken has ended: from then on no guest page is touched.
+ * The unit socket: mgmtd asks, we do it and answer UNIT_DONE. A pause is answered when every
+ * request that was taken has ended: from then on no guest page is touched.
  */
 #include "vsp/storage/storage.h"
 
@@ -34,8 +34,7 @@ static void reset(struct storage *s, struct msg_unit_done *done)
 {
 	if (s->running) {
 		done->error = EBUSY;
-		control_text(done->text, sizeof(done->text),
-			     "the machine runs; pause it first");
+		control_text(done->text, sizeof(done->text), "the machine runs; pause it first");
 		return;
 	}
 	for (unsigned i = 0; i < s->config.disks; i++) {

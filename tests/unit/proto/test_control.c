@@ -22,6 +22,7 @@ union any {
 	struct msg_vm_gone gone;
 	struct msg_start_partition partition;
 	struct msg_start_worker worker;
+	struct msg_start_storage storage;
 	struct msg_start_probe probe;
 	struct msg_probe_result result;
 	struct msg_ready ready;
@@ -84,6 +85,7 @@ static void process(struct vm_process *p)
 static void vm_created(void)
 {
 	m.created.backend = BACKEND_KVM;
+	m.created.roles = 2;
 	process(&m.created.process[0]);
 	process(&m.created.process[1]);
 }
@@ -118,6 +120,52 @@ static void start_worker(void)
 {
 	config(&m.worker.config, BACKEND_KVM);
 	m.worker.uid = m.worker.gid = 70002;
+}
+
+/* A VM with two disks, the first of them differencing: three descriptors. */
+static void disks(struct vm_config *c, struct vm_disk *disk)
+{
+	c->disks = 2;
+	disk[0] = (struct vm_disk){
+		.controller = 0, .lun = 63, .format = VM_FORMAT_VHDX, .chain = 2, .serial = "A-1"};
+	disk[1] = (struct vm_disk){.controller = 3,
+				   .lun = 63,
+				   .kind = VM_DVD,
+				   .read_only = 1,
+				   .format = VM_FORMAT_RAW,
+				   .chain = 1};
+}
+
+static void vm_create_disks(void)
+{
+	config(&m.create.config, BACKEND_AUTO);
+	disks(&m.create.config, m.create.disk);
+}
+
+static void vm_created_disks(void)
+{
+	vm_created();
+	m.created.roles = 3;
+	process(&m.created.process[2]);
+}
+
+static void start_partition_disks(void)
+{
+	start_partition();
+	m.partition.config.disks = 1;
+}
+
+static void start_worker_disks(void)
+{
+	start_worker();
+	m.worker.config.disks = 1;
+}
+
+static void start_storage(void)
+{
+	config(&m.storage.config, BACKEND_EMU);
+	disks(&m.storage.config, m.storage.disk);
+	m.storage.uid = m.storage.gid = 70004;
 }
 
 static void start_probe(void)
@@ -171,11 +219,19 @@ static const struct kind {
 	{MSG_VM_CREATED, sizeof(struct msg_vm_created), 2 + 1, vm_created, true},
 	{MSG_VM_DESTROY, sizeof(struct msg_vm_destroy), 0, vm_destroy},
 	{MSG_VM_GONE, sizeof(struct msg_vm_gone), 0, vm_gone},
-	{MSG_START_PARTITION, sizeof(struct msg_start_partition), 3 + 2 * 3 + 2 * 3, start_partition},
+	{MSG_START_PARTITION, sizeof(struct msg_start_partition), 3 + 2 * 3 + 2 * 3,
+	 start_partition},
 	{MSG_START_PARTITION, sizeof(struct msg_start_partition), 3 + 2 * 3 + 2 * 3 + 1,
 	 start_partition_kvm},
 	{MSG_START_WORKER, sizeof(struct msg_start_worker), 3 + 2 * 3 + 2 * 3 + 1 + 1 + 2,
 	 start_worker},
+	{MSG_VM_CREATE, sizeof(struct msg_vm_create), 1 + 1 + 3, vm_create_disks},
+	{MSG_VM_CREATED, sizeof(struct msg_vm_created), 3 + 1, vm_created_disks, true},
+	{MSG_START_PARTITION, sizeof(struct msg_start_partition), 3 + 2 * 3 + 2 * 3 + 3,
+	 start_partition_disks},
+	{MSG_START_WORKER, sizeof(struct msg_start_worker), 3 + 2 * 3 + 2 * 3 + 3 + 1 + 1 + 2,
+	 start_worker_disks},
+	{MSG_START_STORAGE, sizeof(struct msg_start_storage), 3 + 3 + 3 + 3, start_storage},
 	{MSG_START_PROBE, sizeof(struct msg_start_probe), 1, start_probe},
 	{MSG_PROBE_RESULT, sizeof(struct msg_probe_result), 0, probe_result},
 	{MSG_READY, sizeof(struct msg_ready), 0, ready},
@@ -280,6 +336,10 @@ static const struct string {
 	STRING(start_partition, partition.config.cmdline),
 	STRING(start_worker, worker.config.name),
 	STRING(start_worker, worker.config.cmdline),
+	STRING(start_storage, storage.config.name),
+	STRING(start_storage, storage.disk[0].serial),
+	STRING(start_storage, storage.disk[1].serial),
+	STRING(vm_create_disks, create.disk[0].serial),
 	STRING(probe_result, result.text),
 	STRING(unit_done, done.text),
 	STRING(event_guest, event.text),
@@ -402,6 +462,24 @@ static const struct number {
 	NUMBER(start_worker, worker.uid, 0),
 	NUMBER(start_worker, worker.gid, 0),
 	NUMBER(start_worker, worker.sandbox_flags, 0x80000000),
+	NUMBER(vm_created, created.roles, 1),
+	NUMBER(vm_created, created.roles, 4),
+	NUMBER(vm_created, created.process[2].pid, 5),
+	NUMBER(vm_create_disks, create.config.disks, 65),
+	NUMBER(vm_create_disks, create.disk[0].controller, 4),
+	NUMBER(vm_create_disks, create.disk[0].controller, 3), /* where the other one is */
+	NUMBER(vm_create_disks, create.disk[0].lun, 64),
+	NUMBER(vm_create_disks, create.disk[0].kind, 2),
+	NUMBER(vm_create_disks, create.disk[0].read_only, 2),
+	NUMBER(vm_create_disks, create.disk[0].format, 0),
+	NUMBER(vm_create_disks, create.disk[0].format, 4),
+	NUMBER(vm_create_disks, create.disk[0].chain, 0),
+	NUMBER(vm_create_disks, create.disk[0].chain, 33),
+	NUMBER(vm_create_disks, create.disk[1].read_only, 0), /* a DVD */
+	NUMBER(start_storage, storage.config.disks, 0),
+	NUMBER(start_storage, storage.disk[1].controller, 255),
+	NUMBER(start_storage, storage.uid, 0),
+	NUMBER(start_storage, storage.gid, 0),
 	NUMBER(start_probe, probe.uid, 0),
 	NUMBER(start_probe, probe.gid, 0),
 	NUMBER(start_probe, probe.sandbox_flags, 8),

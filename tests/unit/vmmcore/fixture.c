@@ -189,7 +189,7 @@ bool closed(int sock)
 	return poll(&p, 1, 10000) == 1 && msgsock_recv(sock, &m, sizeof(m), NULL, 0, &n) <= 0;
 }
 
-void create(int sock, uint64_t id, const char *name, pid_t pid[ROLE_COUNT])
+void create(int sock, uint64_t id, const char *name, pid_t pid[ROLES_ALWAYS])
 {
 	struct vm_config c = vm_config(id, name);
 	union message m;
@@ -197,7 +197,7 @@ void create(int sock, uint64_t id, const char *name, pid_t pid[ROLE_COUNT])
 	request_create(sock, &c);
 	expect(sock, MSG_VM_CREATED, &m);
 	ck_assert_uint_eq(m.h.cookie, id + 1000);
-	for (unsigned i = 0; i < ROLE_COUNT; i++)
+	for (unsigned i = 0; i < ROLES_ALWAYS; i++)
 		pid[i] = m.created.process[i].pid;
 }
 

@@ -49,7 +49,7 @@ void next(int sock, union message *m, size_t *nfds);
 void expect(int sock, uint16_t type, union message *m);
 bool closed(int sock); /* the broker has closed the connection */
 /* A VM that runs; its processes' pids. */
-void create(int sock, uint64_t id, const char *name, pid_t pid[ROLE_COUNT]);
+void create(int sock, uint64_t id, const char *name, pid_t pid[ROLES_ALWAYS]);
 
 unsigned count_fds(pid_t pid);
 unsigned count_children(pid_t pid); /* zombies included */

@@ -37,7 +37,7 @@ static void contains(const char *text, const char *part)
 /* The loop variable is the role. */
 START_TEST(kill_9_of_a_process_ends_its_vm_and_says_which)
 {
-	pid_t pid[ROLE_COUNT], beside[ROLE_COUNT];
+	pid_t pid[ROLES_ALWAYS], beside[ROLES_ALWAYS];
 	const char *role = vm_role_name((unsigned)_i);
 	char number[16];
 	union message m;
@@ -56,9 +56,9 @@ START_TEST(kill_9_of_a_process_ends_its_vm_and_says_which)
 	contains(m.gone.text, number);
 	ck_assert_int_lt(kill(pid[!_i], 0), 0);
 	/* The other VM does not notice. */
-	for (unsigned i = 0; i < ROLE_COUNT; i++)
+	for (unsigned i = 0; i < ROLES_ALWAYS; i++)
 		ck_assert_int_eq(kill(beside[i], 0), 0);
-	ck_assert_uint_eq(count_children(b.pid), ROLE_COUNT);
+	ck_assert_uint_eq(count_children(b.pid), ROLES_ALWAYS);
 	request_destroy(sock, 2);
 	expect(sock, MSG_OK, &m);
 	ck_assert_uint_eq(m.h.cookie, 2002);
@@ -113,16 +113,16 @@ END_TEST
 START_TEST(a_client_that_goes_takes_its_vms_along_and_no_others)
 {
 	int other = broker_connect(&b);
-	pid_t ours[ROLE_COUNT], theirs[ROLE_COUNT];
+	pid_t ours[ROLES_ALWAYS], theirs[ROLES_ALWAYS];
 
 	create(sock, 1, "ours", ours);
 	create(other, 2, "theirs", theirs);
 	close(other);
-	for (unsigned i = 0; i < ROLE_COUNT; i++) {
+	for (unsigned i = 0; i < ROLES_ALWAYS; i++) {
 		ck_assert(gone(theirs[i]));
 		ck_assert_int_eq(kill(ours[i], 0), 0);
 	}
-	ck_assert(becomes(count_children, b.pid, ROLE_COUNT));
+	ck_assert(becomes(count_children, b.pid, ROLES_ALWAYS));
 }
 END_TEST
 
@@ -132,7 +132,7 @@ START_TEST(a_client_that_goes_while_its_vm_starts_leaves_nothing)
 	struct vm_config c = vm_config(2, "worker:hang");
 
 	request_create(other, &c);
-	ck_assert(becomes(count_children, b.pid, ROLE_COUNT));
+	ck_assert(becomes(count_children, b.pid, ROLES_ALWAYS));
 	close(other);
 	ck_assert(becomes(count_children, b.pid, 0));
 }
@@ -140,11 +140,11 @@ END_TEST
 
 START_TEST(told_to_end_the_broker_ends_its_vms_first)
 {
-	pid_t pid[ROLE_COUNT];
+	pid_t pid[ROLES_ALWAYS];
 
 	create(sock, 1, "plain", pid);
 	broker_stop(&b);
-	for (unsigned i = 0; i < ROLE_COUNT; i++)
+	for (unsigned i = 0; i < ROLES_ALWAYS; i++)
 		ck_assert_int_lt(kill(pid[i], 0), 0);
 	setup(); /* for the teardown */
 }
@@ -153,12 +153,12 @@ END_TEST
 /* The next broker also sweeps up the cgroups. */
 START_TEST(a_killed_broker_leaves_no_process)
 {
-	pid_t pid[ROLE_COUNT], old = b.pid;
+	pid_t pid[ROLES_ALWAYS], old = b.pid;
 
 	create(sock, 1, "plain", pid);
 	ck_assert_int_eq(kill(b.pid, SIGKILL), 0);
 	ck_assert_int_eq(waitpid(b.pid, NULL, 0), b.pid);
-	for (unsigned i = 0; i < ROLE_COUNT; i++)
+	for (unsigned i = 0; i < ROLES_ALWAYS; i++)
 		ck_assert(gone(pid[i]));
 	close(sock);
 	broker_remove(&b);
@@ -174,7 +174,7 @@ TCase *end_tests(void)
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_set_timeout(t, 60);
-	tcase_add_loop_test(t, kill_9_of_a_process_ends_its_vm_and_says_which, 0, ROLE_COUNT);
+	tcase_add_loop_test(t, kill_9_of_a_process_ends_its_vm_and_says_which, 0, ROLES_ALWAYS);
 	tcase_add_loop_test(t, a_process_that_fails_ends_its_vm_with_a_reason, 0,
 			    sizeof(deeds) / sizeof(deeds[0]));
 	tcase_add_test(t, a_client_that_goes_takes_its_vms_along_and_no_others);

@@ -36,11 +36,11 @@ START_TEST(a_vm_comes_with_its_descriptors_and_two_processes)
 	request_create(sock, &c);
 	next(sock, &m, &nfds);
 	ck_assert_uint_eq(m.h.type, MSG_VM_CREATED);
-	ck_assert_uint_eq(nfds, ROLE_COUNT + 2);
+	ck_assert_uint_eq(nfds, ROLES_ALWAYS + 2);
 	ck_assert_uint_eq(m.created.backend, BACKEND_EMU);
 	ck_assert_uint_eq(count_children(b.pid), 2);
 	/* What a child reports of its sandbox is passed on; who it is, the broker knows better. */
-	for (unsigned i = 0; i < ROLE_COUNT; i++) {
+	for (unsigned i = 0; i < ROLES_ALWAYS; i++) {
 		ck_assert_uint_eq(m.created.process[i].syscalls_allowed, 7);
 		ck_assert_int_gt(m.created.process[i].pid, 1);
 		ck_assert_int_eq(kill(m.created.process[i].pid, 0), 0);
@@ -52,7 +52,7 @@ END_TEST
 
 START_TEST(a_destroyed_vm_leaves_nothing)
 {
-	pid_t pid[ROLE_COUNT];
+	pid_t pid[ROLES_ALWAYS];
 	unsigned fds = count_fds(b.pid);
 	union message m;
 
@@ -64,7 +64,7 @@ START_TEST(a_destroyed_vm_leaves_nothing)
 	ck_assert_uint_eq(count_children(b.pid), 0);
 	ck_assert_uint_eq(count_fds(b.pid), fds);
 	ck_assert_uint_eq(count_cgroups(b.pid), 0);
-	for (unsigned i = 0; i < ROLE_COUNT; i++)
+	for (unsigned i = 0; i < ROLES_ALWAYS; i++)
 		ck_assert_int_lt(kill(pid[i], 0), 0);
 }
 END_TEST
@@ -72,7 +72,7 @@ END_TEST
 START_TEST(a_hundred_lives_leave_nothing)
 {
 	unsigned fds = count_fds(b.pid);
-	pid_t pid[ROLE_COUNT];
+	pid_t pid[ROLES_ALWAYS];
 	union message m;
 
 	for (uint64_t id = 1; id <= 100; id++) {
@@ -81,7 +81,7 @@ START_TEST(a_hundred_lives_leave_nothing)
 			request_destroy(sock, id);
 			expect(sock, MSG_OK, &m);
 		} else {
-			ck_assert_int_eq(kill(pid[id / 2 % ROLE_COUNT], SIGKILL), 0);
+			ck_assert_int_eq(kill(pid[id / 2 % ROLES_ALWAYS], SIGKILL), 0);
 			expect(sock, MSG_VM_GONE, &m);
 		}
 	}
@@ -94,7 +94,7 @@ END_TEST
 START_TEST(many_vms_at_a_time_each_with_its_own_uids)
 {
 	enum { VMS = 8 };
-	uint32_t uid[VMS * ROLE_COUNT];
+	uint32_t uid[VMS * ROLES_ALWAYS];
 	union message m;
 	unsigned n = 0;
 
@@ -105,13 +105,13 @@ START_TEST(many_vms_at_a_time_each_with_its_own_uids)
 	}
 	for (unsigned i = 0; i < VMS; i++) {
 		expect(sock, MSG_VM_CREATED, &m);
-		for (unsigned r = 0; r < ROLE_COUNT; r++)
+		for (unsigned r = 0; r < ROLES_ALWAYS; r++)
 			uid[n++] = m.created.process[r].uid;
 	}
 	for (unsigned i = 0; geteuid() == 0 && i < n; i++)
 		for (unsigned j = 0; j < i; j++)
 			ck_assert_uint_ne(uid[i], uid[j]);
-	ck_assert_uint_eq(count_children(b.pid), VMS * ROLE_COUNT);
+	ck_assert_uint_eq(count_children(b.pid), VMS * ROLES_ALWAYS);
 }
 END_TEST
 
@@ -130,7 +130,7 @@ END_TEST
 
 START_TEST(an_id_is_free_again_after_its_vm)
 {
-	pid_t pid[ROLE_COUNT];
+	pid_t pid[ROLES_ALWAYS];
 	union message m;
 
 	for (unsigned i = 0; i < 3; i++) {

@@ -47,14 +47,14 @@ static void refused(uint64_t cookie, int error)
 START_TEST(a_second_vm_of_one_id_is_refused)
 {
 	struct vm_config c = vm_config(5, "second");
-	pid_t pid[ROLE_COUNT];
+	pid_t pid[ROLES_ALWAYS];
 
 	create(sock, 5, "first", pid);
 	settle(sock);
 	fds_before = count_fds(b.pid);
 	request_create(sock, &c);
 	refused(1005, EEXIST);
-	ck_assert_uint_eq(count_children(b.pid), ROLE_COUNT);
+	ck_assert_uint_eq(count_children(b.pid), ROLES_ALWAYS);
 }
 END_TEST
 
@@ -68,14 +68,14 @@ END_TEST
 START_TEST(another_clients_vm_cannot_be_destroyed)
 {
 	int other = broker_connect(&b);
-	pid_t pid[ROLE_COUNT];
+	pid_t pid[ROLES_ALWAYS];
 
 	create(other, 5, "theirs", pid);
 	settle(other);
 	fds_before = count_fds(b.pid);
 	request_destroy(sock, 5);
 	refused(2005, ENOENT);
-	ck_assert_int_eq(count_children(b.pid), ROLE_COUNT);
+	ck_assert_int_eq(count_children(b.pid), ROLES_ALWAYS);
 	close(other);
 }
 END_TEST
@@ -148,7 +148,7 @@ END_TEST
 START_TEST(a_client_that_sends_no_messages_is_disconnected)
 {
 	int other = broker_connect(&b);
-	pid_t pid[ROLE_COUNT];
+	pid_t pid[ROLES_ALWAYS];
 
 	create(sock, 5, "plain", pid);
 	ck_assert_int_eq(send(other, "hello", 5, 0), 5);

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Machine definitions: disks. Nothing here looks into an image.
+ */
+#include "mgmtd/vmc.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+static const char *const kind_names[] = {[VM_DISK] = "disk", [VM_DVD] = "dvd"};
+static const char *const format_names[] = {
+	[VM_FORMAT_RAW] = "raw",
+	[VM_FORMAT_VHD] = "vhd",
+	[VM_FORMAT_VHDX] = "vhdx",
+};
+
+static int parse(const char *const *names, size_t n, const char *text, uint8_t *value)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (names[i] && !strcmp(text, names[i])) {
+			*value = (uint8_t)i;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+int vmc_parse_disk_kind(const char *text, uint8_t *kind)
+{
+	return parse(kind_names, COUNT(kind_names), text, kind);
+}
+
+int vmc_parse_disk_format(const char *text, uint8_t *format)
+{
+	return parse(format_names, COUNT(format_names), text, format);
+}
+
+const char *vmc_disk_kind_name(unsigned kind)
+{
+	return kind < COUNT(kind_names) ? kind_names[kind] : "?";
+}
+
+const char *vmc_disk_format_name(unsigned format)
+{
+	return format && format < COUNT(format_names) ? format_names[format] : "?";
+}
+
+/* What a file is called says what it is; what is in it, a guest may have written. */
+static uint8_t format_of(const char *path)
+{
+	const char *dot = strrchr(path, '.');
+
+	if (dot && !strcasecmp(dot, ".vhd"))
+		return VM_FORMAT_VHD;
+	if (dot && !strcasecmp(dot, ".vhdx"))
+		return VM_FORMAT_VHDX;
+	return VM_FORMAT_RAW;
+}
+
+static bool taken(const struct vmc *v, unsigned controller, unsigned lun)
+{
+	for (unsigned i = 0; i < v->ndisks; i++)
+		if (v->disk[i].controller == controller && v->disk[i].lun == lun)
+			return true;
+	return false;
+}
+
+static int check(const struct vmc *v, struct vmc_disk *d, char *why, size_t why_size)
+{
+	if (v->ndisks == CONTROL_MAX_DISKS)
+		return snprintf(why, why_size, "more than %d disks", CONTROL_MAX_DISKS);
+	if (d->controller >= CONTROL_CONTROLLERS)
+		return snprintf(why, why_size, "controllers are 0 to %d", CONTROL_CONTROLLERS - 1);
+	if (!d->has_lun)
+		for (d->lun = 0; d->lun < CONTROL_LUNS && taken(v, d->controller, d->lun);)
+			d->lun++;
+	if (d->lun >= CONTROL_LUNS)
+		return snprintf(why, why_size, "LUNs are 0 to %d", CONTROL_LUNS - 1);
+	if (taken(v, d->controller, d->lun))
+		return snprintf(why, why_size, "two disks at controller %u, LUN %u", d->controller,
+				d->lun);
+	if (!d->has_format)
+		d->format = d->kind == VM_DVD ? VM_FORMAT_RAW : format_of(d->path);
+	if (d->kind == VM_DVD && d->format != VM_FORMAT_RAW)
+		return snprintf(why, why_size, "a DVD is a raw image (ISO)");
+	return 0;
+}
+
+int vmc_add_disk(struct vmc *v, const struct vmc_disk *given, char *why, size_t why_size)
+{
+	struct vmc_disk d = *given;
+
+	if (check(v, &d, why, why_size)) {
+		free(d.path);
+		return -EINVAL;
+	}
+	d.read_only |= d.kind == VM_DVD;
+	v->disk[v->ndisks++] = d;
+	return 0;
+}
