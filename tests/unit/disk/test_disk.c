@@ -7,6 +7,7 @@
 
 #include <endian.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/time.h>
 
 /* ---- a VHD by hand ---- */
@@ -774,6 +775,90 @@ START_TEST(extents_name_file_and_offset)
 }
 END_TEST
 
+/* ---- threads ---- */
+
+#define WORKERS 4
+
+struct worker {
+	struct disk *d;
+	unsigned number;
+	uint8_t tag[40 * 2048 / WORKERS]; /* what each of this worker's sectors holds; 0: zeros */
+	pthread_t thread;
+	const char *why; /* what went wrong, or NULL */
+};
+
+/* Each worker has every fourth sector: neighbours in one block, one group, one bitmap byte. */
+static void *work(void *arg)
+{
+	struct worker *w = arg;
+	uint64_t seed = 77 + w->number;
+	uint8_t buf[512], got[512];
+
+	for (int i = 0; i < 3000; i++) {
+		uint64_t k = rnd(&seed) % (sizeof(w->tag)), at = (k * WORKERS + w->number) * 512;
+
+		if (rnd(&seed) % 3 == 0) {
+			memset(buf, w->tag[k], 512);
+			if (disk_read(w->d, got, 512, at) || memcmp(buf, got, 512))
+				return w->why = "a sector does not hold what its only writer wrote",
+				       NULL;
+			continue;
+		}
+		w->tag[k] = (uint8_t)(rnd(&seed) % 5 ? 1 + i % 255 : 0);
+		memset(buf, w->tag[k], 512);
+		if (w->tag[k] ? disk_write(w->d, buf, 512, at) : disk_write_zeroes(w->d, at, 512))
+			return w->why = "a write failed", NULL;
+		if (i % 500 == 0 && disk_flush(w->d))
+			return w->why = "a flush failed", NULL;
+	}
+	return NULL;
+}
+
+START_TEST(threads_do_not_disturb_each_other)
+{
+	static const struct {
+		enum disk_format format;
+		enum disk_type type;
+	} shapes[] = {{DISK_FORMAT_VHD, DISK_TYPE_FIXED},
+		      {DISK_FORMAT_VHD, DISK_TYPE_DYNAMIC},
+		      {DISK_FORMAT_VHD, DISK_TYPE_DIFFERENCING},
+		      {DISK_FORMAT_VHDX, DISK_TYPE_DYNAMIC},
+		      {DISK_FORMAT_VHDX, DISK_TYPE_DIFFERENCING}};
+	struct worker *w = calloc(WORKERS, sizeof(*w));
+	struct parents p = {.n = 0};
+	struct disk *parent = NULL, *d;
+	int fd;
+
+	if (shapes[_i].type == DISK_TYPE_DIFFERENCING) {
+		p.fd[p.n++] = make_disk(shapes[_i].format, DISK_TYPE_DYNAMIC, 40 * MiB, 0, NULL);
+		parent = open_disk(p.fd[0], 0, NULL);
+	}
+	fd = make_disk(shapes[_i].format, shapes[_i].type, 40 * MiB, 1 << 20, parent);
+	disk_close(parent);
+	d = open_disk(fd, DISK_RDWR, &p);
+	for (unsigned i = 0; i < WORKERS; i++) {
+		w[i].d = d;
+		w[i].number = i;
+		ck_assert_int_eq(pthread_create(&w[i].thread, NULL, work, &w[i]), 0);
+	}
+	for (unsigned i = 0; i < WORKERS; i++) {
+		pthread_join(w[i].thread, NULL);
+		ck_assert_msg(!w[i].why, "%s", w[i].why);
+	}
+	ck_assert_int_eq(disk_close(d), 0);
+	d = open_disk(fd, 0, &p);
+	for (uint64_t s = 0; s < 40 * 2048; s++) {
+		uint8_t got[512];
+
+		ck_assert_int_eq(disk_read(d, got, 512, s * 512), 0);
+		ck_assert_uint_eq(got[0], w[s % WORKERS].tag[s / WORKERS]);
+	}
+	disk_close(d);
+	free(w);
+	close(fd);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("disk");
@@ -803,6 +888,7 @@ int main(void)
 	tcase_add_loop_test(c, shrinking_refuses_to_cut_data, 0, 2);
 	tcase_add_loop_test(c, discarded_blocks_go_back_to_the_host_and_read_as_zero, 0, 2);
 	tcase_add_test(c, extents_name_file_and_offset);
+	tcase_add_loop_test(c, threads_do_not_disturb_each_other, 0, 5);
 	suite_add_tcase(suite, c);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);

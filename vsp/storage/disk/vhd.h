@@ -119,7 +119,7 @@ struct vhd {
 	uint64_t file_end;        /* length of the file as we left it */
 	uint64_t data_end;        /* end of the last structure or block: where the footer belongs */
 	bool footer_at_end;       /* the file ends in a good footer at data_end */
-	bool stamped;             /* the time stamp was moved on since opening */
+	_Atomic bool stamped;     /* the time stamp was moved on since opening */
 	bool grown;               /* blocks were added since the footer was written at the end */
 
 	uint32_t *bat;             /* host order */
