@@ -37,7 +37,7 @@ static const int sanitizer_refused[] = {
 };
 #endif
 
-static int add_sanitizer_rules(scmp_filter_ctx ctx)
+static int add_sanitizer_rules(scmp_filter_ctx ctx, const struct sandbox_policy *policy)
 {
 #if SANDBOX_SANITIZER
 	for (size_t i = 0; i < sizeof(sanitizer_calls) / sizeof(*sanitizer_calls); i++) {
@@ -46,9 +46,14 @@ static int add_sanitizer_rules(scmp_filter_ctx ctx)
 			return rc;
 	}
 	for (size_t i = 0; i < sizeof(sanitizer_refused) / sizeof(*sanitizer_refused); i++) {
-		/* EEXIST: the program's own table allows it. */
-		int rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOENT), sanitizer_refused[i], 0);
-		if (rc < 0 && rc != -EEXIST)
+		/* A rule without conditions would win over the program's own, which may have some. */
+		bool own = false;
+		for (size_t j = 0; j < policy->nrules && !own; j++)
+			own = policy->rules[j].syscall == sanitizer_refused[i];
+		int rc = own ? 0 :
+			       seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOENT), sanitizer_refused[i],
+						0);
+		if (rc < 0)
 			return rc;
 	}
 #endif
@@ -84,7 +89,7 @@ static int add_rules(scmp_filter_ctx ctx, const struct sandbox_policy *policy, u
 			seen = policy->rules[j].syscall == policy->rules[i].syscall;
 		*allowed += !seen;
 	}
-	int rc = add_sanitizer_rules(ctx);
+	int rc = add_sanitizer_rules(ctx, policy);
 	return rc < 0 ? sandbox_fail(why, -rc, "cannot add the sanitizers' rules") : 0;
 }
 
