@@ -29,6 +29,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <time.h>
@@ -511,6 +512,13 @@ static void raw_terminal(void)
 	terminal_changed = tcsetattr(STDIN_FILENO, TCSANOW, &t) == 0;
 }
 
+static bool hung_up(int sock)
+{
+	char byte;
+
+	return recv(sock, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 static void watch(void)
 {
 	uint64_t deadline = started + opt.timeout_s * 1000000000ull;
@@ -541,7 +549,7 @@ static void watch(void)
 			if (!p[i].revents)
 				continue;
 			/* A unit's socket that ends is for the broker to explain. */
-			if (i < 3 && !(p[i].revents & POLLIN)) {
+			if (i < 3 && hung_up(p[i].fd)) {
 				unit[i == 1 ? ROLE_WORKER : ROLE_PARTITION] = -1;
 				continue;
 			}
