@@ -8,8 +8,9 @@
 
 #include <fcntl.h>
 
-#define SEEDS 6
-#define SIZE  (24 * MiB)
+#define SIZE (24 * MiB)
+
+static int seeds = 6; /* write sequences for each shape; 200 with BULKHEAD_LONG */
 
 static struct disk *open_recorded(struct replay *r, int fd, unsigned flags, struct parents *p)
 {
@@ -220,7 +221,7 @@ static void report(const char *what, const struct shape *s, struct replay *r, ui
 
 START_TEST(writes_survive_any_power_cut)
 {
-	const struct shape *s = &shapes[_i / SEEDS];
+	const struct shape *s = &shapes[_i / seeds];
 	struct parents p;
 	struct expect x = {.parents = &p, .layers = 1, .write_after = true};
 	struct replay *r = replay_new();
@@ -370,8 +371,10 @@ int main(void)
 	SRunner *runner;
 	int failed;
 
+	if (getenv("BULKHEAD_LONG"))
+		seeds = 200;
 	tcase_set_timeout(c, 300);
-	tcase_add_loop_test(c, writes_survive_any_power_cut, 0, SHAPES * SEEDS);
+	tcase_add_loop_test(c, writes_survive_any_power_cut, 0, SHAPES * seeds);
 	tcase_add_loop_test(c, compaction_survives_any_power_cut, 0, SHAPES);
 	tcase_add_loop_test(c, resizing_survives_any_power_cut, 0, SHAPES);
 	tcase_add_loop_test(c, merging_survives_any_power_cut, 0, SHAPES);

@@ -2,7 +2,7 @@
 /*
  * The map of the disk library.
  *
- *   disk.c  open, close, read, write, extents: the same for all formats
+ *   disk.c, disk_rw.c  open, close; read, write, extents: the same for all formats
  *     |         each format only answers "where is this sector" and "make room for it"
  *     +-- raw.c           raw files and block devices
  *     +-- vhd_*.c         vhd.h: VHD

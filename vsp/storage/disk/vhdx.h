@@ -10,7 +10,8 @@
  *   vhdx_map.c      map, prepare, commit, discard
  *   vhdx_flush.c    the order in which metadata reaches the disk
  *   vhdx_locator.c  the parent locator, read and written
- *   vhdx_change.c   resize, set parent, merge marks, moving blocks
+ *   vhdx_change.c   resize, set parent, merge marks
+ *   vhdx_compact.c  moving blocks towards the front
  *   vhdx_create.c   new images
  *   vhdx_check.c    check and repair
  */
@@ -255,6 +256,8 @@ int vhdx_resize(struct disk *d, uint64_t size);
 int vhdx_set_parent(struct disk *d, struct disk *parent, const char *relative,
 		    const char *absolute);
 int vhdx_merge_begin(struct disk *child, struct disk *parent);
+
+/* vhdx_compact.c */
 int vhdx_compact_tail(struct disk *d, const struct disk_progress *progress, uint64_t *moved);
 
 #endif

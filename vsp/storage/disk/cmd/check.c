@@ -11,12 +11,13 @@ static void note(void *arg, const char *text)
 	printf("%s: %s\n", (const char *)arg, text);
 }
 
-static void print_json(const char *path, int err, const struct disk_check_report *r)
+static void print_json(const char *path, int err, bool chain, const struct disk_check_report *r)
 {
 	printf("{\"path\": ");
 	print_json_string(stdout, path);
-	printf(", \"readable\": %s, \"errors\": %llu, \"repaired\": %llu, \"problems\": {",
-	       err ? "false" : "true", (unsigned long long)r->errors,
+	printf(", \"readable\": %s, \"chain\": %s, \"errors\": %llu, \"repaired\": %llu, "
+	       "\"problems\": {",
+	       err ? "false" : "true", chain ? "true" : "false", (unsigned long long)r->errors,
 	       (unsigned long long)r->repaired);
 	for (int p = 0, n = 0; p < DISK_PROBLEMS; p++)
 		if (r->count[p])
@@ -35,9 +36,20 @@ static bool matters(const struct disk_check_report *r)
 	return false;
 }
 
+/* A child is as good as its parents: whether they are there and are the ones it was made for. */
+static bool chain_ok(const char *path)
+{
+	int err;
+	struct disk *d = open_image(path, DISK_NO_LOCK, DISK_FORMAT_ANY, &err);
+
+	disk_close(d);
+	return d != NULL;
+}
+
 static int check(const char *path, bool repair, bool json)
 {
 	struct disk_check_report r;
+	bool chain;
 	int fd = open(path, (repair ? O_RDWR : O_RDONLY) | O_CLOEXEC), err;
 
 	if (fd < 0)
@@ -45,8 +57,9 @@ static int check(const char *path, bool repair, bool json)
 	err = disk_check(fd, DISK_FORMAT_ANY, repair, NULL, json ? NULL : note,
 			 (void *)(uintptr_t)path, &r);
 	close(fd);
+	chain = !err && chain_ok(path);
 	if (json)
-		print_json(path, err, &r);
+		print_json(path, err, chain, &r);
 	if (err == -EMEDIUMTYPE)
 		return fail(0, "%s: neither a VHD nor a VHDX", path);
 	if (err == -EBUSY)
@@ -54,14 +67,13 @@ static int check(const char *path, bool repair, bool json)
 	if (err && !r.errors)
 		return fail(err, "%s", path);
 	if (!json)
-		printf("%s: %s%s\n", path,
+		printf("%s: %s\n", path,
 		       err                   ? "damaged beyond what can be repaired"
 		       : r.errors && !repair ? "damaged (--repair mends it)"
 		       : r.repaired          ? "repaired"
 		       : matters(&r)         ? "usable; --repair tidies it"
-					     : "clean",
-		       "");
-	return err || (matters(&r) && !repair) ? EXIT_FOUND : EXIT_DONE;
+					     : "clean");
+	return err || !chain || (matters(&r) && !repair) ? EXIT_FOUND : EXIT_DONE;
 }
 
 int cmd_check(int argc, char **argv)
