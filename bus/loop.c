@@ -2,7 +2,8 @@
  *
  * One turn: due timers, then every channel that has something, then descriptors. The loop sleeps
  * only when a turn found nothing, no channel was busy a moment ago, and every channel has been
- * armed and found empty since.
+ * armed and found empty since, or its handler has left alone what is there. What such a handler
+ * waits for will wake the loop; in case it forgot something it is asked again soon.
  *
  * A removed source stays allocated until the end of the turn, so that an event already fetched for
  * it finds it marked dead.
@@ -23,6 +24,7 @@ enum source_kind { SOURCE_FD, SOURCE_TIMER, SOURCE_CHANNEL };
 /* Busy channels must not starve descriptors: look at these at least so often. */
 #define FD_LOOK_NS      20000u
 #define EVENTS_PER_LOOK 16
+#define LEFT_ALONE_NS   2000000
 
 struct loop_source {
 	struct loop_source *next; /* of its kind, or of the dead */
@@ -43,6 +45,7 @@ struct loop_source {
 		struct {
 			struct channel *ch;
 			bool (*fn)(void *arg);
+			bool left; /* there was something, and the handler did not take it */
 		} channel;
 	};
 };
@@ -252,8 +255,12 @@ static bool run_channels(struct loop *l)
 {
 	bool any = false;
 	for (struct loop_source *s = l->sources[SOURCE_CHANNEL]; s && !l->stop; s = s->next)
-		if (!s->dead && ring_readable(&s->channel.ch->in))
-			any |= s->channel.fn(s->arg);
+		if (!s->dead) {
+			bool there = ring_readable(&s->channel.ch->in);
+			bool took = there && s->channel.fn(s->arg);
+			s->channel.left = there && !took;
+			any |= took;
+		}
 	return any;
 }
 
@@ -296,13 +303,18 @@ static void run_fds(struct loop *l, const struct timespec *timeout)
 		dispatch(l, &ev[i]);
 }
 
-/* Lets every channel ring. True: one has something already. */
-static bool arm_channels(struct loop *l)
+/* Lets every channel ring. True: one has something already. *left: one has something that its
+ * handler did not take. */
+static bool arm_channels(struct loop *l, bool *left)
 {
 	bool any = false;
-	for (struct loop_source *s = l->sources[SOURCE_CHANNEL]; s; s = s->next)
-		if (!s->dead)
-			any |= channel_arm(s->channel.ch);
+	*left = false;
+	for (struct loop_source *s = l->sources[SOURCE_CHANNEL]; s; s = s->next) {
+		if (s->dead || !channel_arm(s->channel.ch))
+			continue;
+		*left |= s->channel.left;
+		any |= !s->channel.left;
+	}
 	return any;
 }
 
@@ -332,11 +344,16 @@ static bool until_timer(struct loop *l, struct timespec *ts)
 static void loop_sleep(struct loop *l)
 {
 	struct timespec ts;
-	if (!arm_channels(l)) {
+	bool left;
+	if (!arm_channels(l, &left)) {
 		if (l->channel_active_ns)
 			l->silent_from_ns = l->channel_active_ns;
 		l->channel_active_ns = 0;
 		bool timed = until_timer(l, &ts);
+		if (left && (!timed || ts.tv_sec || ts.tv_nsec > LEFT_ALONE_NS)) {
+			ts = (struct timespec){.tv_nsec = LEFT_ALONE_NS};
+			timed = true;
+		}
 		run_fds(l, timed ? &ts : NULL);
 	}
 	mask_channels(l);

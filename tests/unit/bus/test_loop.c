@@ -349,6 +349,42 @@ static bool remove_channel(void *arg)
 	return true;
 }
 
+static bool decline(void *arg)
+{
+	times++;
+	return false;
+}
+
+static void condition_came(void *arg, uint32_t events)
+{
+	loop_stop(loop, 7);
+}
+
+/* What the handler of the channel waits for may come through a descriptor: that must be seen, and
+ * the wait must not cost the processor. */
+START_TEST(a_channel_whose_handler_takes_nothing_starves_nobody)
+{
+	int fd = eventfd(0, EFD_CLOEXEC);
+	struct timespec before, after;
+	make_channel();
+	ck_assert_ptr_nonnull(loop_add_channel(loop, &near_end, decline, NULL));
+	ck_assert_int_eq(channel_send(&far_end, 0, 0, "x", 1), 0);
+	stop_after(100 * MS);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
+	ck_assert_int_eq(loop_run(loop), 5);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
+	ck_assert_uint_ge(times, 2); /* asked again */
+	ck_assert_int_lt((after.tv_sec - before.tv_sec) * 1000000000 + after.tv_nsec -
+				 before.tv_nsec,
+			 50 * MS);
+	ck_assert_ptr_nonnull(loop_add_fd(loop, fd, EPOLLIN, condition_came, NULL));
+	ck_assert_int_eq(eventfd_write(fd, 1), 0);
+	stop_after(2000 * MS);
+	ck_assert_int_eq(loop_run(loop), 7);
+	close(fd);
+}
+END_TEST
+
 START_TEST(a_channel_can_remove_itself)
 {
 	uint64_t v = 0;
@@ -470,6 +506,7 @@ int main(void)
 	tcase_add_test(t, a_channel_is_served_awake_and_asleep);
 	tcase_add_test(t, a_channel_is_answered_in_the_loop);
 	tcase_add_test(t, a_channel_that_is_never_empty_starves_nobody);
+	tcase_add_test(t, a_channel_whose_handler_takes_nothing_starves_nobody);
 	tcase_add_test(t, a_channel_can_remove_itself);
 	tcase_add_test(t, a_handler_that_had_no_room_is_called_when_there_is);
 #if !SANITIZED
