@@ -7,7 +7,8 @@
 
 #include "vsp/storage/scsi/internal.h"
 
-#define MAX_IOV 1024
+#define MAX_IOV        1024
+#define FLUSH_UNMAPPED (1u << 20)
 
 struct extent {
 	uint64_t lba;
@@ -155,6 +156,7 @@ enum scsi_result scsi_unmap(struct scsi_unit *u, struct scsi_command *cmd)
 {
 	uint8_t list[8 + UNMAP_MAX_DESCRIPTORS * 16];
 	size_t length = be16(&cmd->cdb[7]), n;
+	uint64_t blocks = 0;
 
 	if (!writable(u, cmd) || length == 0)
 		return SCSI_DONE;
@@ -186,7 +188,12 @@ enum scsi_result scsi_unmap(struct scsi_unit *u, struct scsi_command *cmd)
 
 		if (rc)
 			return write_outcome(cmd, rc, e.lba);
+		blocks += e.blocks;
 	}
+	/* Formats with tables give space back to the host with the next flush; a guest that has
+	 * given much may have no reason of its own to flush. */
+	if (blocks * scsi_block_bytes(u) >= FLUSH_UNMAPPED && disk_flush(u->disk))
+		scsi_fail(cmd, SENSE_MEDIUM_WRITE_ERROR);
 	return SCSI_DONE;
 }
 
