@@ -28,7 +28,7 @@
  * All sequentially consistent: if A sees B idle, then B's entry sees epoch n.
  *
  * A vCPU that writes the block it is running in must not run the rest of it: the instruction after
- * the writer gets the handler of OP_end, which returns to the look-up.
+ * the writer gets a handler that returns to the look-up.
  *
  * Memory: blocks come from a bounded arena; when it is full all are dropped.
  */
@@ -38,6 +38,7 @@
 
 #include "vmmcore/emu/emu.h"
 #include "vmmcore/emu/exec.h"
+#include "vmmcore/emu/jit/jit.h"
 
 /* ---- pages that hold code ---- */
 
@@ -139,6 +140,12 @@ static bool running_in(struct emu_cpu *cpu, uint64_t gpa)
 	return ((lin + e->addend - (uintptr_t)cpu->vm->mem.base) ^ gpa) < PAGE_SIZE;
 }
 
+/* In place of an instruction that must be decoded again. */
+static void decode_again(struct emu_cpu *cpu, struct emu_insn *i)
+{
+	cpu->rip = emu_rip(cpu, i);
+}
+
 bool emu_code_written(struct emu_cpu *cpu, struct emu_insn *i, uint64_t gpa, unsigned n)
 {
 	struct emu_vm *evm = cpu->evm;
@@ -156,7 +163,7 @@ bool emu_code_written(struct emu_cpu *cpu, struct emu_insn *i, uint64_t gpa, uns
 	/* Every block ends with a spare instruction, so i + 1 is inside it. A branch does not go
 	 * on to i + 1, and where it goes the generation is compared. */
 	if (was && i && running_in(cpu, gpa))
-		(i + 1)->fn = emu_handler(OP_end);
+		(i + 1)->fn = decode_again;
 	return true;
 }
 
@@ -197,6 +204,7 @@ static void flush_blocks(struct emu_cpu *cpu)
 	cpu->arena_used = 64;
 	cpu->flushes++;
 	cpu->link_from = NULL;
+	emu_jit_flush(cpu);
 	emu_jc_flush(cpu);
 }
 
@@ -409,6 +417,7 @@ static struct emu_block *make(struct emu_cpu *cpu, struct site *s, uint64_t key)
 	if (b->unstable)
 		return make_transient(cpu, s);
 	emu_bind(b);
+	emu_jit_bind(cpu, b);
 	slot = hash_slot(cpu, key);
 	b->next = *slot;
 	*slot = cpu->arena_used;
@@ -451,13 +460,17 @@ static void locate(struct emu_cpu *cpu, struct site *s)
 
 struct emu_block *emu_block_get(struct emu_cpu *cpu)
 {
-	struct emu_insn *from = cpu->link_from;
+	struct emu_insn *from;
 	struct site s = {.max = EMU_BLOCK_INSNS};
 	struct emu_block *b;
 	struct emu_jc *j;
-	uint32_t flushes = cpu->flushes;
+	uint32_t flushes;
 	uint64_t key;
 
+	if (unlikely(emu_jit_full(cpu)))
+		flush_blocks(cpu);
+	flushes = cpu->flushes;
+	from = cpu->link_from;
 	cpu->link_from = NULL;
 	locate(cpu, &s);
 	if (cpu->single)

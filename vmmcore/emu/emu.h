@@ -134,6 +134,12 @@ struct emu_block {
 	uint32_t next;                   /* in the hash chain: arena offset, 0 ends */
 	uint32_t count;
 	uint32_t unstable; /* while building: must not be kept */
+	/* The translator's (jit/). */
+	const void *code;       /* host code, with a look at generation and attention first */
+	emu_fn first;           /* insn[0].fn before the translator took it */
+	uint32_t checked, body; /* offsets in its cache: `code`, and behind that look */
+	uint32_t countdown;     /* executions until it is translated */
+	uint32_t live_in;       /* flags that it looks at before it overwrites them */
 	struct emu_insn insn[];
 };
 
@@ -186,6 +192,14 @@ struct emu_cpu {
 	uint8_t cpl;
 	uint8_t mmu_idx;
 
+	/* The translator's (jit/). */
+	uint8_t jit_inside;       /* running translated code: jit_fl holds the flags */
+	uint8_t jit_fell_through; /* the interpreter's one instruction did not branch */
+	uint32_t jit_site;        /* place of the branch that was left last, 0 none; it is */
+	struct emu_insn *jit_from;
+	uint64_t jit_fl, jit_target;
+	struct emu_jit *jit; /* NULL: interpreter only */
+
 	uint64_t rip;               /* valid outside blocks */
 	uint64_t rflags;            /* all but CF PF AF ZF SF OF */
 	struct emu_insn *link_from; /* branch that wants to be chained */
@@ -233,6 +247,7 @@ struct emu_cpu {
 	uint32_t hash[1 << EMU_HASH_BITS]; /* arena offsets, 0: none */
 	struct emu_jc jc[1 << EMU_JC_BITS];
 	struct emu_block *transient; /* scratch block that no table knows */
+	struct emu_insn jit_tmp[2];  /* one instruction by itself, for the translator */
 	/* Slots of entries that are not global, so that a load of CR3 need not look at all. */
 	uint16_t local[EMU_IDX_COUNT][EMU_TLB_SIZE];
 	unsigned locals[EMU_IDX_COUNT];

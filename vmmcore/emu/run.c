@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "vmmcore/emu/emu.h"
+#include "vmmcore/emu/jit/jit.h"
 
 /* ---- events ---- */
 
@@ -180,6 +181,7 @@ static enum vcpu_stop emu_run(struct vcpu *v)
 		cpu->shadow = 0;
 		if (cpu->bus_locked)
 			emu_bus_unlock(cpu);
+		emu_jit_fault(cpu);
 		emu_mode_update(cpu);
 	}
 	stop = loop(cpu);
@@ -243,6 +245,8 @@ static void emu_vm_fini(struct vm *vm)
 
 /* Memory for blocks: all vCPUs of a VM share this much. */
 enum { ARENA_TOTAL = 4 << 20, ARENA_MIN = 512 << 10 };
+/* The same for translations. */
+enum { JIT_TOTAL = 6 << 20, JIT_MIN = 1 << 20 };
 
 static size_t cpu_size(void)
 {
@@ -273,6 +277,8 @@ static int emu_vcpu_init(struct vcpu *v)
 		munmap(cpu, cpu_size());
 		return err;
 	}
+	emu_jit_init(cpu, JIT_TOTAL / n < JIT_MIN ? JIT_MIN
+						  : (JIT_TOTAL / n) & ~(size_t)(PAGE_SIZE - 1));
 	v->backend = cpu;
 	emu_fpu_reset(&cpu->fpu);
 	emu_tlb_flush(cpu);
@@ -288,6 +294,7 @@ static void emu_vcpu_fini(struct vcpu *v)
 		return;
 	v->backend = NULL;
 	emu_blocks_fini(cpu);
+	emu_jit_fini(cpu);
 	munmap(cpu, cpu_size());
 }
 

@@ -181,6 +181,13 @@ enum emu_simd_prefix {
 const struct emu_simd_op *emu_simd_lookup(unsigned map, enum emu_simd_prefix prefix, uint8_t opcode,
 					  bool rex_w, bool modrm_is_mem, uint8_t modrm_reg);
 
+/* How an operation found by emu_simd_lookup() is encoded. */
+struct emu_simd_code {
+	uint8_t map, opcode, prefix; /* as emu_simd_lookup() takes them */
+	int8_t digit;                /* ModRM.reg if that is part of the opcode, else -1 */
+};
+struct emu_simd_code emu_simd_code(const struct emu_simd_op *op);
+
 /* -- x87 ----------------------------------------------------------------------------------------
  */
 

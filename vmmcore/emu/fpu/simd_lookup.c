@@ -61,3 +61,16 @@ const struct emu_simd_op *emu_simd_lookup(unsigned map, enum emu_simd_prefix pre
 			return &t->op;
 	return NULL;
 }
+
+struct emu_simd_code emu_simd_code(const struct emu_simd_op *op)
+{
+	const struct simd_entry *s =
+		(const struct simd_entry *)((const char *)op - offsetof(struct simd_entry, op));
+
+	return (struct emu_simd_code){
+		.map = (uint8_t)(s->key >> 16),
+		.opcode = (uint8_t)(s->key >> 8),
+		.prefix = (uint8_t)s->key,
+		.digit = s->form & FORM_DIG ? (int8_t)(FORM_REGFIELD(s->form)) : (int8_t)-1,
+	};
+}
