@@ -641,14 +641,14 @@ static void tick(int sig)
 
 static enum vcpu_stop run(struct machine *m, struct vcpu_state *st, bool first)
 {
-	struct itimerval t = {{0, 0}, {0, 50000}};
+	struct itimerval t = {{0, 0}, {0, 100000}};
 	enum vcpu_stop stop;
 
 	running = m;
-	setitimer(ITIMER_REAL, &t, NULL);
+	setitimer(ITIMER_VIRTUAL, &t, NULL);
 	stop = machine_run(m, st, code, first ? sizeof(code) : 0);
 	t.it_value.tv_usec = 0;
-	setitimer(ITIMER_REAL, &t, NULL);
+	setitimer(ITIMER_VIRTUAL, &t, NULL);
 	m->vcpu[0].attention = 0;
 	return stop;
 }
@@ -658,7 +658,7 @@ START_TEST(both_engines_agree)
 	struct machine *a, *c;
 	unsigned long faults = 0, endless = 0;
 
-	signal(SIGALRM, tick);
+	signal(SIGVTALRM, tick);
 
 	emu_jit_threshold = 1;
 	emu_engine = EMU_ENGINE_INTERPRETER;
@@ -689,7 +689,7 @@ START_TEST(both_engines_agree)
 			mask_frame(a, &sa);
 			mask_frame(c, &sc);
 			if (ra != rc)
-				dump("stop", &sa, &sc);
+				compare(a, c, &sa, &sc, s);
 			ck_assert_msg(ra == rc, "seed %#lx: stop %d and %d", s, ra, rc);
 			compare(a, c, &sa, &sc, s);
 			if (machine_exception(a, &sa, &(struct frame){0}) >= 0) {
