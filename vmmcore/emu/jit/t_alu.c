@@ -453,7 +453,8 @@ static bool divide(struct tr *t)
 		load(t, sz, s);
 		s = rm_reg(H_10);
 	} else {
-		fl_keep(t, t->live);
+		/* All: the fault is part of what it does. */
+		fl_keep(t, F_ALL);
 		s = rm_reg(tr_read(t, i->reg, H_10));
 	}
 	fl_clobber(t);
