@@ -29,7 +29,7 @@
 #include "proto/control.h"
 #include "vsp/provider/provider.h"
 #include "vsp/storage/scsi/scsi.h"
-#include "vsp/storage/vstor.h"
+#include "bus/vmbus/vstor.h"
 
 enum {
 	POOL_THREADS = 8,

@@ -5,8 +5,8 @@
  *
  * Source of the numbers: the public Linux driver, drivers/scsi/storvsc_drv.c.
  */
-#ifndef BULKHEAD_VSP_STORAGE_VSTOR_H
-#define BULKHEAD_VSP_STORAGE_VSTOR_H
+#ifndef BULKHEAD_BUS_VMBUS_VSTOR_H
+#define BULKHEAD_BUS_VMBUS_VSTOR_H
 
 #include <stdint.h>
 

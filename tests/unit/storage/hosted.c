@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hosted.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bus/log.h"
+
+static void must(int err, const char *what)
+{
+	if (err < 0)
+		fatal("hosted: %s: %s", what, strerror(-err));
+}
+
+static void *storage_thread(void *arg)
+{
+	struct hosted *h = arg;
+
+	storvsp_offer(&h->storage);
+	loop_run(h->storage.loop);
+	return NULL;
+}
+
+static void on_wake(void *arg)
+{
+	struct storage *s = arg;
+
+	storvsp_settle(s);
+	unit_settle(s);
+	provider_look(&s->provider);
+}
+
+static void make_storage(struct hosted *h, const struct vm_disk *disks, const int *fds,
+			 unsigned ndisks, unsigned vcpus)
+{
+	struct storage *s = &h->storage;
+	struct channel_fds provider[2], signal[2];
+	char why[CONTROL_TEXT_BYTES] = "";
+	int gen, unit[2];
+
+	must(guestmem_create(HOSTED_RAM, &h->ram_fd, &gen), "RAM");
+	must(guestmem_map(&h->gm, h->ram_fd, gen, HOSTED_RAM), "RAM");
+	must(guestmem_map(&s->gm, h->ram_fd, gen, HOSTED_RAM), "RAM");
+	close(gen);
+	must(channel_create("p", PROVIDER_RING_BYTES, provider), "channel");
+	must(channel_create("s", SIGNAL_RING_BYTES, signal), "channel");
+	must(channel_attach(&s->provider.worker, provider[0], 0), "channel");
+	must(channel_attach(&h->worker, provider[1], 1), "channel");
+	must(channel_attach(&h->partition, signal[0], 0), "channel");
+	must(channel_attach(&s->provider.partition, signal[1], 1), "channel");
+	must(msgsock_pair(unit), "unit socket");
+	h->unit = unit[0];
+	s->unit_fd = unit[1];
+	s->ram_fd = h->ram_fd;
+	s->config.vcpus = vcpus;
+	s->config.disks = ndisks;
+	s->config.ram_bytes = HOSTED_RAM;
+	memcpy(s->disk, disks, ndisks * sizeof(*disks));
+	s->loop = loop_new();
+	loop_on_wake(s->loop, on_wake, s);
+	s->provider.loop = s->loop;
+	s->provider.gm = &s->gm;
+	s->provider.ram_fd = s->ram_fd;
+	s->provider.vcpus = vcpus;
+	s->provider.ops = &storvsp_ops;
+	s->provider.paused = true;
+	must(provider_start(&s->provider), "provider");
+	must(unit_start(s), "unit");
+	must(pool_rehearse(s), "threads");
+	if (disks_open(s, fds, why, sizeof(why)))
+		fatal("hosted: %s", why);
+	must(pool_start(s), "threads");
+}
+
+/* ---- as the worker ---- */
+
+static void on_offer(struct hosted *h, const struct provider_offer *o)
+{
+	struct provider_offered a = {.type = PROVIDER_OFFERED, .cookie = o->cookie};
+	unsigned i = 0;
+
+	while (i < HOSTED_CHANNELS && h->channel[i].id)
+		i++;
+	if (i == HOSTED_CHANNELS)
+		fatal("hosted: more channels than expected");
+	h->channel[i] = (struct hosted_channel){
+		.h = h, .id = i + 1, .subchannel = o->subchannel, .controller = o->instance[15]};
+	a.channel = (int)i + 1;
+	must(channel_send(&h->worker, 0, 0, &a, sizeof(a)), "OFFERED");
+}
+
+bool hosted_wait(struct hosted *h, uint32_t type, struct provider_simple *out, unsigned ms)
+{
+	uint64_t deadline = monotonic_ns() + ms * 1000000ull;
+
+	do {
+		union {
+			uint32_t type;
+			struct provider_offer offer;
+			struct provider_simple simple;
+		} m;
+		struct provider_signal s;
+		struct ring_packet pkt;
+
+		while (channel_recv(&h->partition, &pkt, &s, sizeof(s)) == sizeof(s))
+			h->signals++;
+		if (channel_recv(&h->worker, &pkt, &m, sizeof(m)) >= 0) {
+			if (m.type == PROVIDER_OFFER)
+				on_offer(h, &m.offer);
+			if (m.type == PROVIDER_RESCIND) {
+				h->rescinds++;
+				h->channel[m.simple.channel - 1].id = 0;
+			}
+			if (m.type == type) {
+				if (out)
+					*out = m.simple;
+				return true;
+			}
+			continue;
+		}
+		channel_wait(&h->worker, 1000000, NULL);
+	} while (monotonic_ns() < deadline);
+	return false;
+}
+
+static void signal_host(void *arg)
+{
+	struct hosted_channel *c = arg;
+	struct provider_signal s = {.channel = c->id};
+
+	channel_send(&c->h->partition, 0, 0, &s, sizeof(s)); /* full: it has to look anyway */
+}
+
+bool hosted_open(struct hosted *h, struct hosted_channel *c)
+{
+	uint32_t first = 1 + (c->id - 1) * 2 * HOSTED_RING_PAGES % (HOSTED_DATA_PAGE - 70);
+	size_t ring = HOSTED_RING_PAGES * 4096;
+	struct provider_open o = {.type = PROVIDER_OPEN,
+				  .channel = c->id,
+				  .page_count = 2 * HOSTED_RING_PAGES,
+				  .downstream_page = HOSTED_RING_PAGES};
+	struct provider_pages p = {.type = PROVIDER_PAGES, .count = 2 * HOSTED_RING_PAGES};
+	struct provider_simple done;
+
+	memset(hosted_page(h, first), 0, 2 * ring);
+	must(ring_writer_init(&c->vsc.out, hosted_page(h, first), ring), "ring");
+	must(ring_reader_init(&c->vsc.in, hosted_page(h, first + HOSTED_RING_PAGES), ring), "ring");
+	c->vsc.out.ctl->feature_bits = c->vsc.in.ctl->feature_bits = RING_FEAT_PENDING_SEND;
+	c->vsc.signal = signal_host;
+	c->vsc.arg = c;
+	for (unsigned i = 0; i < p.count; i++)
+		p.page[i] = first + i;
+	must(channel_send(&h->worker, 0, 0, &o, sizeof(o)), "OPEN");
+	must(channel_send(&h->worker, 0, 0, &p,
+			  offsetof(struct provider_pages, page) + p.count * 8),
+	     "PAGES");
+	c->open = hosted_wait(h, PROVIDER_OPEN_DONE, &done, 10000) && done.value;
+	return c->open;
+}
+
+void hosted_close(struct hosted *h, struct hosted_channel *c)
+{
+	struct provider_simple m = {.type = PROVIDER_CLOSE, .channel = c->id};
+
+	must(channel_send(&h->worker, 0, 0, &m, sizeof(m)), "CLOSE");
+	if (!hosted_wait(h, PROVIDER_CLOSE_DONE, NULL, 10000))
+		fatal("hosted: CLOSE is not answered");
+	c->open = false;
+}
+
+/* ---- as mgmtd ---- */
+
+void hosted_unit(struct hosted *h, uint16_t type)
+{
+	struct msg_unit_run m = {0};
+	struct msg_unit_done done;
+	size_t nfds;
+
+	control_header(&m.h, type, 1);
+	must(msgsock_send(h->unit, &m.h, NULL, 0), "unit message");
+	if (msgsock_recv(h->unit, &done, sizeof(done), NULL, 0, &nfds) != sizeof(done) ||
+	    done.error)
+		fatal("hosted: unit message %u is not answered well", type);
+}
+
+struct hosted *hosted_start(const struct vm_disk *disks, const int *fds, unsigned ndisks,
+			    unsigned vcpus)
+{
+	struct hosted *h = calloc(1, sizeof(*h));
+	bool seen[CONTROL_CONTROLLERS] = {false};
+
+	make_storage(h, disks, fds, ndisks, vcpus);
+	if (pthread_create(&h->thread, NULL, storage_thread, h))
+		fatal("hosted: no thread");
+	hosted_unit(h, MSG_UNIT_RUN);
+	for (unsigned i = 0; i < ndisks; i++) {
+		if (!seen[disks[i].controller] && !hosted_wait(h, PROVIDER_OFFER, NULL, 10000))
+			fatal("hosted: no offer");
+		seen[disks[i].controller] = true;
+	}
+	return h;
+}
+
+/* The pool's threads wait for ever: the process ends with them. */
+void hosted_stop(struct hosted *h)
+{
+	close(h->unit);
+	pthread_join(h->thread, NULL);
+}
+
+/* ---- as the guest ---- */
+
+void *hosted_page(struct hosted *h, uint64_t page)
+{
+	return h->gm.map + page * 4096;
+}
+
+bool hosted_answer(struct hosted_channel *c, struct vstor_packet *p, uint64_t *id)
+{
+	uint64_t deadline = monotonic_ns() + 10000000000ull;
+	struct provider_signal s;
+	struct ring_packet pkt;
+
+	do {
+		if (storvsc_receive(&c->vsc, p, id) == 0)
+			return true;
+		while (channel_recv(&c->h->partition, &pkt, &s, sizeof(s)) == sizeof(s))
+			c->h->signals++;
+		if (!ring_readable(&c->vsc.in))
+			channel_wait(&c->h->partition, 1000000, NULL);
+	} while (monotonic_ns() < deadline);
+	return false;
+}
+
+uint32_t hosted_ask(struct hosted_channel *c, struct vstor_packet *p)
+{
+	uint64_t id;
+
+	p->flags = 1;
+	must(storvsc_send(&c->vsc, p, 7), "send");
+	if (!hosted_answer(c, p, &id) || id != 7 || p->operation != VSTOR_COMPLETE_IO)
+		fatal("hosted: no answer");
+	return p->status;
+}
+
+bool hosted_handshake(struct hosted_channel *c)
+{
+	struct vstor_packet begin = {.operation = VSTOR_BEGIN_INITIALIZATION},
+			    version = {.operation = VSTOR_QUERY_PROTOCOL_VERSION,
+				       .version = VSTOR_V6_2},
+			    query = {.operation = VSTOR_QUERY_PROPERTIES},
+			    end = {.operation = VSTOR_END_INITIALIZATION};
+
+	return !hosted_ask(c, &begin) && !hosted_ask(c, &version) && !hosted_ask(c, &query) &&
+	       !hosted_ask(c, &end);
+}
+
+bool hosted_command(struct hosted_channel *c, const struct storvsc_io *io, struct vstor_packet *p)
+{
+	uint64_t id;
+
+	must(storvsc_submit(&c->vsc, io), "submit");
+	return hosted_answer(c, p, &id) && id == io->id && p->operation == VSTOR_COMPLETE_IO;
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A storage provider without a VM: the real one, in a thread of this process, with this process as
+ * its guest, its worker and its partition. RAM is a memfd; rings and data lie in it.
+ */
+#ifndef BULKHEAD_TESTS_STORAGE_HOSTED_H
+#define BULKHEAD_TESTS_STORAGE_HOSTED_H
+
+#include "vsc/storvsc.h"
+#include "vsp/storage/storage.h"
+
+enum {
+	HOSTED_RAM = 32 << 20,
+	HOSTED_RING_PAGES = 33, /* each direction: control page and 128 KiB, as Linux */
+	HOSTED_DATA_PAGE = 256, /* first page no ring uses */
+	HOSTED_CHANNELS = 12,
+};
+
+/* A channel as the guest knows it. */
+struct hosted_channel {
+	struct hosted *h;
+	uint32_t id; /* 0: not offered */
+	uint16_t subchannel;
+	uint8_t controller;
+	bool open;
+	struct storvsc vsc;
+};
+
+struct hosted {
+	struct storage storage;
+	pthread_t thread;
+	struct channel worker, partition; /* our ends */
+	struct guestmem gm;
+	int unit; /* mgmtd's end */
+	int ram_fd;
+	uint32_t signals, rescinds;
+	struct hosted_channel channel[HOSTED_CHANNELS];
+};
+
+/* fds: one image for each of config's disks. Started, run, and with every offer received. */
+struct hosted *hosted_start(const struct vm_disk *disks, const int *fds, unsigned ndisks,
+			    unsigned vcpus);
+void hosted_stop(struct hosted *h);
+/* Takes what the provider says (offers, rescinds, signals) for at most so long; returns a message
+ * of the wanted type for a channel in *m, or false. */
+bool hosted_wait(struct hosted *h, uint32_t type, struct provider_simple *m, unsigned ms);
+bool hosted_open(struct hosted *h, struct hosted_channel *c);
+void hosted_close(struct hosted *h, struct hosted_channel *c);
+/* Asks by the unit socket; waits for the answer. */
+void hosted_unit(struct hosted *h, uint16_t type);
+/* The next answer, within ten seconds (then: false). */
+bool hosted_answer(struct hosted_channel *c, struct vstor_packet *p, uint64_t *id);
+/* Sends a packet and waits for its answer; the status. */
+uint32_t hosted_ask(struct hosted_channel *c, struct vstor_packet *p);
+bool hosted_handshake(struct hosted_channel *c);
+/* One command and its answer. */
+bool hosted_command(struct hosted_channel *c, const struct storvsc_io *io, struct vstor_packet *p);
+void *hosted_page(struct hosted *h, uint64_t page);
+
+#endif

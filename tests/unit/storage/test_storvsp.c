@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The storage provider as its guest sees it, through real rings. Expected bytes are the protocol's
+ * and the SCSI standards', written out by hand.
+ */
+#include "hosted.h"
+
+#include <check.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { DISK_BYTES = 8 << 20, SECTORS = DISK_BYTES / 512 };
+
+static struct hosted *h;
+static struct hosted_channel *c;
+static int image, locked;
+
+static int memory_file(void)
+{
+	int fd = memfd_create("disk", MFD_CLOEXEC);
+
+	ck_assert_int_eq(ftruncate(fd, DISK_BYTES), 0);
+	return fd;
+}
+
+static void start(unsigned vcpus)
+{
+	static const struct vm_disk disks[] = {
+		{.format = VM_FORMAT_RAW, .chain = 1, .serial = "S-1"},
+		{.lun = 5, .format = VM_FORMAT_RAW, .chain = 1, .read_only = 1},
+	};
+	int fds[2] = {image = memory_file(), locked = memory_file()};
+
+	h = hosted_start(disks, fds, 2, vcpus);
+	c = &h->channel[0];
+	ck_assert(hosted_open(h, c));
+}
+
+static void setup(void)
+{
+	start(3);
+	ck_assert(hosted_handshake(c));
+}
+
+static struct storvsc_io transfer(uint8_t opcode, uint32_t lba, uint16_t blocks,
+				  const uint64_t *pages, uint32_t npages)
+{
+	return (struct storvsc_io){
+		.id = 1000 + lba,
+		.cdb = {opcode, 0, lba >> 24, lba >> 16, lba >> 8, lba, 0, blocks >> 8, blocks},
+		.cdb_bytes = 10,
+		.from_device = opcode == 0x28,
+		.bytes = blocks * 512u,
+		.pages = pages,
+		.npages = npages};
+}
+
+static void expect_good(const struct storvsc_io *io, uint32_t bytes)
+{
+	struct vstor_packet p;
+
+	ck_assert(hosted_command(c, io, &p));
+	ck_assert_uint_eq(p.status, 0);
+	ck_assert_uint_eq(p.srb.srb_status, 0x01);
+	ck_assert_uint_eq(p.srb.scsi_status, 0);
+	ck_assert_uint_eq(p.srb.data_bytes, bytes);
+}
+
+static void expect_sense(const struct storvsc_io *io, uint8_t key, uint8_t asc, uint8_t ascq)
+{
+	struct vstor_packet p;
+
+	ck_assert(hosted_command(c, io, &p));
+	ck_assert_uint_eq(p.srb.srb_status, 0x84); /* error, sense is valid */
+	ck_assert_uint_eq(p.srb.scsi_status, 2);
+	ck_assert_uint_eq(p.srb.data_bytes, 0);
+	ck_assert_uint_eq(p.srb.sense_bytes, 18);
+	ck_assert_uint_eq(p.srb.sense[0] & 0x7f, 0x70);
+	ck_assert_uint_eq(p.srb.sense[2], key);
+	ck_assert_uint_eq(p.srb.sense[12], asc);
+	ck_assert_uint_eq(p.srb.sense[13], ascq);
+}
+
+START_TEST(the_handshake_agrees_on_a_version_and_tells_the_properties)
+{
+	struct vstor_packet p = {.operation = VSTOR_QUERY_PROTOCOL_VERSION, .version = VSTOR_V6_2};
+
+	start(3);
+	ck_assert_uint_ne(hosted_ask(c, &p), 0); /* not begun */
+	p = (struct vstor_packet){.operation = VSTOR_BEGIN_INITIALIZATION};
+	ck_assert_uint_eq(hosted_ask(c, &p), 0);
+	p = (struct vstor_packet){.operation = VSTOR_QUERY_PROPERTIES};
+	ck_assert_uint_ne(hosted_ask(c, &p), 0); /* no version yet */
+	p = (struct vstor_packet){.operation = VSTOR_QUERY_PROTOCOL_VERSION, .version = 0x0700};
+	ck_assert_uint_ne(hosted_ask(c, &p), 0);
+	p = (struct vstor_packet){.operation = VSTOR_QUERY_PROTOCOL_VERSION, .version = 0x0501};
+	ck_assert_uint_eq(hosted_ask(c, &p), 0);
+	p = (struct vstor_packet){.operation = VSTOR_QUERY_PROPERTIES};
+	ck_assert_uint_eq(hosted_ask(c, &p), 0);
+	ck_assert_uint_eq(p.properties.max_transfer, 262144);
+	ck_assert_uint_eq(p.properties.flags, 1);
+	ck_assert_uint_eq(p.properties.max_channels, 2); /* one for each further processor */
+	p = (struct vstor_packet){.operation = VSTOR_EXECUTE_SRB};
+	ck_assert_uint_ne(hosted_ask(c, &p), 0); /* not ready */
+	p = (struct vstor_packet){.operation = VSTOR_END_INITIALIZATION};
+	ck_assert_uint_eq(hosted_ask(c, &p), 0);
+	p = (struct vstor_packet){.operation = 99};
+	ck_assert_uint_ne(hosted_ask(c, &p), 0);
+}
+END_TEST
+
+START_TEST(what_is_written_is_in_the_image_and_reads_back)
+{
+	/* Pages in no order, beginning in the middle of the first. */
+	const uint64_t pages[] = {700, 300, 301, 299, 701};
+	struct storvsc_io io = transfer(0x2a, 100, 32, pages, 5);
+	uint8_t want[16384], got[16384];
+
+	for (unsigned i = 0; i < sizeof(want); i++)
+		want[i] = (uint8_t)(i * 7 + i / 256);
+	io.offset = 2048;
+	for (unsigned i = 0; i < sizeof(want); i++)
+		((uint8_t *)hosted_page(h, pages[(i + 2048) / 4096]))[(i + 2048) % 4096] = want[i];
+	expect_good(&io, sizeof(want));
+	ck_assert_int_eq(pread(image, got, sizeof(got), 100 * 512), sizeof(got));
+	ck_assert_mem_eq(got, want, sizeof(want));
+
+	const uint64_t other[] = {400, 401, 402, 403};
+	io = transfer(0x28, 100, 32, other, 4);
+	expect_good(&io, sizeof(want));
+	ck_assert_mem_eq(hosted_page(h, 400), want, sizeof(want));
+}
+END_TEST
+
+START_TEST(reading_marks_the_guests_pages_as_written)
+{
+	const uint64_t pages[] = {500};
+	struct storvsc_io io = transfer(0x28, 0, 8, pages, 1);
+	uint32_t before = atomic_load(&h->gm.page_gen[500]),
+		 beside = atomic_load(&h->gm.page_gen[501]);
+
+	expect_good(&io, 4096);
+	ck_assert_uint_ne(atomic_load(&h->gm.page_gen[500]), before);
+	ck_assert_uint_eq(atomic_load(&h->gm.page_gen[501]), beside);
+}
+END_TEST
+
+START_TEST(places_without_a_disk_are_said_to_be_empty)
+{
+	const uint64_t pages[] = {500};
+	struct storvsc_io inquiry = {.id = 3,
+				     .cdb = {0x12, 0, 0, 0, 36},
+				     .cdb_bytes = 6,
+				     .lun = 1,
+				     .from_device = true,
+				     .bytes = 36,
+				     .pages = pages,
+				     .npages = 1};
+	struct storvsc_io ready = {.id = 4, .cdb_bytes = 6, .lun = 1};
+	struct vstor_packet p;
+
+	expect_good(&inquiry, 36);
+	ck_assert_uint_eq(*(uint8_t *)hosted_page(h, 500), 0x7f); /* no device possible here */
+	ck_assert(hosted_command(c, &ready, &p));
+	ck_assert_uint_eq(p.srb.srb_status, 0x20); /* no such LUN: the guest forgets the disk */
+	ready.lun = 0;
+	ready.target = 1;
+	ck_assert(hosted_command(c, &ready, &p));
+	ck_assert_uint_eq(p.srb.srb_status, 0x20);
+	ready.target = 0;
+	ready.lun = 255;
+	ck_assert(hosted_command(c, &ready, &p));
+	ck_assert_uint_eq(p.srb.srb_status, 0x20);
+	ready.lun = 5;
+	expect_good(&ready, 0);
+}
+END_TEST
+
+START_TEST(errors_come_with_sense)
+{
+	const uint64_t pages[] = {500};
+	struct storvsc_io io = transfer(0x2a, 0, 8, pages, 1);
+
+	io.lun = 5;
+	expect_sense(&io, 7, 0x27, 0x00); /* write protected */
+	io = transfer(0x28, SECTORS, 8, pages, 1);
+	expect_sense(&io, 5, 0x21, 0x00); /* beyond the end */
+	io = transfer(0x28, 0, 8, pages, 1);
+	io.cdb[0] = 0xc7;
+	expect_sense(&io, 5, 0x20, 0x00); /* no such command */
+	io = transfer(0x28, 0, 8, pages, 1);
+	io.bytes = 512; /* less than the command needs */
+	expect_sense(&io, 5, 0x24, 0x00);
+}
+END_TEST
+
+START_TEST(pages_that_are_not_ram_are_refused)
+{
+	const uint64_t bad[] = {HOSTED_RAM / 4096, UINT64_MAX, 1ull << 52, 0xC0000};
+	struct vstor_packet p;
+
+	for (unsigned i = 0; i < 4; i++) {
+		const uint64_t pages[] = {500, bad[i]};
+		struct storvsc_io io = transfer(0x28, 0, 16, pages, 2);
+
+		ck_assert(hosted_command(c, &io, &p));
+		ck_assert_uint_eq(p.srb.srb_status, 0x06);
+		ck_assert_uint_eq(p.srb.data_bytes, 0);
+	}
+	const uint64_t pages[] = {500};
+	struct storvsc_io io = transfer(0x28, 0, 16, pages, 1); /* fewer pages than bytes */
+	ck_assert(hosted_command(c, &io, &p));
+	ck_assert_uint_eq(p.srb.srb_status, 0x06);
+}
+END_TEST
+
+/* More than the provider has requests for: the rest waits in the ring. */
+START_TEST(as_many_requests_as_the_ring_holds_are_all_answered)
+{
+	enum { EACH = 4, N = 3000 };
+	static uint8_t seen[N + 1];
+	const uint64_t pages[] = {600};
+	unsigned sent = 0, done = 0;
+	struct vstor_packet p;
+	uint64_t id;
+
+	memset(seen, 0, sizeof(seen));
+	while (done < N) {
+		struct storvsc_io io = transfer(0x28, sent % 1000 * 8, 8, pages, 1);
+
+		io.id = sent + 1;
+		if (sent < N && storvsc_submit(&c->vsc, &io) == 0) {
+			sent++;
+			continue;
+		}
+		ck_assert(hosted_answer(c, &p, &id));
+		ck_assert_uint_eq(p.srb.srb_status, 1);
+		ck_assert_uint_le(id, N);
+		ck_assert_uint_eq(seen[id]++, 0);
+		done++;
+	}
+}
+END_TEST
+
+START_TEST(a_channel_can_be_closed_under_load_and_opened_again)
+{
+	const uint64_t pages[] = {600};
+
+	for (unsigned round = 0; round < 20; round++) {
+		struct storvsc_io io = transfer(0x28, 0, 8, pages, 1);
+
+		while (storvsc_submit(&c->vsc, &io) == 0)
+			io.id++;
+		hosted_close(h, c);
+		ck_assert_uint_eq(atomic_load(&h->storage.controller[0].channel[0].outstanding), 0);
+		ck_assert(hosted_open(h, c));
+		ck_assert(hosted_handshake(c));
+	}
+}
+END_TEST
+
+START_TEST(sub_channels_come_on_request_and_go_with_the_first)
+{
+	struct vstor_packet p = {.operation = VSTOR_CREATE_SUB_CHANNELS, .sub_channels = 3};
+	const uint64_t pages[] = {600};
+	struct storvsc_io io = transfer(0x28, 0, 8, pages, 1);
+	struct hosted_channel *first = c;
+
+	ck_assert_uint_ne(hosted_ask(c, &p), 0); /* more than there are processors */
+	p = (struct vstor_packet){.operation = VSTOR_CREATE_SUB_CHANNELS, .sub_channels = 2};
+	ck_assert_uint_eq(hosted_ask(c, &p), 0);
+	for (unsigned i = 1; i <= 2; i++) {
+		if (!h->channel[i].id)
+			ck_assert(hosted_wait(h, PROVIDER_OFFER, NULL, 5000));
+		ck_assert_uint_eq(h->channel[i].subchannel, i);
+		ck_assert(hosted_open(h, &h->channel[i]));
+		c = &h->channel[i];
+		expect_good(&io, 4096);
+		p = (struct vstor_packet){.operation = VSTOR_BEGIN_INITIALIZATION};
+		ck_assert_uint_ne(hosted_ask(c, &p), 0); /* not here */
+	}
+	c = first;
+	expect_good(&io, 4096);
+	hosted_close(h, &h->channel[1]);
+	hosted_close(h, c);
+	ck_assert(hosted_wait(h, PROVIDER_RESCIND, NULL, 5000)); /* the one that was closed */
+	ck_assert(!h->channel[1].id && h->channel[2].id);
+	hosted_close(h, &h->channel[2]);
+	ck_assert(hosted_wait(h, PROVIDER_RESCIND, NULL, 5000));
+	ck_assert(!h->channel[2].id);
+}
+END_TEST
+
+START_TEST(a_broken_ring_harms_nobody_else)
+{
+	const uint64_t pages[] = {600};
+	struct storvsc_io io = transfer(0x28, 0, 8, pages, 1);
+
+	c->vsc.out.ctl->write_index = 0xfffffff1;
+	for (unsigned i = 0; i < 100; i++)
+		c->vsc.signal(c->vsc.arg);
+	hosted_wait(h, 0, NULL, 20);
+	hosted_close(h, c);
+	ck_assert(hosted_open(h, c));
+	ck_assert(hosted_handshake(c));
+	expect_good(&io, 4096);
+}
+END_TEST
+
+START_TEST(nothing_is_taken_during_a_pause)
+{
+	const uint64_t pages[] = {600};
+	struct storvsc_io io = transfer(0x28, 0, 8, pages, 1);
+	struct vstor_packet p;
+	uint64_t id;
+
+	hosted_unit(h, MSG_UNIT_PAUSE);
+	ck_assert_int_eq(storvsc_submit(&c->vsc, &io), 0);
+	c->vsc.signal(c->vsc.arg);
+	hosted_wait(h, 0, NULL, 50);
+	ck_assert_int_ne(storvsc_receive(&c->vsc, &p, &id), 0);
+	hosted_unit(h, MSG_UNIT_RESET);
+	hosted_unit(h, MSG_UNIT_RUN);
+	ck_assert(hosted_answer(c, &p, &id));
+	ck_assert_uint_eq(p.srb.srb_status, 1);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("storvsp");
+	TCase *fresh = tcase_create("handshake"), *t = tcase_create("ready");
+	SRunner *sr;
+	int failed;
+
+	tcase_set_timeout(fresh, 30);
+	tcase_add_test(fresh, the_handshake_agrees_on_a_version_and_tells_the_properties);
+	suite_add_tcase(s, fresh);
+	tcase_set_timeout(t, 60);
+	tcase_add_checked_fixture(t, setup, NULL);
+	tcase_add_test(t, what_is_written_is_in_the_image_and_reads_back);
+	tcase_add_test(t, reading_marks_the_guests_pages_as_written);
+	tcase_add_test(t, places_without_a_disk_are_said_to_be_empty);
+	tcase_add_test(t, errors_come_with_sense);
+	tcase_add_test(t, pages_that_are_not_ram_are_refused);
+	tcase_add_test(t, as_many_requests_as_the_ring_holds_are_all_answered);
+	tcase_add_test(t, a_channel_can_be_closed_under_load_and_opened_again);
+	tcase_add_test(t, sub_channels_come_on_request_and_go_with_the_first);
+	tcase_add_test(t, a_broken_ring_harms_nobody_else);
+	tcase_add_test(t, nothing_is_taken_during_a_pause);
+	suite_add_tcase(s, t);
+	sr = srunner_create(s);
+	srunner_run_all(sr, CK_NORMAL);
+	failed = srunner_ntests_failed(sr);
+	srunner_free(sr);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
