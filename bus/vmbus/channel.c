@@ -131,8 +131,10 @@ void vmbus_on_open(struct vmbus_server *s, const struct vmbus_msg_open *m)
 
 	if (!c)
 		return;
-	/* Each direction has its control page and at least one page of data. */
-	if (c->state != CH_OFFERED || !g || !g->ready || g->dying || g->channel != c->id ||
+	/* Each direction has its control page and at least one page of data. A provider that has not
+	 * answered the last close still uses that ring: a guest that waited for its GPADL to be
+	 * torn down, as it must, never gets here so early. */
+	if (c->state != CH_OFFERED || c->closing || !g || !g->ready || g->dying || g->channel != c->id ||
 	    g->byte_offset != 0 || m->downstream_page < 2 || g->page_count < 4 ||
 	    m->downstream_page > g->page_count - 2 || m->target_vp >= s->vcpus) {
 		vmbus_complain(s, "OPEN_CHANNEL of channel %u refused (state %s)", c->id,

@@ -423,6 +423,27 @@ START_TEST(open_twice_is_refused)
 }
 END_TEST
 
+/* Its ring would be the new one and the provider's old one at the same time. */
+START_TEST(open_before_the_provider_has_let_go_is_refused)
+{
+	const struct vmbus_msg_open_result *r;
+	int id;
+
+	g.slow = true;
+	id = open_one();
+	send_gpadl(id, 10, 8, 200);
+	received(VMBUS_GPADL_CREATED);
+	close_channel(id);
+	open_channel(id, 10, 4);
+	r = received(VMBUS_OPEN_RESULT);
+	ck_assert_uint_ne(r->status, 0);
+	ck_assert_uint_eq(g.opens, 1);
+	ck_assert_int_eq(vmbus_close_done(g.s, id), 0);
+	open_channel(id, 10, 4);
+	ck_assert_uint_eq(g.opens, 2);
+}
+END_TEST
+
 START_TEST(a_provider_may_refuse)
 {
 	const struct vmbus_msg_open_result *r;
@@ -691,6 +712,7 @@ int main(void)
 	tcase_add_test(tc, open_hands_the_ring_to_the_provider);
 	tcase_add_test(tc, open_with_a_ring_that_cannot_be_is_refused);
 	tcase_add_test(tc, open_twice_is_refused);
+	tcase_add_test(tc, open_before_the_provider_has_let_go_is_refused);
 	tcase_add_test(tc, a_provider_may_refuse);
 	tcase_add_test(tc, a_long_gpadl_comes_in_parts_and_reaches_the_provider_whole);
 	tcase_add_test(tc, pages_of_a_ring_are_not_given_back_before_the_provider_lets_go);
