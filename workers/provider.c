@@ -4,7 +4,8 @@
  * processes that serve a guest's devices.
  *
  * A provider that was taken over by its guest may say anything here: it can garble its own
- * channels. One that breaks the protocol, or that does not read, ends the VM.
+ * channels. One that breaks the protocol ends the VM; one that does not read makes its guest's
+ * control messages wait.
  */
 #include "workers/worker.h"
 
@@ -17,7 +18,7 @@
 
 static void to_provider(struct provider *p, const void *message, size_t bytes)
 {
-	int err = channel_send(&p->ch, 0, 0, message, bytes);
+	int err = outbox_send(&p->out, message, bytes);
 
 	if (err)
 		fatal("a provider does not take its messages (%d)", err);
@@ -28,16 +29,6 @@ static void simple(struct provider *p, uint32_t type, uint32_t channel, uint32_t
 	struct provider_simple m = {.type = type, .channel = channel, .value = value};
 
 	to_provider(p, &m, sizeof(m));
-}
-
-static void route(struct worker *w, const struct provider *p, uint32_t channel, bool on)
-{
-	struct vmbus_wire_route m = {
-		.type = VMBUS_WIRE_ROUTE, .channel = channel, .provider = p->index, .on = on};
-	int err = channel_send(&w->vmbus.ch, 0, 0, &m, sizeof(m));
-
-	if (err)
-		fatal("the partition does not take a VMBus route (%d)", err);
 }
 
 static void send_pages(struct provider *p, const uint64_t *pages, uint32_t count)
@@ -67,15 +58,17 @@ void provider_open(void *arg, void *provider, uint32_t channel, const struct vmb
 	};
 
 	memcpy(m.user_data, open->user_data, sizeof(m.user_data));
-	route(arg, p, channel, true);
+	vmbus_route(arg, channel, p->index, true);
 	to_provider(p, &m, sizeof(m));
 	send_pages(p, open->pages, open->page_count);
 }
 
 void provider_close(void *arg, void *provider, uint32_t channel)
 {
-	route(arg, provider, channel, false);
-	simple(provider, PROVIDER_CLOSE, channel, 0);
+	struct provider *p = provider;
+
+	vmbus_route(arg, channel, p->index, false);
+	simple(p, PROVIDER_CLOSE, channel, 0);
 }
 
 void provider_gpadl(void *arg, void *provider, uint32_t channel, uint32_t gpadl,
@@ -107,6 +100,15 @@ void provider_target(void *arg, void *provider, uint32_t channel, uint32_t vp)
 
 /* ---- what providers say ---- */
 
+/* From here on nobody else may speak of the channel. Whoever had the number before could until now:
+ * it answers the close that follows its RESCIND. */
+static void own(struct provider *p, uint32_t channel)
+{
+	for (unsigned i = 0; i < PROVIDER_COUNT; i++)
+		p->worker->provider[i].owns[channel / 8] &= ~(1u << (channel % 8));
+	p->owns[channel / 8] |= 1u << (channel % 8);
+}
+
 static void offer(struct provider *p, const struct provider_offer *m)
 {
 	struct vmbus_offer o = {
@@ -122,7 +124,7 @@ static void offer(struct provider *p, const struct provider_offer *m)
 	memcpy(o.instance.b, m->instance, sizeof(o.instance.b));
 	answer.channel = vmbus_offer(p->worker->vmbus.server, &o);
 	if (answer.channel > 0)
-		p->owns[answer.channel / 8] |= 1u << (answer.channel % 8);
+		own(p, answer.channel);
 	to_provider(p, &answer, sizeof(answer));
 }
 
@@ -149,8 +151,7 @@ static void said(struct provider *p, const struct provider_simple *m)
 		vmbus_gpadl_gone_done(s, m->channel, m->value);
 		break;
 	case PROVIDER_RESCIND:
-		if (vmbus_rescind(s, m->channel) == 0)
-			p->owns[m->channel / 8] &= ~(1u << (m->channel % 8));
+		vmbus_rescind(s, m->channel);
 		break;
 	default:
 		fatal("a provider sent message type %u", m->type);
@@ -167,7 +168,10 @@ static bool on_provider(void *arg)
 	} m;
 	struct ring_packet pkt;
 	bool any = false;
+	int err = outbox_flush(&p->out); /* it may have taken something */
 
+	if (err && err != -EAGAIN)
+		fatal("a provider broke its channel (%d)", err);
 	for (unsigned i = 0; i < PROVIDER_BATCH; i++) {
 		ptrdiff_t n = channel_recv(&p->ch, &pkt, &m, sizeof(m));
 
@@ -188,5 +192,6 @@ int provider_start(struct worker *w, struct provider *p, unsigned index)
 {
 	p->worker = w;
 	p->index = index;
+	p->out = (struct outbox){&p->ch, p->waiting, .size = sizeof(p->waiting)};
 	return loop_add_channel(w->loop, &p->ch, on_provider, p) ? 0 : -errno;
 }

@@ -4,7 +4,8 @@
  * its messages, and the providers, which offer channels.
  *
  * Input from the guest waits in its ring while the guest does not take what it has been sent
- * (vmbus_server_ready), so HvPostMessage answers "no buffers" and the guest tries again.
+ * (vmbus_server_ready), or while what its last message caused has no room in a provider's channel,
+ * so HvPostMessage answers "no buffers" and the guest tries again.
  */
 #include "workers/worker.h"
 
@@ -22,13 +23,24 @@ static int server_send(void *arg, uint32_t vp, unsigned sint, const void *messag
 	struct worker *w = arg;
 	struct vmbus_wire_message m = {
 		.type = VMBUS_WIRE_MESSAGE, .vp = vp, .sint = sint, .bytes = (uint32_t)bytes};
-	int err;
+	int err = outbox_flush(&w->vmbus.out); /* routes that came before it go before it */
 
 	memcpy(m.payload, message, bytes);
-	err = channel_send(&w->vmbus.ch, 0, 0, &m, sizeof(m));
+	if (!err)
+		err = channel_send(&w->vmbus.ch, 0, 0, &m, sizeof(m));
 	if (err && err != -EAGAIN)
 		fatal("the partition broke the VMBus channel (%d)", err);
 	return err;
+}
+
+void vmbus_route(struct worker *w, uint32_t channel, unsigned provider, bool on)
+{
+	struct vmbus_wire_route m = {
+		.type = VMBUS_WIRE_ROUTE, .channel = channel, .provider = provider, .on = on};
+	int err = outbox_send(&w->vmbus.out, &m, sizeof(m));
+
+	if (err)
+		fatal("the partition does not take a VMBus route (%d)", err);
 }
 
 static void partition_said(struct worker *w, const struct vmbus_wire_post *m, ptrdiff_t bytes)
@@ -48,6 +60,15 @@ static void log_complaint(struct worker *w)
 	log_note("VMBus: %s", text);
 }
 
+/* Whether all that the guest's messages have caused so far could be passed on. */
+static bool ready(struct worker *w)
+{
+	for (unsigned i = 0; i < PROVIDER_COUNT; i++)
+		if (!outbox_empty(&w->provider[i].out))
+			return false;
+	return outbox_empty(&w->vmbus.out) && vmbus_server_ready(w->vmbus.server);
+}
+
 /* Also called when the partition has taken something: there is room for what was kept. */
 static bool on_vmbus(void *arg)
 {
@@ -55,9 +76,12 @@ static bool on_vmbus(void *arg)
 	struct vmbus_wire_post m;
 	struct ring_packet pkt;
 	bool any = false;
+	int err = outbox_flush(&w->vmbus.out);
 
+	if (err && err != -EAGAIN)
+		fatal("the partition broke the VMBus channel (%d)", err);
 	vmbus_server_room(w->vmbus.server);
-	for (unsigned i = 0; i < VMBUS_BATCH && vmbus_server_ready(w->vmbus.server); i++) {
+	for (unsigned i = 0; i < VMBUS_BATCH && ready(w); i++) {
 		ptrdiff_t n = channel_recv(&w->vmbus.ch, &pkt, &m, sizeof(m));
 
 		if (n == -EAGAIN)
@@ -81,7 +105,13 @@ static const struct vmbus_server_ops ops = {
 
 void vmbus_reset(struct worker *w)
 {
-	on_vmbus(w); /* what the guest of before has posted */
+	struct vmbus_wire_post m;
+	struct ring_packet pkt;
+
+	/* What the guest of before has posted, at most as much as the ring holds. */
+	for (unsigned i = 0; i < VMBUS_BATCH; i++)
+		if (channel_recv(&w->vmbus.ch, &pkt, &m, sizeof(m)) < 0)
+			break;
 	vmbus_server_reset(w->vmbus.server);
 	w->vmbus.complained = false;
 }
@@ -91,5 +121,7 @@ int vmbus_start(struct worker *w)
 	w->vmbus.server = vmbus_server_new(w->config.vcpus, &ops, w);
 	if (!w->vmbus.server)
 		return -errno;
+	w->vmbus.out =
+		(struct outbox){&w->vmbus.ch, w->vmbus.waiting, .size = sizeof(w->vmbus.waiting)};
 	return loop_add_channel(w->loop, &w->vmbus.ch, on_vmbus, w) ? 0 : -errno;
 }

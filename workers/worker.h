@@ -9,6 +9,7 @@
  *   serial.c     serial sockets
  *   vmbus.c      the guest's VMBus: control plane, to the partition
  *   provider.c   the processes that serve its channels
+ *   outbox.c     what had no room in a channel
  *   ram.c        clearing RAM without making it cost anything
  *   chipset.c    dispatcher; devices/ the devices
  *   machine.c    which devices a machine has
@@ -69,8 +70,24 @@ struct platform {
 	uint32_t late_rises; /* of those, which have risen meanwhile */
 };
 
+/* Messages for a channel that was full. */
+struct outbox {
+	struct channel *ch;
+	uint8_t *data;
+	uint32_t first, used, size; /* data[first..used) waits */
+};
+
+/* What one message of the guest's can cause at most: routes of all channels; the page numbers of
+ * the largest GPADL and their packets' headers. */
+enum {
+	OUTBOX_PARTITION = (VMBUS_MAX_CHANNELS + 1) * 64,
+	OUTBOX_PROVIDER = VMBUS_GPADL_PAGES_MAX * 8 + (128 << 10),
+};
+
 struct vmbus {
 	struct channel ch; /* to the partition */
+	struct outbox out; /* routes; messages wait in the server */
+	uint8_t waiting[OUTBOX_PARTITION];
 	struct vmbus_server *server;
 	bool complained; /* one line in the log a life of the guest */
 };
@@ -79,8 +96,11 @@ struct vmbus {
 struct provider {
 	struct channel ch;
 	struct worker *worker;
-	unsigned index;                           /* enum vmbus_provider */
-	uint8_t owns[VMBUS_MAX_CHANNELS / 8 + 1]; /* bit per channel it offers */
+	unsigned index; /* enum vmbus_provider */
+	uint8_t owns[VMBUS_MAX_CHANNELS / 8 +
+		     1]; /* bit per channel it offered, until it is another's */
+	struct outbox out;
+	uint8_t waiting[OUTBOX_PROVIDER];
 };
 
 struct worker {
@@ -123,8 +143,17 @@ int platform_start(struct worker *w);
 void platform_line(struct worker *w, unsigned gsi, bool level);
 int platform_boot(struct worker *w, const struct platform_boot *state);
 
+/* outbox.c */
+/* Sends at once, or keeps it. 0; -ENOBUFS: the box is full, too; another: the channel is broken. */
+int outbox_send(struct outbox *o, const void *message, size_t bytes);
+/* Sends what waits. 0: all of it; -EAGAIN; another: the channel is broken. */
+int outbox_flush(struct outbox *o);
+bool outbox_empty(const struct outbox *o);
+
 /* vmbus.c */
 int vmbus_start(struct worker *w);
+/* Where the guest's events of a channel go. */
+void vmbus_route(struct worker *w, uint32_t channel, unsigned provider, bool on);
 void vmbus_reset(struct worker *w);
 
 /* provider.c: the calls of struct vmbus_server_ops, and a provider's channel */

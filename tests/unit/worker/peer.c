@@ -108,6 +108,8 @@ void peer_start(struct peer *p, int kernel_fd, int module_fd, const struct vm_co
 	make_channel(&p->vmbus, VMBUS_RING_BYTES, fds, &n);
 	for (unsigned i = 0; i < config->vcpus; i++)
 		make_channel(&p->vcpu[i], INTERCEPT_RING_BYTES, fds, &n);
+	if (config->disks)
+		make_channel(&p->provider, PROVIDER_RING_BYTES, fds, &n);
 	fds[n++] = dup(kernel_fd);
 	if (module_fd >= 0)
 		fds[n++] = dup(module_fd);

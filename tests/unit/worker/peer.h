@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Plays broker, mgmtd and partition for one real bulkhead-worker process.
+ * Plays broker, mgmtd, partition and a provider for one real bulkhead-worker process.
  */
 #ifndef BULKHEAD_TESTS_WORKER_PEER_H
 #define BULKHEAD_TESTS_WORKER_PEER_H
@@ -20,6 +20,7 @@ struct peer {
 	int broker, unit, serial[CONTROL_MAX_SERIAL];
 	struct guestmem gm;
 	struct channel platform, vmbus, vcpu[PEER_VCPUS];
+	struct channel provider; /* with config.disks */
 	uint64_t ticket;
 	uint32_t lines; /* as the worker has driven them */
 	unsigned rises[24];
