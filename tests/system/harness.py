@@ -39,10 +39,10 @@ class Skip(Exception):
     """This host lacks something; the text says what."""
 
 
-def material(build):
-    """Paths of Debian's kernel and the small initramfs, fetched once into the build folder."""
+def material(build, kernel="cloud"):
+    """Paths of one of Debian's kernels and the small initramfs, fetched once into the build folder."""
     done = subprocess.run([os.path.join(HERE, "fetch-material"), "--cache",
-                           os.path.join(build, "material")],
+                           os.path.join(build, "material"), "--kernel", kernel],
                           capture_output=True, text=True, check=False)
     if done.returncode == SKIP:
         raise Skip(done.stdout.strip().removeprefix("SKIP: "))
@@ -224,7 +224,8 @@ class Stack:
 
     def give(self, path):
         """A copy of a file that the daemon's user may read."""
-        copy = os.path.join(self.files, os.path.basename(path))
+        folder, name = os.path.split(path)
+        copy = os.path.join(self.files, os.path.basename(folder) + "-" + name)
         if not os.path.exists(copy):
             shutil.copyfile(path, copy)
             os.chmod(copy, 0o644)
