@@ -109,21 +109,31 @@ static bool mark_code(struct emu_cpu *cpu, uint64_t gpa, uint32_t *gen)
 	}
 	*gen = atomic_load(&cpu->vm->mem.page_gen[p]);
 	pthread_mutex_unlock(&evm->code_lock);
+	/* Another vCPU has marked the page, and we have not answered yet: the others wait for us,
+	 * but what we are going to run must not write behind its own back. */
+	if (!fresh && atomic_load(&cpu->ack) < atomic_load(&evm->epoch))
+		emu_tlb_flush_write_page(cpu, gpa);
 	return stable;
 }
 
-/* Marks n bytes as decoded. Returns false if they are not any more what was decoded. */
-static bool mark_lines(struct emu_cpu *cpu, uint64_t gpa, const uint8_t *bytes, unsigned n)
+/* Marks n bytes as decoded, after mark_code() gave `gen`. Returns false if they are not any more
+ * what was decoded. Nothing is marked once the generation has passed: the page may be an ordinary
+ * one again, with fast write tags, and only mark_code() makes it a page of code. */
+static bool mark_lines(struct emu_cpu *cpu, uint64_t gpa, uint32_t gen, const uint8_t *bytes,
+		       unsigned n)
 {
 	struct emu_vm *evm = cpu->evm;
 	uint64_t p = vm_memory_page(&cpu->vm->mem, gpa);
+	bool current;
 
 	if (!n)
 		return true;
 	pthread_mutex_lock(&evm->code_lock);
-	atomic_fetch_or(&evm->code_lines[p], lines(gpa, n));
+	current = atomic_load(&cpu->vm->mem.page_gen[p]) == gen;
+	if (current)
+		atomic_fetch_or(&evm->code_lines[p], lines(gpa, n));
 	pthread_mutex_unlock(&evm->code_lock);
-	return !memcmp(cpu->vm->mem.base + gpa, bytes, n);
+	return current && !memcmp(cpu->vm->mem.base + gpa, bytes, n);
 }
 
 /* Whether the current block is in the page, as far as the TLB knows. */
@@ -292,7 +302,8 @@ static void add_end(struct emu_block *b, unsigned off)
 
 /* An instruction that reaches into the next page is a block of its own, headed by OP_page2, which
  * checks at each entry that the second page is still the same and unchanged. */
-static void build_crossing(struct emu_cpu *cpu, struct emu_block *b, const struct site *s)
+static void build_crossing(struct emu_cpu *cpu, struct emu_block *b, const struct site *s,
+			   uint32_t gen)
 {
 	const struct vm_memory *m = &cpu->vm->mem;
 	uint8_t bytes[2 * EMU_INSN_MAX] = {0};
@@ -317,7 +328,8 @@ static void build_crossing(struct emu_cpu *cpu, struct emu_block *b, const struc
 	b->unstable = !mark_code(cpu, gpa2, &gen2);
 	memcpy(bytes, m->base + s->gpa, n);
 	memcpy(bytes + n, m->base + gpa2, EMU_INSN_MAX);
-	if (!mark_lines(cpu, s->gpa, bytes, n) || !mark_lines(cpu, gpa2, bytes + n, EMU_INSN_MAX))
+	if (!mark_lines(cpu, s->gpa, gen, bytes, n) ||
+	    !mark_lines(cpu, gpa2, gen2, bytes + n, EMU_INSN_MAX))
 		b->unstable = 1;
 	b->insn[0] = (struct emu_insn){.op = OP_page2,
 				       .off = (uint16_t)off,
@@ -332,8 +344,8 @@ static void build_crossing(struct emu_cpu *cpu, struct emu_block *b, const struc
 	add_end(b, off + b->insn[1].len);
 }
 
-/* Fills b from the page. */
-static void build(struct emu_cpu *cpu, struct emu_block *b, const struct site *s)
+/* Fills b from the page, which mark_code() has found to be of this generation. */
+static void build(struct emu_cpu *cpu, struct emu_block *b, const struct site *s, uint32_t gen)
 {
 	const uint8_t *page = cpu->vm->mem.base + (s->gpa & PAGE_MASK);
 	unsigned off = (unsigned)(s->lin & 0xfff);
@@ -354,7 +366,7 @@ static void build(struct emu_cpu *cpu, struct emu_block *b, const struct site *s
 		if (!len) {
 			if (b->count)
 				break;
-			build_crossing(cpu, b, s);
+			build_crossing(cpu, b, s, gen);
 			return;
 		}
 		at += len;
@@ -362,7 +374,7 @@ static void build(struct emu_cpu *cpu, struct emu_block *b, const struct site *s
 		if (i->op >= OP_FIRST_LAST)
 			break;
 	}
-	if (!mark_lines(cpu, s->gpa, copy, at))
+	if (!mark_lines(cpu, s->gpa, gen, copy, at))
 		b->unstable = 1;
 	add_end(b, off + at);
 }
@@ -378,7 +390,7 @@ static struct emu_block *make_transient(struct emu_cpu *cpu, struct site *s)
 	*b = (struct emu_block){.gen_ptr = &zero, .key = UINT64_MAX};
 	s->nolink = true;
 	/* Bytes that change while we look are taken as they were. */
-	build(cpu, b, s);
+	build(cpu, b, s, gen);
 	emu_bind(b);
 	cpu->link_from = NULL;
 	return b;
@@ -413,7 +425,7 @@ static struct emu_block *make(struct emu_cpu *cpu, struct site *s, uint64_t key)
 	b->gen_ptr = &cpu->vm->mem.page_gen[vm_memory_page(&cpu->vm->mem, s->gpa)];
 	b->gen = gen;
 	b->key = key;
-	build(cpu, b, s);
+	build(cpu, b, s, gen);
 	if (b->unstable)
 		return make_transient(cpu, s);
 	emu_bind(b);
