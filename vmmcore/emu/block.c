@@ -185,10 +185,13 @@ void emu_sync_answer(struct emu_cpu *cpu)
 	epoch = atomic_load(&cpu->evm->epoch);
 	emu_tlb_flush_writes(cpu);
 	atomic_store(&cpu->ack, epoch);
+	if (atomic_load(&cpu->evm->alone))
+		emu_bus_wait(cpu);
 }
 
 void emu_sync_enter(struct emu_cpu *cpu)
 {
+	emu_bus_wait(cpu);
 	atomic_store(&cpu->ack, 0);
 	if (cpu->vm->vcpu_count > 1)
 		emu_sync_answer(cpu);
@@ -197,6 +200,7 @@ void emu_sync_enter(struct emu_cpu *cpu)
 void emu_sync_leave(struct emu_cpu *cpu)
 {
 	atomic_store(&cpu->ack, EMU_ACK_IDLE);
+	atomic_store(&cpu->parked, 1);
 }
 
 /* ---- tables ---- */

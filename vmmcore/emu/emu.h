@@ -241,6 +241,7 @@ struct emu_cpu {
 	struct emu_vm *evm;
 	/* Epoch of code_lock this vCPU's write tags agree with; EMU_ACK_IDLE outside run(). */
 	_Atomic uint64_t ack;
+	_Atomic uint8_t parked; /* touches no RAM: outside run(), or waiting for bus_lock */
 
 	uint8_t *arena; /* blocks; [0, arena_size) */
 	uint32_t arena_size, arena_used;
@@ -269,7 +270,8 @@ struct emu_cpu {
 
 struct emu_vm {
 	pthread_mutex_t code_lock; /* code_lines, epoch, and page_gen changes by vCPUs */
-	pthread_mutex_t bus_lock;  /* LOCK that one host atomic cannot do */
+	pthread_mutex_t bus_lock;  /* LOCK that one host atomic cannot do: the owner runs alone */
+	_Atomic uint32_t alone;    /* somebody has it, and waits for the others to park */
 	uint64_t pages;
 	_Atomic uint64_t *code_lines; /* for each RAM page, one bit for each 64 bytes: decoded */
 	size_t code_lines_size;
@@ -431,6 +433,8 @@ void *emu_lock_ptr(struct emu_cpu *cpu, struct emu_insn *i, uint64_t lin, unsign
 void emu_lock_done(struct emu_cpu *cpu, struct emu_insn *i, uint64_t lin, unsigned size);
 void emu_bus_lock(struct emu_cpu *cpu);
 void emu_bus_unlock(struct emu_cpu *cpu);
+/* Waits until nobody runs alone. On entry to run(), and for EMU_ATT_SYNC. */
+void emu_bus_wait(struct emu_cpu *cpu);
 
 /* ---- paging.c ---- */
 struct emu_walk {

@@ -6,6 +6,11 @@
  * Isolation: a host address is formed in one place only (fill), from a guest-physical page that
  * vm_memory_is_ram() has accepted, and used with offsets inside that page.
  */
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
 #include "vmmcore/emu/emu.h"
 
 static uint64_t page_of(uint64_t lin)
@@ -456,14 +461,64 @@ void emu_lock_done(struct emu_cpu *cpu, struct emu_insn *i, uint64_t lin, unsign
 		wrote_code(cpu, i, e, lin, size);
 }
 
+/* What one host atomic cannot do must not mix with what the others do by host atomics or plain
+ * stores (SDM vol. 3A 8.1.2: the bus is locked). So the owner of the bus lock waits until every
+ * other vCPU is parked: outside run(), or here. They come here by EMU_ATT_SYNC, at the end of a
+ * block. */
+void emu_bus_wait(struct emu_cpu *cpu)
+{
+	if (cpu->vm->vcpu_count == 1)
+		return;
+	atomic_store(&cpu->parked, 1);
+	pthread_mutex_lock(&cpu->evm->bus_lock);
+	atomic_store(&cpu->parked, 0);
+	pthread_mutex_unlock(&cpu->evm->bus_lock);
+}
+
+/* Gives the host's processor away; futex is the sleep that the sandbox knows. */
+static void yield(struct emu_cpu *cpu)
+{
+	static const struct timespec moment = {.tv_nsec = 50000};
+
+	syscall(SYS_futex, &cpu->evm->alone, FUTEX_WAIT_PRIVATE, 1, &moment, NULL, 0);
+}
+
+static void park_others(struct emu_cpu *cpu)
+{
+	struct vm *vm = cpu->vm;
+
+	for (unsigned n = 0; n < vm->vcpu_count; n++) {
+		struct emu_cpu *o = vm->vcpu[n] ? emu_of(vm->vcpu[n]) : NULL;
+
+		if (o && o != cpu && !atomic_load(&o->parked))
+			atomic_fetch_or(o->attention, EMU_ATT_SYNC);
+	}
+	for (unsigned n = 0; n < vm->vcpu_count; n++) {
+		struct emu_cpu *o = vm->vcpu[n] ? emu_of(vm->vcpu[n]) : NULL;
+
+		for (unsigned turn = 0; o && o != cpu && !atomic_load(&o->parked); turn++)
+			if (turn > 1000)
+				yield(cpu);
+	}
+}
+
 void emu_bus_lock(struct emu_cpu *cpu)
 {
-	pthread_mutex_lock(&cpu->evm->bus_lock);
+	struct emu_vm *evm = cpu->evm;
+
+	atomic_store(&cpu->parked, 1);
+	pthread_mutex_lock(&evm->bus_lock);
+	atomic_store(&cpu->parked, 0);
 	cpu->bus_locked = 1;
+	if (cpu->vm->vcpu_count > 1) {
+		atomic_store(&evm->alone, 1);
+		park_others(cpu);
+	}
 }
 
 void emu_bus_unlock(struct emu_cpu *cpu)
 {
+	atomic_store(&cpu->evm->alone, 0);
 	cpu->bus_locked = 0;
 	pthread_mutex_unlock(&cpu->evm->bus_lock);
 }

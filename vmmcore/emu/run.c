@@ -272,6 +272,7 @@ static int emu_vcpu_init(struct vcpu *v)
 	cpu->attention = &v->attention;
 	cpu->tlb = cpu->tlbs[0];
 	atomic_store(&cpu->ack, EMU_ACK_IDLE);
+	atomic_store(&cpu->parked, 1);
 	err = emu_blocks_init(cpu, arena & ~(size_t)(PAGE_SIZE - 1));
 	if (err) {
 		munmap(cpu, cpu_size());
