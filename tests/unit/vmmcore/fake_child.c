@@ -8,6 +8,7 @@
  *   die       ends before READY                leave     READY, then exits with status 3
  *   babble    READY, then what is no message   strange   READY, then a message not for the broker
  *   crash     READY, then a system call that its filter forbids
+ *   eat       READY, then more memory than a small VM may use
  *
  * As a probe (--probe) it answers as BULKHEAD_FAKE_PROBE says: yes, no, hang or die.
  */
@@ -17,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -98,6 +100,14 @@ static void after_ready(const char *deed)
 		exit(9);
 	if (!strcmp(deed, "strange"))
 		say(MSG_HOST_INFO, &plain);
+	if (!strcmp(deed, "eat"))
+		for (unsigned i = 0; i < 1024; i++) {
+			char *m = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE,
+				       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+			if (m != MAP_FAILED)
+				memset(m, 1, 1 << 20);
+		}
 	if (!strcmp(deed, "crash")) {
 		struct sock_filter kill_it = {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_KILL_PROCESS};
 		struct sock_fprog filter = {1, &kill_it};

@@ -32,7 +32,8 @@ static void link_child(const struct broker_process *b, const char *name)
 
 static void run_broker(const struct broker_process *b, const char *const *options, uid_t uid)
 {
-	char socket_arg[128], libexec_arg[128];
+	const char *cgroup = getenv("BULKHEAD_TEST_CGROUP");
+	char socket_arg[128], libexec_arg[128], cgroup_arg[128];
 	const char *argv[16] = {broker_program, socket_arg, libexec_arg};
 	unsigned n = 3;
 
@@ -40,6 +41,10 @@ static void run_broker(const struct broker_process *b, const char *const *option
 	snprintf(libexec_arg, sizeof(libexec_arg), "--libexec=%s", b->directory);
 	while (options && *options)
 		argv[n++] = *options++;
+	if (cgroup && uid == 0) {
+		snprintf(cgroup_arg, sizeof(cgroup_arg), "--cgroup=%s", cgroup);
+		argv[n++] = cgroup_arg;
+	}
 	if (uid && (setgroups(0, NULL) || setgid(uid) || setuid(uid)))
 		_exit(1);
 	execv(broker_program, (char *const *)argv);
@@ -282,6 +287,8 @@ unsigned count_cgroups(pid_t broker)
 	}
 	if (f)
 		fclose(f);
+	if (getenv("BULKHEAD_TEST_CGROUP"))
+		n += count_vm_cgroups(getenv("BULKHEAD_TEST_CGROUP"));
 	return n;
 }
 

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A real broker with fake children (fake_child.c), and what tests do with it.
+ *
+ * The broker makes cgroups where it can (broker/cgroup.c): on a host with cgroup v2, only if
+ * BULKHEAD_TEST_CGROUP names an empty cgroup to work in that has the controllers.
  */
 #ifndef TESTS_VMMCORE_FIXTURE_H
 #define TESTS_VMMCORE_FIXTURE_H

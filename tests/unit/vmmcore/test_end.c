@@ -110,6 +110,33 @@ START_TEST(a_process_that_fails_ends_its_vm_with_a_reason)
 }
 END_TEST
 
+START_TEST(a_vm_that_uses_too_much_memory_ends_and_says_so)
+{
+	struct vm_config c = vm_config(1, "worker:eat");
+	pid_t beside[ROLE_COUNT];
+	struct msg_plain ask = {0};
+	union message m;
+
+	control_header(&ask.h, MSG_HOST_INFO, 7);
+	ck_assert_int_eq(msgsock_send(sock, &ask.h, NULL, 0), 0);
+	expect(sock, MSG_HOST_INFO_REPLY, &m);
+	if (!m.info.cgroup_version) {
+		printf("SKIP: the broker can make no cgroups here\n");
+		return;
+	}
+	create(sock, 2, "beside", beside);
+	request_create(sock, &c);
+	next(sock, &m, NULL);
+	if (m.h.type == MSG_VM_CREATED)
+		next(sock, &m, NULL);
+	ck_assert_uint_eq(m.h.type, MSG_VM_GONE);
+	ck_assert_uint_eq(m.gone.id, 1);
+	contains(m.gone.text, "memory");
+	for (unsigned i = 0; i < ROLES_ALWAYS; i++)
+		ck_assert_int_eq(kill(beside[i], 0), 0);
+}
+END_TEST
+
 START_TEST(a_client_that_goes_takes_its_vms_along_and_no_others)
 {
 	int other = broker_connect(&b);
@@ -177,6 +204,7 @@ TCase *end_tests(void)
 	tcase_add_loop_test(t, kill_9_of_a_process_ends_its_vm_and_says_which, 0, ROLES_ALWAYS);
 	tcase_add_loop_test(t, a_process_that_fails_ends_its_vm_with_a_reason, 0,
 			    sizeof(deeds) / sizeof(deeds[0]));
+	tcase_add_test(t, a_vm_that_uses_too_much_memory_ends_and_says_so);
 	tcase_add_test(t, a_client_that_goes_takes_its_vms_along_and_no_others);
 	tcase_add_test(t, a_client_that_goes_while_its_vm_starts_leaves_nothing);
 	tcase_add_test(t, told_to_end_the_broker_ends_its_vms_first);
