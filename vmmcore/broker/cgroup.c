@@ -165,6 +165,38 @@ static int remove_tree(int dir, const char *name, unsigned depth)
 	return 0;
 }
 
+/* Removes directories that brokers which no longer run have left behind: those that stale() picks.
+ * One with processes in it stays. */
+static void sweep(int parent, bool (*stale)(const char *name), unsigned depth)
+{
+	int fd = dir_open(parent, ".");
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+
+	if (!d) {
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	while ((e = readdir(d)))
+		if (stale(e->d_name))
+			remove_tree(parent, e->d_name, depth);
+	closedir(d);
+}
+
+static bool stale_vm(const char *name)
+{
+	return !strncmp(name, "vm-", 3);
+}
+
+static bool stale_broker(const char *name)
+{
+	int pid;
+
+	return sscanf(name, "bulkhead.%d", &pid) == 1 && pid > 0 && kill(pid, 0) < 0 &&
+	       errno == ESRCH;
+}
+
 static bool v2_has_controllers(int root)
 {
 	char have[256];
@@ -219,31 +251,10 @@ static int v2_open(struct cgroups *g, const char *directory)
 		close(root);
 		return r;
 	}
+	sweep(root, stale_vm, 2);
 	g->root[0] = root;
 	g->version = 2;
 	return 0;
-}
-
-/* Directories that brokers which no longer run have left behind. */
-static void v1_sweep(int parent)
-{
-	int fd = dir_open(parent, ".");
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *e;
-
-	if (!d) {
-		if (fd >= 0)
-			close(fd);
-		return;
-	}
-	while ((e = readdir(d))) {
-		int pid;
-
-		if (sscanf(e->d_name, "bulkhead.%d", &pid) == 1 && pid > 0 && kill(pid, 0) < 0 &&
-		    errno == ESRCH)
-			remove_tree(parent, e->d_name, 3);
-	}
-	closedir(d);
 }
 
 static int v1_open_one(struct cgroups *g, unsigned i)
@@ -260,7 +271,7 @@ static int v1_open_one(struct cgroups *g, unsigned i)
 	parent = dir_open(AT_FDCWD, g->name[i]);
 	if (parent < 0)
 		return parent;
-	v1_sweep(parent);
+	sweep(parent, stale_broker, 3);
 	snprintf(name, sizeof(name), "bulkhead.%d", getpid());
 	if (mkdirat(parent, name, 0755) < 0 && errno != EEXIST)
 		r = -errno;

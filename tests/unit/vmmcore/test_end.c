@@ -190,8 +190,8 @@ START_TEST(a_killed_broker_leaves_no_process)
 	close(sock);
 	broker_remove(&b);
 	setup();
-	create(sock, 1, "plain", pid);
 	ck_assert_uint_eq(count_cgroups(old), 0);
+	create(sock, 1, "plain", pid);
 }
 END_TEST
 
