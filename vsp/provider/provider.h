@@ -44,8 +44,8 @@ struct provider_ops {
 	/* The guest is done with it. Stop using its rings and pages, and then (at once or later)
 	 * call provider_closed(). */
 	void (*close)(struct provider_channel *ch);
-	/* There may be packets: take them with provider_recv(). Returns whether it took any; false
-	 * also if it cannot take more now (it then calls provider_look() later). */
+	/* There may be packets: take them with provider_recv(), a bounded number at a time. False:
+	 * cannot take more now, and will call provider_look() when it can. */
 	bool (*readable)(struct provider_channel *ch);
 };
 

@@ -295,23 +295,25 @@ static bool storvsp_readable(struct provider_channel *ch)
 {
 	struct stor_channel *c = ch->arg;
 	struct storage *s = storage_of(c);
-	bool any = false, empty = false;
+	bool empty = false;
 
 	unstick(c);
-	for (unsigned i = 0; i < BATCH && !empty && !c->broken && s->running; i++) {
-		struct request *r = request_get(s);
+	for (unsigned i = 0; i < BATCH && !empty; i++) {
+		struct request *r;
 
+		if (c->broken || !s->running)
+			return false;
+		r = request_get(s);
 		if (!r) { /* look again when one has ended; perhaps one just has */
 			atomic_store(&s->want_wake, true);
 			r = request_get(s);
 			if (!r)
-				break;
+				return false;
 		}
 		if (!take(c, r, &empty))
 			request_put(s, r);
-		any |= !empty;
 	}
-	return any;
+	return true;
 }
 
 /* ---- channels ---- */
