@@ -52,6 +52,7 @@ struct provider_ops {
 enum provider_channel_state {
 	PROVIDER_FREE,
 	PROVIDER_OFFERING, /* no id yet */
+	PROVIDER_REFUSED,  /* and there will be none */
 	PROVIDER_IDLE,     /* offered, not open */
 	PROVIDER_MAPPING,  /* pages are coming */
 	PROVIDER_OPEN_NOW,
@@ -88,13 +89,15 @@ struct provider {
 	bool paused;
 	struct provider_channel channel[PROVIDER_CHANNELS];
 	struct provider_channel *collecting; /* whose pages come next */
+	struct provider_channel stray;       /* collects pages for a channel that is no more */
 };
 
 /* p: zeroed, with loop, worker, partition (attached), gm, ram_fd, vcpus and ops set. */
 int provider_start(struct provider *p);
 
-/* Offers a channel; the answer comes later, an offer that is refused ends the process. NULL: there
- * are PROVIDER_CHANNELS already. */
+/* Offers a channel; the answer comes later. One that is refused (the guest keeps all numbers to
+ * itself) stays PROVIDER_REFUSED until it is rescinded. NULL: there are PROVIDER_CHANNELS already.
+ */
 struct provider_channel *provider_offer(struct provider *p, const struct vmbus_guid *interface,
 					const struct vmbus_guid *instance, uint16_t subchannel,
 					void *arg);

@@ -270,13 +270,16 @@ static void dispatch(struct controller *c, struct request *r, const void *header
 static bool take(struct stor_channel *c, struct request *r, bool *empty)
 {
 	static uint8_t buf[PACKET_MAX];
+	static bool said;
 	struct ring_packet pkt;
 	ptrdiff_t n = provider_recv(c->ch, &pkt, buf, sizeof(buf));
 
 	*empty = n == -EAGAIN;
 	if (n == -EPROTO && !c->broken) {
 		c->broken = true;
-		log_note("controller %u: the guest broke its ring", c->controller->index);
+		if (!said) /* one line a life: the guest chooses how many there are */
+			log_note("controller %u: the guest broke its ring", c->controller->index);
+		said = true;
 	}
 	if (n < 0 || (pkt.type != RING_INBAND && pkt.type != RING_GPA_DIRECT) ||
 	    pkt.payload_bytes < VSTOR_BYTES)
