@@ -294,7 +294,7 @@ static bool take(struct stor_channel *c, struct request *r, bool *empty)
 	return true;
 }
 
-static bool storvsp_readable(struct provider_channel *ch)
+static bool take_all(struct provider_channel *ch)
 {
 	struct stor_channel *c = ch->arg;
 	struct storage *s = storage_of(c);
@@ -317,6 +317,15 @@ static bool storvsp_readable(struct provider_channel *ch)
 			request_put(s, r);
 	}
 	return true;
+}
+
+static bool storvsp_readable(struct provider_channel *ch)
+{
+	struct stor_channel *c = ch->arg;
+	bool all = take_all(ch);
+
+	request_flush(storage_of(c));
+	return all;
 }
 
 /* ---- channels ---- */
