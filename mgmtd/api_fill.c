@@ -104,6 +104,7 @@ static void fill_definition(struct arena *a, const struct vmc *def, Bulkhead__Vm
 	m->on_reboot = arena_string(a, def->on_reboot == VMC_OFF ? "off" : "restart");
 	m->on_crash = arena_string(a, def->on_crash == VMC_OFF ? "off" : "restart");
 	m->exit_device = def->exit_device;
+	m->integration = def->integration;
 }
 
 Bulkhead__Vm *fill_vm(struct arena *a, const struct vm *vm, bool processes)
@@ -126,6 +127,8 @@ Bulkhead__Vm *fill_vm(struct arena *a, const struct vm *vm, bool processes)
 	if (vm->run.process[ROLE_PARTITION].pid) {
 		m->backend = (Bulkhead__Backend)vm->run.backend;
 		m->backend_reason = arena_string(a, vm->run.backend_reason);
+		m->heartbeat = (Bulkhead__Heartbeat)vm->run.heartbeat;
+		m->heartbeat_ms = vm->run.heartbeat_ms;
 	}
 	if (processes)
 		fill_processes(a, vm, m);

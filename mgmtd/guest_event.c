@@ -147,3 +147,20 @@ void guest_event_pending(struct vm *vm)
 	if (event)
 		act(vm, event, vm->pending_value, vm->pending_text);
 }
+
+void guest_integration(struct vm *vm, const struct msg_event_integration *m)
+{
+	uint32_t before = vm->run.heartbeat;
+
+	vm->run.services = m->services;
+	if (m->heartbeat == before)
+		return;
+	vm->run.heartbeat = m->heartbeat;
+	vm->run.heartbeat_ms = wall_ms();
+	if (m->heartbeat == HEARTBEAT_LOST && guest_may_log(vm))
+		event_add(vm->d, SEV_WARNING, "vm.heartbeat-lost", vm->def.name, NULL,
+			  "the guest no longer answers");
+	if (before == HEARTBEAT_LOST && m->heartbeat == HEARTBEAT_OK && guest_may_log(vm))
+		event_add(vm->d, SEV_INFO, "vm.heartbeat", vm->def.name, NULL,
+			  "the guest answers again");
+}

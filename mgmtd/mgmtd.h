@@ -165,7 +165,17 @@ size_t console_peek(const struct console *c, uint64_t *offset, void *buf, size_t
 
 /* ---- vm.c: the object and its definition's folder */
 
-enum vm_op { OP_NONE = 0, OP_START, OP_PAUSE, OP_RESUME, OP_RESET, OP_OFF, OP_COUNT };
+enum vm_op {
+	OP_NONE = 0,
+	OP_START,
+	OP_PAUSE,
+	OP_RESUME,
+	OP_RESET,
+	OP_SHUTDOWN,
+	OP_RESTART,
+	OP_OFF,
+	OP_COUNT
+};
 
 struct unit {
 	int fd; /* -1: none */
@@ -182,6 +192,8 @@ struct run {
 	struct unit unit[ROLE_COUNT];
 	uint64_t started_ms, started_ns;
 	uint64_t guest_ns; /* guest clock at the last pause */
+	uint32_t heartbeat, services; /* what the integration process said last */
+	uint64_t heartbeat_ms;        /* wall clock: since when */
 };
 
 struct vm {
@@ -258,15 +270,16 @@ int vm_created(struct vm *vm, const struct msg_vm_created *m, int *fds, size_t n
 /* Closes every descriptor of the run. */
 void vm_release(struct vm *vm);
 
-/* ---- unit.c: the sockets of partition and worker */
+/* ---- unit.c: the sockets of a VM's processes */
 
 int unit_open(struct vm *vm, unsigned role, int fd);
 void unit_close(struct unit *u);
-/* Sends UNIT_LOAD, _RUN, _PAUSE or _RESET with vm->cookie. */
+/* Sends UNIT_LOAD, _RUN, _PAUSE, _RESET or _SHUTDOWN with vm->cookie. */
 int unit_send(struct vm *vm, unsigned role, uint16_t type);
 
 /* ---- guest_event.c */
 
+void guest_integration(struct vm *vm, const struct msg_event_integration *m);
 void guest_event(struct vm *vm, unsigned role, uint32_t event, uint32_t value, const char *text);
 /* Counts an event of the guest's making; false if it is not to be written down. */
 bool guest_may_log(struct vm *vm);

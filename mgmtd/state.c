@@ -24,11 +24,11 @@ static const struct {
 };
 
 static const char *const triggers[TRIGGER_COUNT] = {
-	[TRIGGER_START] = "start",     [TRIGGER_PAUSE] = "pause",   [TRIGGER_RESUME] = "resume",
-	[TRIGGER_RESET] = "reset",     [TRIGGER_SAVE] = "save",     [TRIGGER_DISCARD] = "discard",
-	[TRIGGER_OFF] = "off",         [TRIGGER_MERGE] = "merge",   [TRIGGER_DELETE] = "delete",
-	[TRIGGER_STARTED] = "started", [TRIGGER_PAUSED] = "paused", [TRIGGER_SAVED] = "saved",
-	[TRIGGER_ENDED] = "ended",
+	[TRIGGER_START] = "start",   [TRIGGER_PAUSE] = "pause",       [TRIGGER_RESUME] = "resume",
+	[TRIGGER_RESET] = "reset",   [TRIGGER_SHUTDOWN] = "shutdown", [TRIGGER_RESTART] = "restart",
+	[TRIGGER_SAVE] = "save",     [TRIGGER_DISCARD] = "discard",   [TRIGGER_OFF] = "off",
+	[TRIGGER_MERGE] = "merge",   [TRIGGER_DELETE] = "delete",     [TRIGGER_STARTED] = "started",
+	[TRIGGER_PAUSED] = "paused", [TRIGGER_SAVED] = "saved",       [TRIGGER_ENDED] = "ended",
 };
 
 static const struct {
@@ -53,6 +53,8 @@ static const struct {
 	{STATE_RUNNING, TRIGGER_PAUSE, STATE_RUNNING},
 	{STATE_RUNNING, TRIGGER_PAUSED, STATE_PAUSED},
 	{STATE_RUNNING, TRIGGER_RESET, STATE_RUNNING},
+	{STATE_RUNNING, TRIGGER_SHUTDOWN, STATE_RUNNING},
+	{STATE_RUNNING, TRIGGER_RESTART, STATE_RUNNING},
 	{STATE_RUNNING, TRIGGER_STARTED, STATE_RUNNING},
 	{STATE_RUNNING, TRIGGER_SAVE, STATE_SAVING},
 	{STATE_RUNNING, TRIGGER_OFF, STATE_TURNING_OFF},

@@ -30,6 +30,8 @@ enum vm_trigger {
 	TRIGGER_PAUSE, /* pausing itself happens in Running; Paused is reached when it is done */
 	TRIGGER_RESUME,
 	TRIGGER_RESET,
+	TRIGGER_SHUTDOWN, /* asks the guest; it goes on running until it has ended itself */
+	TRIGGER_RESTART,  /* likewise, to start anew */
 	TRIGGER_SAVE,
 	TRIGGER_DISCARD, /* throw a saved state away */
 	TRIGGER_OFF,

@@ -102,6 +102,8 @@ static bool receive(struct vm *vm, unsigned role)
 		on_done(vm, role, (const struct msg_unit_done *)buf);
 	else if (h->type == MSG_EVENT_GUEST)
 		on_event(vm, role, (const struct msg_event_guest *)buf);
+	else if (h->type == MSG_EVENT_INTEGRATION && role == ROLE_INTEGRATION)
+		guest_integration(vm, (const struct msg_event_integration *)buf);
 	else
 		broke_protocol(vm, role, "a message that is not its to send");
 	return u->fd >= 0;
@@ -128,12 +130,18 @@ static void on_storage(void *arg, uint32_t events)
 	on_ready(arg, ROLE_STORAGE);
 }
 
+static void on_integration(void *arg, uint32_t events)
+{
+	on_ready(arg, ROLE_INTEGRATION);
+}
+
 int unit_open(struct vm *vm, unsigned role, int fd)
 {
 	static void (*const handlers[ROLE_COUNT])(void *, uint32_t) = {
 		[ROLE_PARTITION] = on_partition,
 		[ROLE_WORKER] = on_worker,
 		[ROLE_STORAGE] = on_storage,
+		[ROLE_INTEGRATION] = on_integration,
 	};
 	struct unit *u = &vm->run.unit[role];
 	int flags = fcntl(fd, F_GETFL);
@@ -151,6 +159,7 @@ int unit_send(struct vm *vm, unsigned role, uint16_t type)
 	union {
 		struct msg_plain plain;
 		struct msg_unit_run run;
+		struct msg_unit_shutdown shutdown;
 	} m;
 
 	if (vm->run.unit[role].fd < 0)
@@ -161,5 +170,7 @@ int unit_send(struct vm *vm, unsigned role, uint16_t type)
 		vm->run.guest_ns = 0;
 	if (type == MSG_UNIT_RUN)
 		m.run.guest_ns = vm->run.guest_ns;
+	if (type == MSG_UNIT_SHUTDOWN)
+		m.shutdown.action = vm->op == OP_RESTART ? GUEST_RESTART : GUEST_SHUT_DOWN;
 	return msgsock_send(vm->run.unit[role].fd, &m.plain.h, NULL, 0);
 }

@@ -24,6 +24,7 @@ static const struct step start_steps[] = {
 	{BROKER, MSG_VM_CREATE, 60, 0, "starting its processes"},
 	{ROLE_WORKER, MSG_UNIT_LOAD, 60, 40, "loading the kernel"},
 	{ROLE_STORAGE, MSG_UNIT_RUN, 10, 70, "starting the disks"},
+	{ROLE_INTEGRATION, MSG_UNIT_RUN, 10, 75, "starting the services"},
 	{ROLE_WORKER, MSG_UNIT_RUN, 10, 80, "starting the devices"},
 	{ROLE_PARTITION, MSG_UNIT_RUN, 10, 90, "starting the processors"},
 };
@@ -31,27 +32,37 @@ static const struct step start_steps[] = {
 static const struct step pause_steps[] = {
 	{ROLE_PARTITION, MSG_UNIT_PAUSE, 10, 0, "stopping the processors"},
 	{ROLE_WORKER, MSG_UNIT_PAUSE, 10, 50, "stopping the devices"},
+	{ROLE_INTEGRATION, MSG_UNIT_PAUSE, 10, 60, "stopping the services"},
 	{ROLE_STORAGE, MSG_UNIT_PAUSE, 120, 70, "waiting for the disks"},
 };
 
 static const struct step resume_steps[] = {
 	{ROLE_STORAGE, MSG_UNIT_RUN, 10, 0, "starting the disks"},
+	{ROLE_INTEGRATION, MSG_UNIT_RUN, 10, 0, "starting the services"},
 	{ROLE_WORKER, MSG_UNIT_RUN, 10, 0, "starting the devices"},
 	{ROLE_PARTITION, MSG_UNIT_RUN, 10, 50, "starting the processors"},
 };
 
-enum { RESET_AFTER_PAUSE = 3 }; /* where a reset begins when the machine is paused already */
+enum { RESET_AFTER_PAUSE = 4 }; /* where a reset begins when the machine is paused already */
 static const struct step reset_steps[] = {
 	{ROLE_PARTITION, MSG_UNIT_PAUSE, 10, 0, "stopping the processors"},
 	{ROLE_WORKER, MSG_UNIT_PAUSE, 10, 10, "stopping the devices"},
+	{ROLE_INTEGRATION, MSG_UNIT_PAUSE, 10, 15, "stopping the services"},
 	{ROLE_STORAGE, MSG_UNIT_PAUSE, 120, 15, "waiting for the disks"},
 	{ROLE_PARTITION, MSG_UNIT_RESET, 10, 20, "resetting the processors"},
 	{ROLE_WORKER, MSG_UNIT_RESET, 10, 30, "resetting the devices"},
 	{ROLE_STORAGE, MSG_UNIT_RESET, 10, 35, "resetting the disks"},
+	{ROLE_INTEGRATION, MSG_UNIT_RESET, 10, 35, "resetting the services"},
 	{ROLE_WORKER, MSG_UNIT_LOAD, 60, 40, "loading the kernel"},
 	{ROLE_STORAGE, MSG_UNIT_RUN, 10, 70, "starting the disks"},
+	{ROLE_INTEGRATION, MSG_UNIT_RUN, 10, 75, "starting the services"},
 	{ROLE_WORKER, MSG_UNIT_RUN, 10, 80, "starting the devices"},
 	{ROLE_PARTITION, MSG_UNIT_RUN, 10, 90, "starting the processors"},
+};
+
+/* A request to the guest, which it may refuse: the machine runs on, whatever becomes of it. */
+static const struct step shutdown_steps[] = {
+	{ROLE_INTEGRATION, MSG_UNIT_SHUTDOWN, 20, 0, "waiting for the guest's word"},
 };
 
 static const struct step off_steps[] = {
@@ -74,6 +85,10 @@ static const struct op {
 		       "vm.resumed", "running again"},
 	[OP_RESET] = {"being reset", STEPS(reset_steps), TRIGGER_RESET, TRIGGER_STARTED, "vm.reset",
 		      "reset"},
+	[OP_SHUTDOWN] = {"being asked to shut down", STEPS(shutdown_steps), TRIGGER_SHUTDOWN,
+			 TRIGGER_STARTED, "vm.shutdown", "the guest has begun to shut down"},
+	[OP_RESTART] = {"being asked to restart", STEPS(shutdown_steps), TRIGGER_RESTART,
+			TRIGGER_STARTED, "vm.restart", "the guest has begun to restart"},
 	[OP_OFF] = {"being turned off", STEPS(off_steps), TRIGGER_OFF, TRIGGER_ENDED, NULL, NULL},
 };
 
@@ -109,6 +124,24 @@ static int send_step(struct vm *vm, const struct step *s, struct fault *f)
 	}
 }
 
+/* The operation is over, and has failed: with it the machine, unless it was only a request. */
+static void op_failed(struct vm *vm, const struct fault *f)
+{
+	struct job *job = vm->job;
+
+	if (vm->op != OP_SHUTDOWN && vm->op != OP_RESTART) {
+		vm_fail(vm, f);
+		return;
+	}
+	vm->op = OP_NONE;
+	vm->cookie = 0;
+	vm->job = NULL;
+	vm->op_user[0] = '\0';
+	arm(vm, 0);
+	job_end(vm->d, job, f);
+	guest_event_pending(vm);
+}
+
 static void run_step(struct vm *vm)
 {
 	const struct step *s = &ops[vm->op].steps[vm->step];
@@ -126,7 +159,7 @@ static void run_step(struct vm *vm)
 	if (s->message == MSG_VM_DESTROY)
 		vm_ended(vm, f.what);
 	else
-		vm_fail(vm, &f);
+		op_failed(vm, &f);
 }
 
 static void on_timeout(void *arg)
@@ -148,7 +181,7 @@ static void on_timeout(void *arg)
 	fault_set(&f, BULKHEAD__ERROR_CODE__ERROR_TIMEOUT, NULL,
 		  "the %s did not answer within %u seconds while %s", vm_role_name(s->to),
 		  s->timeout_s, s->doing);
-	vm_fail(vm, &f);
+	op_failed(vm, &f);
 }
 
 static void arm(struct vm *vm, unsigned seconds)
@@ -161,12 +194,18 @@ static void arm(struct vm *vm, unsigned seconds)
 
 static void finish(struct vm *vm);
 
+static bool lacks(const struct vm *vm, unsigned to)
+{
+	return (to == ROLE_STORAGE && !vm->def.ndisks) ||
+	       (to == ROLE_INTEGRATION && !vm->def.integration);
+}
+
 /* The next step, from vm->step on, that this machine has something for. */
 static void go_on(struct vm *vm)
 {
 	const struct op *op = &ops[vm->op];
 
-	while (vm->step < op->nsteps && op->steps[vm->step].to == ROLE_STORAGE && !vm->def.ndisks)
+	while (vm->step < op->nsteps && lacks(vm, op->steps[vm->step].to))
 		vm->step++;
 	if (vm->step == op->nsteps)
 		finish(vm);
@@ -240,7 +279,7 @@ void vm_answer(struct vm *vm, unsigned answerer, uint64_t cookie, int error, con
 	}
 	if (error && vm->op != OP_OFF) {
 		fault_set(&f, fault_code(error), NULL, "%s", text[0] ? text : strerror(error));
-		vm_fail(vm, &f);
+		op_failed(vm, &f);
 		return;
 	}
 	if (error && error != ENOENT)
@@ -275,6 +314,11 @@ static int check_request(struct vm *vm, enum vm_trigger trigger, struct fault *f
 	if (vm->op != OP_NONE && trigger != TRIGGER_OFF)
 		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_BUSY, "wait until that is over",
 				 "%s is %s", vm->def.name, vm_op_doing(vm));
+	if ((trigger == TRIGGER_SHUTDOWN || trigger == TRIGGER_RESTART) && !vm->def.integration)
+		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_UNSUPPORTED,
+				 "add <integration>yes</integration> to its definition; \"bulkhead "
+				 "off\" ends it at once",
+				 "%s has no integration services", vm->def.name);
 	if (trigger == TRIGGER_START && vm->d->broker.fd < 0)
 		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_UNAVAILABLE,
 				 "start bulkhead-vmmcore", "no connection to the broker at %s: %s",

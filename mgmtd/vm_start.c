@@ -173,20 +173,24 @@ int vm_send_create(struct vm *vm, struct fault *f)
 int vm_created(struct vm *vm, const struct msg_vm_created *m, int *fds, size_t nfds,
 	       struct fault *f)
 {
-	size_t taken = 0;
+	uint32_t wanted = (1u << ROLES_ALWAYS) - 1;
+	size_t taken = 0, count;
 	int rc = 0;
 
-	if (m->roles != ROLES_ALWAYS + !!vm->def.ndisks || nfds != m->roles + vm->def.nserial) {
+	wanted |= (vm->def.ndisks ? 1u << ROLE_STORAGE : 0) |
+		  (vm->def.integration ? 1u << ROLE_INTEGRATION : 0);
+	count = (unsigned)__builtin_popcount(wanted) + vm->def.nserial;
+	if (m->roles != wanted || nfds != count) {
 		rc = fault_set(f, BULKHEAD__ERROR_CODE__ERROR_FAILED, NULL,
-			       "the broker passed %zu descriptors instead of %u", nfds,
-			       ROLES_ALWAYS + !!vm->def.ndisks + vm->def.nserial);
+			       "the broker passed %zu descriptors instead of %zu", nfds, count);
 	} else {
 		vm->run.backend = m->backend;
 		log_printable(vm->run.backend_reason, sizeof(vm->run.backend_reason),
 			      m->backend_reason, strlen(m->backend_reason));
 		memcpy(vm->run.process, m->process, sizeof(vm->run.process));
-		for (unsigned i = 0; i < m->roles && !rc; i++)
-			rc = unit_open(vm, i, fds[taken++]);
+		for (unsigned i = 0; i < ROLE_COUNT && !rc; i++)
+			if (m->roles & 1u << i)
+				rc = unit_open(vm, i, fds[taken++]);
 		for (unsigned i = 0; i < vm->def.nserial && !rc; i++)
 			rc = console_open(&vm->console[i], fds[taken++]);
 		if (rc)
@@ -208,6 +212,9 @@ void vm_release(struct vm *vm)
 		loop_remove(vm->gone_timer);
 	vm->gone_timer = NULL;
 	memset(vm->run.process, 0, sizeof(vm->run.process));
+	vm->run.heartbeat = HEARTBEAT_NONE;
+	vm->run.heartbeat_ms = 0;
+	vm->run.services = 0;
 	vm->run.id = 0;
 	vm->run.creating = false;
 	vm->run.guest_ns = 0;

@@ -125,6 +125,7 @@ int vmc_config(const struct vmc *v, uint64_t run, struct vm_config *c, char *why
 	c->serials = v->nserial;
 	c->exit_device = v->exit_device;
 	c->disks = v->ndisks;
+	c->integration = v->integration;
 	memcpy(c->uuid, v->uuid, sizeof(c->uuid));
 	snprintf(c->name, sizeof(c->name), "%s", v->name);
 	snprintf(c->cmdline, sizeof(c->cmdline), "%s", v->cmdline ? v->cmdline : "");
@@ -245,6 +246,7 @@ char *vmc_write(const struct vmc *v, size_t *bytes)
 		fputs("  <serial mode=\"console\"/>\n", f);
 	for (unsigned i = 0; i < v->ndisks; i++)
 		put_disk(f, &v->disk[i]);
+	put(f, "  ", "integration", v->integration ? "yes" : "no");
 	put(f, "  ", "on-reboot", v->on_reboot == VMC_OFF ? "off" : "restart");
 	put(f, "  ", "on-crash", v->on_crash == VMC_OFF ? "off" : "restart");
 	put(f, "  ", "exit-device", v->exit_device ? "yes" : "no");

@@ -45,6 +45,7 @@ struct vmc {
 	unsigned ndisks;
 	enum vmc_policy on_reboot, on_crash;
 	bool exit_device, autostart;
+	bool integration; /* the integration services are offered to the guest */
 };
 
 /* What is wrong with a definition, in the words of vmc(5). */

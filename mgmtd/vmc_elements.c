@@ -114,6 +114,11 @@ static int read_exit_device(struct reader *r, const xmlNode *n, const char *text
 	return read_yes_no(r, n, text, &r->v->exit_device);
 }
 
+static int read_integration(struct reader *r, const xmlNode *n, const char *text, const char *attr)
+{
+	return read_yes_no(r, n, text, &r->v->integration);
+}
+
 static int read_autostart(struct reader *r, const xmlNode *n, const char *text, const char *attr)
 {
 	return read_yes_no(r, n, text, &r->v->autostart);
@@ -260,6 +265,7 @@ const struct element vmc_elements[] = {
 	{"boot", REQUIRED, NULL, NULL, boot_elements},
 	{"serial", MANY, "mode", read_serial, NULL},
 	{"disk", MANY | OWN_ATTRIBUTES, NULL, read_disk, NULL},
+	{"integration", 0, NULL, read_integration, NULL},
 	{"on-reboot", 0, NULL, read_on_reboot, NULL},
 	{"on-crash", 0, NULL, read_on_crash, NULL},
 	{"exit-device", 0, NULL, read_exit_device, NULL},

@@ -103,7 +103,8 @@ static bool config_ok(const struct vm_config *c, const struct why *why)
 	       in_range("boot modules", c->modules, 0, CONTROL_MAX_MODULES, why) &&
 	       in_range("serial ports", c->serials, 1, CONTROL_MAX_SERIAL, why) &&
 	       in_range("exit device", c->exit_device, 0, 1, why) &&
-	       in_range("disks", c->disks, 0, CONTROL_MAX_DISKS, why) && name_ok(c->name, why) &&
+	       in_range("disks", c->disks, 0, CONTROL_MAX_DISKS, why) &&
+	       in_range("integration", c->integration, 0, 1, why) && name_ok(c->name, why) &&
 	       text_ok("kernel command line", c->cmdline, sizeof(c->cmdline), why);
 }
 
@@ -143,8 +144,8 @@ static bool disks_ok(const struct vm_config *c, const struct vm_disk *disk, size
 		*nfds += d->chain;
 	}
 	return *nfds <= MSG_MAX_FDS - FIXED_CHILD_FDS ||
-	       bad(why, "the disks and their parents are %zu files; at most %u are possible",
-		   *nfds, MSG_MAX_FDS - FIXED_CHILD_FDS);
+	       bad(why, "the disks and their parents are %zu files; at most %u are possible", *nfds,
+		   MSG_MAX_FDS - FIXED_CHILD_FDS);
 }
 
 int vm_disks_check(const struct vm_config *c, const struct vm_disk *disk, size_t *nfds, char *why,
@@ -209,15 +210,21 @@ static bool vm_created_ok(const void *msg, size_t nfds, const struct why *why)
 	if (!in_range("backend", m->backend, BACKEND_KVM, BACKEND_EMU, why) ||
 	    !text_ok("backend reason", m->backend_reason, sizeof(m->backend_reason), why))
 		return false;
-	if (!in_range("processes", m->roles, ROLES_ALWAYS, ROLE_COUNT, why))
-		return false;
-	for (unsigned i = 0; i < m->roles; i++)
-		if (!process_ok(&m->process[i], why))
-			return false;
-	if (m->roles < ROLE_COUNT && m->process[ROLE_STORAGE].pid)
-		return bad(why, "a process that is not there has pid %d",
-			   m->process[ROLE_STORAGE].pid);
-	return in_range("descriptors", nfds, m->roles + 1, m->roles + CONTROL_MAX_SERIAL, why);
+	const uint32_t always = (1u << ROLES_ALWAYS) - 1;
+	if (m->roles >> ROLE_COUNT || (m->roles & always) != always)
+		return bad(why, "roles are %#x", m->roles);
+	unsigned count = 0;
+	for (unsigned i = 0; i < ROLE_COUNT; i++) {
+		if (m->roles & 1u << i) {
+			if (!process_ok(&m->process[i], why))
+				return false;
+			count++;
+		} else if (m->process[i].pid) {
+			return bad(why, "a process that is not there has pid %d",
+				   m->process[i].pid);
+		}
+	}
+	return in_range("descriptors", nfds, count + 1, count + CONTROL_MAX_SERIAL, why);
 }
 
 static bool vm_destroy_ok(const void *msg, size_t nfds, const struct why *why)
@@ -257,13 +264,21 @@ static bool start_ok(const struct vm_config *c, uint32_t uid, uint32_t gid, uint
 	       confine_ok(uid, gid, flags, why);
 }
 
+static unsigned providers(const struct vm_config *c)
+{
+	unsigned n = 0;
+	for (unsigned i = ROLES_ALWAYS; i < ROLE_COUNT; i++)
+		n += vm_has_role(c, i);
+	return n;
+}
+
 static bool start_partition_ok(const void *msg, size_t nfds, const struct why *why)
 {
 	const struct msg_start_partition *m = msg;
 	const struct vm_config *c = &m->config;
 	return start_ok(c, m->uid, m->gid, m->sandbox_flags, why) &&
 	       fds_ok(nfds,
-		      FIXED_CHILD_FDS + CHANNEL_FDS * (c->vcpus + !!c->disks) +
+		      FIXED_CHILD_FDS + CHANNEL_FDS * (c->vcpus + providers(c)) +
 			      (c->backend == BACKEND_KVM),
 		      why);
 }
@@ -274,7 +289,7 @@ static bool start_worker_ok(const void *msg, size_t nfds, const struct why *why)
 	const struct vm_config *c = &m->config;
 	return start_ok(c, m->uid, m->gid, m->sandbox_flags, why) &&
 	       fds_ok(nfds,
-		      FIXED_CHILD_FDS + CHANNEL_FDS * (c->vcpus + !!c->disks) + 1 + c->modules +
+		      FIXED_CHILD_FDS + CHANNEL_FDS * (c->vcpus + providers(c)) + 1 + c->modules +
 			      c->serials,
 		      why);
 }
@@ -289,6 +304,16 @@ static bool start_storage_ok(const void *msg, size_t nfds, const struct why *why
 	if (!m->config.disks)
 		return bad(why, "a storage process without disks");
 	return fds_ok(nfds, FIXED_CHILD_FDS + disk_fds, why);
+}
+
+static bool start_integration_ok(const void *msg, size_t nfds, const struct why *why)
+{
+	const struct msg_start_integration *m = msg;
+	if (!start_ok(&m->config, m->uid, m->gid, m->sandbox_flags, why))
+		return false;
+	if (!m->config.integration)
+		return bad(why, "an integration process nobody wants");
+	return fds_ok(nfds, FIXED_CHILD_FDS, why);
 }
 
 static bool start_probe_ok(const void *msg, size_t nfds, const struct why *why)
@@ -322,6 +347,20 @@ static bool unit_done_ok(const void *msg, size_t nfds, const struct why *why)
 	return in_range("error", (uint64_t)(int64_t)m->error, 0, MAX_ERRNO, why) &&
 	       in_range("guest clock", m->guest_ns, 0, INT64_MAX, why) &&
 	       text_ok("text", m->text, sizeof(m->text), why);
+}
+
+static bool unit_shutdown_ok(const void *msg, size_t nfds, const struct why *why)
+{
+	const struct msg_unit_shutdown *m = msg;
+	return in_range("action", m->action, 0, GUEST_SHUTDOWNS - 1, why) &&
+	       in_range("force", m->force, 0, 1, why);
+}
+
+static bool event_integration_ok(const void *msg, size_t nfds, const struct why *why)
+{
+	const struct msg_event_integration *m = msg;
+	return in_range("heartbeat", m->heartbeat, 0, HEARTBEATS - 1, why) &&
+	       in_range("services", m->services, 0, 7, why);
 }
 
 static bool event_guest_ok(const void *msg, size_t nfds, const struct why *why)
@@ -358,6 +397,8 @@ static const struct declaration declarations[] = {
 	 "START_WORKER"},
 	{MSG_START_STORAGE, ANY_FDS, sizeof(struct msg_start_storage), start_storage_ok,
 	 "START_STORAGE"},
+	{MSG_START_INTEGRATION, ANY_FDS, sizeof(struct msg_start_integration), start_integration_ok,
+	 "START_INTEGRATION"},
 	{MSG_READY, NO_FDS, sizeof(struct msg_ready), ready_ok, "READY"},
 	{MSG_FAILED, NO_FDS, sizeof(struct msg_error), error_ok, "FAILED"},
 	{MSG_START_PROBE, 1, 1, sizeof(struct msg_start_probe), start_probe_ok, "START_PROBE"},
@@ -369,6 +410,10 @@ static const struct declaration declarations[] = {
 	{MSG_UNIT_RESET, NO_FDS, sizeof(struct msg_plain), plain_ok, "UNIT_RESET"},
 	{MSG_UNIT_DONE, NO_FDS, sizeof(struct msg_unit_done), unit_done_ok, "UNIT_DONE"},
 	{MSG_EVENT_GUEST, NO_FDS, sizeof(struct msg_event_guest), event_guest_ok, "EVENT_GUEST"},
+	{MSG_UNIT_SHUTDOWN, NO_FDS, sizeof(struct msg_unit_shutdown), unit_shutdown_ok,
+	 "UNIT_SHUTDOWN"},
+	{MSG_EVENT_INTEGRATION, NO_FDS, sizeof(struct msg_event_integration), event_integration_ok,
+	 "EVENT_INTEGRATION"},
 };
 
 static const struct declaration *declaration_of(uint16_t type)
@@ -430,6 +475,7 @@ void control_text(char *dst, size_t size, const char *fmt, ...)
 
 const char *vm_role_name(unsigned role)
 {
-	static const char *const names[ROLE_COUNT] = {"partition", "worker", "storage"};
+	static const char *const names[ROLE_COUNT] = {"partition", "worker", "storage",
+						      "integration"};
 	return role < ROLE_COUNT ? names[role] : "unknown";
 }

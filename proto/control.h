@@ -10,7 +10,7 @@
  *
  *   mgmtd ----VM_CREATE, VM_DESTROY, HOST_INFO----> vmmcore broker
  *   mgmtd <---VM_CREATED, VM_GONE, ...------------- vmmcore broker
- *   broker ---START_PARTITION / _WORKER / _STORAGE-> child      (its descriptor 3)
+ *   broker ---START_PARTITION / _WORKER / ...-----> child       (its descriptor 3)
  *   broker <--READY / FAILED----------------------- child
  *   mgmtd ----UNIT_*------------------------------> each child on a socket of its own
  *   mgmtd <---UNIT_DONE, EVENT_*------------------- each child
@@ -19,6 +19,8 @@
  */
 #ifndef BULKHEAD_PROTO_CONTROL_H
 #define BULKHEAD_PROTO_CONTROL_H
+
+#include <stdbool.h>
 
 #include "bus/msgsock.h"
 
@@ -56,6 +58,7 @@ enum control_type {
 	MSG_START_PROBE,        /* to bulkhead-partition --probe: does an ordinary guest run on KVM? */
 	MSG_PROBE_RESULT,       /* its answer; the child exits */
 	MSG_START_STORAGE,
+	MSG_START_INTEGRATION,
 
 	/* mgmtd to the children: one vocabulary, the unit operations */
 	MSG_UNIT_LOAD = 64,     /* worker: load the boot images into RAM, send boot state to the partition */
@@ -63,15 +66,18 @@ enum control_type {
 	MSG_UNIT_PAUSE,         /* stop; the answer (UNIT_DONE) carries the guest clock */
 	MSG_UNIT_RESET,         /* to power-on state; only while paused or never run */
 	MSG_UNIT_DONE,          /* answer to all of these */
+	MSG_UNIT_SHUTDOWN,      /* integration: ask the guest; answered with UNIT_DONE when it has answered */
 
 	/* events from a child to mgmtd */
 	MSG_EVENT_GUEST = 80,
+	MSG_EVENT_INTEGRATION,  /* integration: what it knows of the guest now */
 };
 
-/* Processes of a VM. Those below ROLES_ALWAYS every VM has; storage only one with disks. */
-enum vm_role { ROLE_PARTITION = 0, ROLE_WORKER, ROLE_STORAGE, ROLE_COUNT };
+/* Processes of a VM. Those below ROLES_ALWAYS every VM has; storage only one with disks,
+ * integration only one that wants the services. */
+enum vm_role { ROLE_PARTITION = 0, ROLE_WORKER, ROLE_STORAGE, ROLE_INTEGRATION, ROLE_COUNT };
 enum { ROLES_ALWAYS = ROLE_STORAGE };
-const char *vm_role_name(unsigned role);        /* "partition", "worker", "storage" */
+const char *vm_role_name(unsigned role);        /* "partition", "worker", ... */
 
 enum vm_backend { BACKEND_AUTO = 0, BACKEND_KVM, BACKEND_EMU };
 
@@ -108,6 +114,8 @@ struct vm_config {
 	uint32_t serials;                       /* UARTs, COM1 first; 1 to CONTROL_MAX_SERIAL */
 	uint32_t exit_device;                   /* 1: test guests may end the VM by a port write */
 	uint32_t disks;                         /* 0: no storage process */
+	uint32_t integration;                   /* 1: has an integration process */
+	uint32_t pad;
 	uint8_t uuid[16];                       /* SMBIOS system UUID */
 	char name[CONTROL_NAME_BYTES];
 	char cmdline[CONTROL_CMDLINE_BYTES];
@@ -151,7 +159,7 @@ struct vm_process {
 struct msg_vm_created {
 	struct msg_header h;
 	uint32_t backend;                       /* BACKEND_KVM or BACKEND_EMU: what it runs on */
-	uint32_t roles;                         /* processes: ROLES_ALWAYS, or one more: storage */
+	uint32_t roles;                         /* bit per enum vm_role: the processes it has */
 	char backend_reason[CONTROL_TEXT_BYTES];
 	struct vm_process process[ROLE_COUNT];
 };
@@ -172,8 +180,8 @@ struct msg_vm_gone {
 };
 
 /* The partition's descriptors, in this order: unit socket, RAM memfd, page-generation memfd,
- * platform channel (3), VMBus channel (3), config.vcpus intercept channels (3 each), if there are
- * disks the storage process's signal channel (3), and last, if backend is kvm, /dev/kvm. */
+ * platform channel (3), VMBus channel (3), config.vcpus intercept channels (3 each), the signal
+ * channel (3) of each provider that exists, in the order of the roles, and last, if backend is kvm, /dev/kvm. */
 struct msg_start_partition {
 	struct msg_header h;
 	struct vm_config config;                /* backend is KVM or EMU here, never AUTO */
@@ -183,8 +191,8 @@ struct msg_start_partition {
 };
 
 /* The worker's descriptors, in this order: unit socket, RAM memfd, page-generation memfd, platform
- * channel (3), VMBus channel (3), config.vcpus intercept channels (3 each), if there are disks the
- * storage process's provider channel (3), kernel, modules, serial sockets. */
+ * channel (3), VMBus channel (3), config.vcpus intercept channels (3 each), the provider
+ * channel (3) of each provider that exists, in the order of the roles, kernel, modules, serial sockets. */
 struct msg_start_worker {
 	struct msg_header h;
 	struct vm_config config;
@@ -202,6 +210,16 @@ struct msg_start_storage {
 	uint32_t sandbox_flags;
 	uint32_t pad;
 	struct vm_disk disk[CONTROL_MAX_DISKS];
+};
+
+/* The integration process's descriptors, in this order: unit socket, RAM memfd, page-generation
+ * memfd, provider channel (3), signal channel (3). */
+struct msg_start_integration {
+	struct msg_header h;
+	struct vm_config config;                /* integration is 1 */
+	uint32_t uid, gid;
+	uint32_t sandbox_flags;
+	uint32_t pad;
 };
 
 struct msg_ready {
@@ -248,6 +266,26 @@ enum guest_event {
 	GUEST_CRASH,            /* the guest says its system has crashed; text is its message */
 };
 
+enum guest_shutdown { GUEST_SHUT_DOWN = 0, GUEST_RESTART, GUEST_SHUTDOWNS };
+
+/* UNIT_DONE's error: ENOTCONN: the guest has no driver for it; EPERM: the guest refuses; ECONNRESET: its
+ * driver has gone; EBUSY: it has been asked already. */
+struct msg_unit_shutdown {
+	struct msg_header h;
+	uint32_t action;                        /* enum guest_shutdown */
+	uint32_t force;                         /* 1: also if programs object */
+};
+
+enum guest_heartbeat { HEARTBEAT_NONE = 0, HEARTBEAT_OK, HEARTBEAT_LOST, HEARTBEATS };
+
+/* Sent on change, at most about once a second. */
+struct msg_event_integration {
+	struct msg_header h;
+	uint32_t heartbeat;                     /* enum guest_heartbeat */
+	uint32_t services;                      /* bits GUEST_SERVICE_*: the guest's driver is there */
+};
+enum { GUEST_SERVICE_SHUTDOWN = 1, GUEST_SERVICE_HEARTBEAT = 2, GUEST_SERVICE_TIME = 4 };
+
 struct msg_event_guest {
 	struct msg_header h;
 	uint32_t event;                         /* enum guest_event */
@@ -264,6 +302,12 @@ void control_header(struct msg_header *h, uint16_t type, uint64_t cookie);
  * (control characters, broken UTF-8) replaced by '?', the rest of the field zeroed. */
 void control_text(char *dst, size_t size, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/* Whether a VM has a process of that role. */
+static inline bool vm_has_role(const struct vm_config *c, unsigned role)
+{
+	return role < ROLES_ALWAYS || (role == ROLE_STORAGE && c->disks) ||
+	       (role == ROLE_INTEGRATION && c->integration);
+}
 /* The one place that checks a VM's configuration (also called by mgmtd before it asks). */
 int vm_config_check(const struct vm_config *c, char *why, size_t why_size);
 /* And its disks; *nfds: how many descriptors they have. */

@@ -54,7 +54,7 @@ struct vmbus_wire_route {
 };
 
 /* Providers, in the order in which their channels are handed over. */
-enum vmbus_provider { PROVIDER_STORAGE = 0, PROVIDER_COUNT };
+enum vmbus_provider { PROVIDER_STORAGE = 0, PROVIDER_INTEGRATION, PROVIDER_COUNT };
 
 /* Signal channel, both directions. */
 struct provider_signal {

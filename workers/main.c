@@ -192,6 +192,8 @@ static void set_up(struct worker *w, const struct msg_start_worker *start, struc
 		attach(&w->vcpu[i].ch, l, "intercept");
 	if (w->config.disks)
 		attach(&w->provider[PROVIDER_STORAGE].ch, l, "provider");
+	if (w->config.integration)
+		attach(&w->provider[PROVIDER_INTEGRATION].ch, l, "provider");
 	open_images(w, l);
 
 	w->loop = loop_new();
@@ -207,6 +209,8 @@ static void set_up(struct worker *w, const struct msg_start_worker *start, struc
 		err = vmbus_start(w);
 	if (!err && w->config.disks)
 		err = provider_start(w, &w->provider[PROVIDER_STORAGE], PROVIDER_STORAGE);
+	if (!err && w->config.integration)
+		err = provider_start(w, &w->provider[PROVIDER_INTEGRATION], PROVIDER_INTEGRATION);
 	if (!err)
 		err = unit_start(w);
 	for (unsigned i = 0; i < w->config.serials && !err; i++)

@@ -29,16 +29,17 @@ _bulkhead() {
 	*)
 		case $command in
 		"")
-			words="create list show start console pause resume reset off delete define export
+			words="create list show start console pause resume reset shutdown off delete define export
 				events jobs host keys disk version help
 				--json --server --key --server-key --timeout"
 			;;
 		show | pause | resume | reset | off | delete | export) words=$(_bulkhead_vms) ;;
+		shutdown) words="--restart $(_bulkhead_vms)" ;;
 		start) words="--console $(_bulkhead_vms)" ;;
 		console) words="--port --new --expect --send --until --timeout $(_bulkhead_vms)" ;;
 		create)
 			words="--file --kernel --memory --vcpus --initrd --module --cmdline --backend
-				--disk --serial-ports --on-reboot --on-crash --exit-device --autostart --start"
+				--disk --integration --serial-ports --on-reboot --on-crash --exit-device --autostart --start"
 			;;
 		events) words="--follow --last --vm --after" ;;
 		jobs) words="cancel" ;;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * start, pause, resume, reset, off, delete; jobs.
+ * start, pause, resume, reset, shutdown, off, delete; jobs.
  */
 #include "mgmtd/cli/cli.h"
 
@@ -116,6 +116,16 @@ int cmd_resume(struct cli *c, int argc, char **argv)
 int cmd_reset(struct cli *c, int argc, char **argv)
 {
 	return act_on_all(c, argc, argv, BULKHEAD__VM_ACTION__ACTION_RESET);
+}
+
+/* shutdown [--restart] VM... */
+int cmd_shutdown(struct cli *c, int argc, char **argv)
+{
+	bool restart = argc > 1 && !strcmp(argv[1], "--restart");
+
+	return act_on_all(c, argc - restart, argv + restart,
+			  restart ? BULKHEAD__VM_ACTION__ACTION_RESTART
+				  : BULKHEAD__VM_ACTION__ACTION_SHUTDOWN);
 }
 
 int cmd_off(struct cli *c, int argc, char **argv)

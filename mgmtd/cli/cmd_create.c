@@ -86,6 +86,7 @@ enum {
 	OPT_REBOOT,
 	OPT_CRASH,
 	OPT_EXIT,
+	OPT_INTEGRATION,
 	OPT_AUTOSTART,
 	OPT_START
 };
@@ -104,6 +105,7 @@ static const struct option options[] = {
 	{"on-reboot", required_argument, NULL, OPT_REBOOT},
 	{"on-crash", required_argument, NULL, OPT_CRASH},
 	{"exit-device", no_argument, NULL, OPT_EXIT},
+	{"integration", no_argument, NULL, OPT_INTEGRATION},
 	{"autostart", no_argument, NULL, OPT_AUTOSTART},
 	{"start", no_argument, NULL, OPT_START},
 	{NULL},
@@ -255,6 +257,9 @@ static int take_option(struct cli *c, int o, const char *arg, struct vmc *v)
 		return take_policy(c, "on-crash", arg, &v->on_crash);
 	case OPT_EXIT:
 		v->exit_device = true;
+		return EXIT_OK;
+	case OPT_INTEGRATION:
+		v->integration = true;
 		return EXIT_OK;
 	case OPT_AUTOSTART:
 		v->autostart = true;

@@ -98,9 +98,24 @@ static void print_definition(FILE *f, const Bulkhead__Vm *vm)
 	fprintf(f, "serial ports:\t%u\n", vm->serial_ports);
 	fprintf(f, "on reboot:\t%s\n", vm->on_reboot);
 	fprintf(f, "on crash:\t%s\n", vm->on_crash);
+	fprintf(f, "integration services:\t%s\n", vm->integration ? "yes" : "no");
 	fprintf(f, "exit device:\t%s\n", vm->exit_device ? "yes" : "no");
 	fprintf(f, "autostart:\t%s\n", vm->autostart ? "yes" : "no");
 	fprintf(f, "folder:\t%s\n", vm->folder);
+}
+
+static void print_heartbeat(FILE *f, const Bulkhead__Vm *vm)
+{
+	char since[64] = "";
+
+	if (vm->heartbeat_ms)
+		text_time(vm->heartbeat_ms, since, sizeof(since));
+	if (vm->heartbeat == BULKHEAD__HEARTBEAT__HEARTBEAT_OK)
+		fprintf(f, "heartbeat:\tOK, since %s\n", since);
+	else if (vm->heartbeat == BULKHEAD__HEARTBEAT__HEARTBEAT_LOST)
+		fprintf(f, "heartbeat:\tno contact since %s\n", since);
+	else
+		fprintf(f, "heartbeat:\tthe guest has no driver for it\n");
 }
 
 static void print_vm(const Bulkhead__Vm *vm)
@@ -120,6 +135,8 @@ static void print_vm(const Bulkhead__Vm *vm)
 	}
 	if (vm->n_processes)
 		fprintf(t.f, "back end:\t%s (%s)\n", text_backend(vm->backend), vm->backend_reason);
+	if (vm->n_processes && vm->integration)
+		print_heartbeat(t.f, vm);
 	if (vm->has_exit_value)
 		fprintf(t.f, "exit value:\t%u\n", vm->exit_value);
 	print_definition(t.f, vm);

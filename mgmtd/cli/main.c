@@ -30,6 +30,7 @@ static const struct {
 	{"pause", cmd_pause, "VM...", "stop its processors and its time"},
 	{"resume", cmd_resume, "VM...", "go on"},
 	{"reset", cmd_reset, "VM...", "as if by the reset button"},
+	{"shutdown", cmd_shutdown, "[--restart] VM...", "ask the guest to end, or to start anew"},
 	{"off", cmd_off, "VM...", "as if the power failed"},
 	{"delete", cmd_delete, "VM...", "remove one that is off"},
 	{"define", cmd_define, "FILE.vmc", "replace the definition of one that is off"},

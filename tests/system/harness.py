@@ -25,6 +25,7 @@ PROGRAMS = {
     "bulkhead-partition": "vmmcore/partition/bulkhead-partition",
     "bulkhead-worker": "workers/bulkhead-worker",
     "bulkhead-vsp-storage": "vsp/storage/bulkhead-vsp-storage",
+    "bulkhead-vsp-integration": "vsp/integration/bulkhead-vsp-integration",
 }
 READY = "bulkhead guest: ready"         # printed by the initramfs' /init
 PROMPT = "guest# "
@@ -157,7 +158,8 @@ class Stack:
                 os.chown(folder, ids.pw_uid, ids.pw_gid)
         libexec = os.path.join(self.dir, "libexec")
         os.makedirs(libexec, exist_ok=True)
-        for name in ("bulkhead-partition", "bulkhead-worker", "bulkhead-vsp-storage"):
+        for name in ("bulkhead-partition", "bulkhead-worker", "bulkhead-vsp-storage",
+                     "bulkhead-vsp-integration"):
             os.symlink(self.program(name), os.path.join(libexec, name))
         socket = os.path.join(self.run_dir, "vmmcore.sock")
         self.broker = subprocess.Popen(

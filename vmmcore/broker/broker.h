@@ -24,6 +24,7 @@
 #include "bus/channel.h"
 #include "bus/loop.h"
 #include "proto/control.h"
+#include "proto/vmbus.h"
 
 enum { BROKER_MAX_CLIENTS = 16, BROKER_MAX_VMS = 1024 };
 
@@ -145,7 +146,7 @@ void machine_end(struct machine *m);
 /* Whether a VM has a process of that role. */
 static inline bool role_exists(const struct vm_config *config, unsigned role)
 {
-	return role < ROLES_ALWAYS || (role == ROLE_STORAGE && config->disks);
+	return vm_has_role(config, role);
 }
 
 /* parts.c: the descriptors a VM is made of */
@@ -153,7 +154,7 @@ struct vm_parts {
 	int ram, gen;
 	int unit[ROLE_COUNT]; /* the children's ends */
 	struct channel_fds platform[2], vmbus[2], intercept[CONTROL_MAX_VCPUS][2];
-	struct channel_fds provider[2], signal[2]; /* of storage: ends 0 and 1 */
+	struct channel_fds provider[PROVIDER_COUNT][2], signal[PROVIDER_COUNT][2]; /* ends 0, 1 */
 	int serial[CONTROL_MAX_SERIAL];            /* the worker's ends */
 	int kvm;
 };
@@ -169,6 +170,9 @@ int parts_send_worker(const struct vm_parts *p, int sock, const struct vm_config
 int parts_send_storage(const struct vm_parts *p, int sock, const struct vm_config *config,
 		       const struct vm_disk *disks, uint32_t uid, uint32_t flags, const int *images,
 		       size_t nimages);
+
+int parts_send_integration(const struct vm_parts *p, int sock, const struct vm_config *config,
+			   uint32_t uid, uint32_t flags);
 
 /* child.c: one process of a VM */
 void child_clear(struct child *ch, struct machine *m, unsigned role);

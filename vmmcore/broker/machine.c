@@ -24,6 +24,7 @@ static const char *const child_program[ROLE_COUNT] = {
 	[ROLE_PARTITION] = "bulkhead-partition",
 	[ROLE_WORKER] = "bulkhead-worker",
 	[ROLE_STORAGE] = "bulkhead-vsp-storage",
+	[ROLE_INTEGRATION] = "bulkhead-vsp-integration",
 };
 
 #define CLEANUP_RETRY_NS 10000000ull /* a cgroup stays busy a moment longer than its processes */
@@ -161,9 +162,12 @@ static void machine_ready(struct machine *m)
 	m->state = MACHINE_RUNNING;
 	loop_timer_set(m->timer, 0);
 	memcpy(msg.backend_reason, m->backend_reason, sizeof(msg.backend_reason));
-	for (unsigned i = 0; i < ROLE_COUNT; i++)
-		if (role_exists(&m->config, i))
-			msg.process[msg.roles++] = m->child[i].info;
+	for (unsigned i = 0; i < ROLE_COUNT; i++) {
+		if (!role_exists(&m->config, i))
+			continue;
+		msg.process[i] = m->child[i].info;
+		msg.roles |= 1u << i;
+	}
 	for (unsigned i = 0; i < ROLE_COUNT + CONTROL_MAX_SERIAL; i++)
 		if (m->client_fds[i] >= 0)
 			fds[n++] = m->client_fds[i];
@@ -233,8 +237,7 @@ static void child_ready(struct child *ch, const struct msg_ready *msg)
 	machine_ready(m);
 }
 
-/* A child says READY, or FAILED and then exits, once. What else it says ends the VM: one that never
- * stops talking would keep us from everybody else's. */
+/* A child says READY, or FAILED and then exits. What else it says ends the VM. */
 static void on_child_message(void *arg, uint32_t events)
 {
 	struct child *ch = arg;
@@ -256,20 +259,16 @@ static void on_child_message(void *arg, uint32_t events)
 		return;
 	}
 	if (n > 0 && !control_check(&msg, n, nfds, why, sizeof(why))) {
-		if (ch->ready || ch->failed[0]) {
-			snprintf(why, sizeof(why), "type %u after its only message", msg.h.type);
-		} else if (msg.h.type == MSG_READY) {
+		if (msg.h.type == MSG_READY) {
 			child_ready(ch, &msg.ready);
 			return;
-		} else if (msg.h.type == MSG_FAILED) {
+		}
+		if (msg.h.type == MSG_FAILED) {
 			log_printable(ch->failed, sizeof(ch->failed), msg.failed.text,
 				      strnlen(msg.failed.text, sizeof(msg.failed.text)));
-			if (!ch->failed[0])
-				control_text(ch->failed, sizeof(ch->failed), "no reason given");
 			return;
-		} else {
-			snprintf(why, sizeof(why), "unexpected type %u", msg.h.type);
 		}
+		snprintf(why, sizeof(why), "unexpected type %u", msg.h.type);
 	}
 	log_error("VM %" PRIu64 ": %s (pid %d) broke the protocol: %s", ch->machine->config.id,
 		  vm_role_name(ch->role), ch->pid, why);
@@ -409,6 +408,8 @@ static int send_start(struct machine *m, const struct vm_parts *parts, const str
 	if (role == ROLE_WORKER)
 		return parts_send_worker(parts, ch->sock, &m->config, ch->uid, flags, r->images,
 					 r->nimages);
+	if (role == ROLE_INTEGRATION)
+		return parts_send_integration(parts, ch->sock, &m->config, ch->uid, flags);
 	return parts_send_storage(parts, ch->sock, &m->config, r->disk, ch->uid, flags, r->disk_fds,
 				  r->ndisk_fds);
 }

@@ -16,6 +16,11 @@
 #include "proto/vmbus.h"
 #include "vmmcore/broker/broker.h"
 
+static const unsigned provider_role[PROVIDER_COUNT] = {
+	[PROVIDER_STORAGE] = ROLE_STORAGE,
+	[PROVIDER_INTEGRATION] = ROLE_INTEGRATION,
+};
+
 static void close_fd(int *fd)
 {
 	if (*fd >= 0)
@@ -35,7 +40,8 @@ static void parts_clear(struct vm_parts *p)
 	for (unsigned e = 0; e < 2; e++) {
 		p->platform[e] = none;
 		p->vmbus[e] = none;
-		p->provider[e] = p->signal[e] = none;
+		for (unsigned i = 0; i < PROVIDER_COUNT; i++)
+			p->provider[i][e] = p->signal[i][e] = none;
 		for (unsigned i = 0; i < CONTROL_MAX_VCPUS; i++)
 			p->intercept[i][e] = none;
 	}
@@ -53,8 +59,10 @@ void parts_close(struct vm_parts *p)
 	for (unsigned e = 0; e < 2; e++) {
 		channel_fds_close(&p->platform[e]);
 		channel_fds_close(&p->vmbus[e]);
-		channel_fds_close(&p->provider[e]);
-		channel_fds_close(&p->signal[e]);
+		for (unsigned i = 0; i < PROVIDER_COUNT; i++) {
+			channel_fds_close(&p->provider[i][e]);
+			channel_fds_close(&p->signal[i][e]);
+		}
 		for (unsigned i = 0; i < CONTROL_MAX_VCPUS; i++)
 			channel_fds_close(&p->intercept[i][e]);
 	}
@@ -102,10 +110,13 @@ static int make_channels(struct vm_parts *p, const struct vm_config *config)
 		r = make_channel("bulkhead-vmbus", VMBUS_RING_BYTES, p->vmbus);
 	for (unsigned i = 0; !r && i < config->vcpus && i < CONTROL_MAX_VCPUS; i++)
 		r = make_channel("bulkhead-intercept", INTERCEPT_RING_BYTES, p->intercept[i]);
-	if (!r && config->disks)
-		r = make_channel("bulkhead-provider", PROVIDER_RING_BYTES, p->provider);
-	if (!r && config->disks)
-		r = make_channel("bulkhead-signal", SIGNAL_RING_BYTES, p->signal);
+	for (unsigned i = 0; !r && i < PROVIDER_COUNT; i++) {
+		if (!role_exists(config, provider_role[i]))
+			continue;
+		r = make_channel("bulkhead-provider", PROVIDER_RING_BYTES, p->provider[i]);
+		if (!r)
+			r = make_channel("bulkhead-signal", SIGNAL_RING_BYTES, p->signal[i]);
+	}
 	return r;
 }
 
@@ -175,8 +186,9 @@ int parts_send_partition(const struct vm_parts *p, int sock, const struct vm_con
 	int fds[MSG_MAX_FDS];
 	size_t n = common_fds(p, config, ROLE_PARTITION, fds);
 
-	if (config->disks)
-		n = add_channel(fds, n, &p->signal[0]);
+	for (unsigned i = 0; i < PROVIDER_COUNT; i++)
+		if (role_exists(config, provider_role[i]))
+			n = add_channel(fds, n, &p->signal[i][0]);
 	if (config->backend == BACKEND_KVM)
 		fds[n++] = p->kvm;
 	control_header(&msg.h, MSG_START_PARTITION, 0);
@@ -191,14 +203,27 @@ int parts_send_worker(const struct vm_parts *p, int sock, const struct vm_config
 	int fds[MSG_MAX_FDS];
 	size_t n = common_fds(p, config, ROLE_WORKER, fds);
 
-	if (config->disks)
-		n = add_channel(fds, n, &p->provider[1]);
+	for (unsigned i = 0; i < PROVIDER_COUNT; i++)
+		if (role_exists(config, provider_role[i]))
+			n = add_channel(fds, n, &p->provider[i][1]);
 	for (size_t i = 0; i < nimages; i++)
 		fds[n++] = images[i];
 	for (unsigned i = 0; i < config->serials; i++)
 		fds[n++] = p->serial[i];
 	control_header(&msg.h, MSG_START_WORKER, 0);
 	return msgsock_send(sock, &msg.h, fds, n);
+}
+
+/* What every provider gets first. */
+static size_t provider_fds(const struct vm_parts *p, unsigned provider, int *fds)
+{
+	size_t n = 0;
+
+	fds[n++] = p->unit[provider_role[provider]];
+	fds[n++] = p->ram;
+	fds[n++] = p->gen;
+	n = add_channel(fds, n, &p->provider[provider][0]);
+	return add_channel(fds, n, &p->signal[provider][1]);
 }
 
 int parts_send_storage(const struct vm_parts *p, int sock, const struct vm_config *config,
@@ -208,16 +233,23 @@ int parts_send_storage(const struct vm_parts *p, int sock, const struct vm_confi
 	struct msg_start_storage msg = {
 		.config = *config, .uid = uid, .gid = uid, .sandbox_flags = flags};
 	int fds[MSG_MAX_FDS];
-	size_t n = 0;
+	size_t n = provider_fds(p, PROVIDER_STORAGE, fds);
 
 	memcpy(msg.disk, disks, config->disks * sizeof(*disks));
-	fds[n++] = p->unit[ROLE_STORAGE];
-	fds[n++] = p->ram;
-	fds[n++] = p->gen;
-	n = add_channel(fds, n, &p->provider[0]);
-	n = add_channel(fds, n, &p->signal[1]);
 	for (size_t i = 0; i < nimages; i++)
 		fds[n++] = images[i];
 	control_header(&msg.h, MSG_START_STORAGE, 0);
+	return msgsock_send(sock, &msg.h, fds, n);
+}
+
+int parts_send_integration(const struct vm_parts *p, int sock, const struct vm_config *config,
+			   uint32_t uid, uint32_t flags)
+{
+	struct msg_start_integration msg = {
+		.config = *config, .uid = uid, .gid = uid, .sandbox_flags = flags};
+	int fds[MSG_MAX_FDS];
+	size_t n = provider_fds(p, PROVIDER_INTEGRATION, fds);
+
+	control_header(&msg.h, MSG_START_INTEGRATION, 0);
 	return msgsock_send(sock, &msg.h, fds, n);
 }

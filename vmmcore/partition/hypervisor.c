@@ -28,6 +28,11 @@ struct hv_glue {
 	pthread_mutex_t post_lock; /* vCPU threads share the channel's sending end */
 	pthread_mutex_t signal_lock[PROVIDER_COUNT];   /* likewise */
 	_Atomic uint8_t route[VMBUS_MAX_CHANNELS + 1]; /* enum vmbus_provider + 1; 0: nobody */
+	/* A provider's signal that was here before the channel's route was: its processor + 1, and
+	 * the provider + 1. Main thread only. */
+	struct {
+		uint8_t vp, provider;
+	} early[VMBUS_MAX_CHANNELS + 1];
 	struct signal_source {
 		struct partition *partition;
 		unsigned provider;
@@ -38,8 +43,7 @@ struct hv_glue {
 		struct vmbus_wire_message held;
 		struct vmbus_wire_route routing;
 	};
-	_Atomic bool crashing; /* a vCPU has taken crash_text; cleared by reset */
-	_Atomic bool crashed;  /* crash_text is filled; cleared by reset */
+	_Atomic bool crashed; /* crash_text is filled; cleared by reset */
 	bool crash_reported;
 	char crash_text[CONTROL_TEXT_BYTES];
 };
@@ -113,7 +117,7 @@ static void crash(void *arg, struct vcpu *v, const uint64_t parameter[5], const 
 	struct hv_glue *g = p->glue;
 	char last[160];
 
-	if (atomic_exchange(&g->crashing, true)) /* one report a life, of one vCPU */
+	if (atomic_load(&g->crashed)) /* one report a life */
 		return;
 	/* Of a long message (a kernel log) the end says what happened. */
 	if (length > sizeof(last) - 1) {
@@ -158,6 +162,10 @@ static bool take_route(struct partition *p, ptrdiff_t bytes)
 	    !p->signal[m->provider].map)
 		fatal("the worker routes channel %u to provider %u", m->channel, m->provider);
 	atomic_store(&p->glue->route[m->channel], m->on ? m->provider + 1 : 0);
+	if (m->on && p->glue->early[m->channel].provider == m->provider + 1)
+		hv_event(&p->thread[p->glue->early[m->channel].vp - 1].vcpu, VMBUS_SINT,
+			 m->channel);
+	p->glue->early[m->channel].provider = 0;
 	return true;
 }
 
@@ -183,8 +191,9 @@ static bool on_vmbus(void *arg)
 	return any;
 }
 
-/* A provider may raise the flags of its own channels. A signal that was under way when its channel
- * was closed is for nobody. */
+/* A provider may raise the flags of its own channels. It may have heard of an open channel from the
+ * worker before we have: then the signal waits for the route. One that was under way when its
+ * channel was closed waits, too, and at the next open is one look too many. */
 static bool on_signal(void *arg)
 {
 	const struct signal_source *from = arg;
@@ -203,6 +212,10 @@ static bool on_signal(void *arg)
 		any = true;
 		if (atomic_load(&p->glue->route[s.channel]) == from->provider + 1)
 			hv_event(&p->thread[s.vp].vcpu, VMBUS_SINT, s.channel);
+		else if (!atomic_load(&p->glue->route[s.channel])) {
+			p->glue->early[s.channel].vp = s.vp + 1;
+			p->glue->early[s.channel].provider = from->provider + 1;
+		}
 	}
 	return any;
 }
@@ -262,16 +275,10 @@ void hypervisor_reset(struct partition *p)
 	ptrdiff_t n;
 
 	hv_reset(p->hv);
-	/* As many as the ring can hold: a worker that goes on sending does not keep us here. */
-	for (unsigned i = 0; i < VMBUS_RING_BYTES / sizeof(struct vmbus_wire_route); i++) {
-		n = channel_recv(&p->vmbus, &pkt, &g->held, sizeof(g->held));
-		if (n < 0)
-			break;
+	while ((n = channel_recv(&p->vmbus, &pkt, &g->held, sizeof(g->held))) >= 0)
 		take_route(p, n);
-	}
 	g->waiting = false;
 	atomic_store(&g->room, false);
 	atomic_store(&g->crashed, false);
-	atomic_store(&g->crashing, false);
 	g->crash_reported = false;
 }

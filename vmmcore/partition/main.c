@@ -189,6 +189,10 @@ static void receive_start(struct msg_start_partition *start, struct part_fds *pf
 		pf->signal[PROVIDER_STORAGE] = take_channel(&fds[n]);
 		n += CHANNEL_FDS;
 	}
+	if (start->config.integration) {
+		pf->signal[PROVIDER_INTEGRATION] = take_channel(&fds[n]);
+		n += CHANNEL_FDS;
+	}
 	pf->kvm = start->config.backend == BACKEND_KVM ? fds[n++] : -1;
 }
 

@@ -270,16 +270,13 @@ static void dispatch(struct controller *c, struct request *r, const void *header
 static bool take(struct stor_channel *c, struct request *r, bool *empty)
 {
 	static uint8_t buf[PACKET_MAX];
-	static bool said;
 	struct ring_packet pkt;
 	ptrdiff_t n = provider_recv(c->ch, &pkt, buf, sizeof(buf));
 
 	*empty = n == -EAGAIN;
 	if (n == -EPROTO && !c->broken) {
 		c->broken = true;
-		if (!said) /* one line a life: the guest chooses how many there are */
-			log_note("controller %u: the guest broke its ring", c->controller->index);
-		said = true;
+		log_note("controller %u: the guest broke its ring", c->controller->index);
 	}
 	if (n < 0 || (pkt.type != RING_INBAND && pkt.type != RING_GPA_DIRECT) ||
 	    pkt.payload_bytes < VSTOR_BYTES)
@@ -294,38 +291,27 @@ static bool take(struct stor_channel *c, struct request *r, bool *empty)
 	return true;
 }
 
-static bool take_all(struct provider_channel *ch)
+static bool storvsp_readable(struct provider_channel *ch)
 {
 	struct stor_channel *c = ch->arg;
 	struct storage *s = storage_of(c);
-	bool empty = false;
+	bool any = false, empty = false;
 
 	unstick(c);
-	for (unsigned i = 0; i < BATCH && !empty; i++) {
-		struct request *r;
+	for (unsigned i = 0; i < BATCH && !empty && !c->broken && s->running; i++) {
+		struct request *r = request_get(s);
 
-		if (c->broken || !s->running)
-			return false;
-		r = request_get(s);
 		if (!r) { /* look again when one has ended; perhaps one just has */
 			atomic_store(&s->want_wake, true);
 			r = request_get(s);
 			if (!r)
-				return false;
+				break;
 		}
 		if (!take(c, r, &empty))
 			request_put(s, r);
+		any |= !empty;
 	}
-	return true;
-}
-
-static bool storvsp_readable(struct provider_channel *ch)
-{
-	struct stor_channel *c = ch->arg;
-	bool all = take_all(ch);
-
-	request_flush(storage_of(c));
-	return all;
+	return any;
 }
 
 /* ---- channels ---- */

@@ -251,11 +251,11 @@ static void fill_process(struct vm_process *p, unsigned role)
 static void send_created(void *arg)
 {
 	struct fake_vm *vm = arg;
-	struct msg_vm_created m = {.backend = BACKEND_EMU, .roles = ROLES_ALWAYS};
+	struct msg_vm_created m = {.backend = BACKEND_EMU, .roles = (1u << ROLES_ALWAYS) - 1};
 	int ours[2], fds[ROLE_COUNT + CONTROL_MAX_SERIAL + 1], n = 0;
 
 	snprintf(m.backend_reason, sizeof(m.backend_reason), "there is no processor at all");
-	for (unsigned i = 0; i < m.roles; i++) {
+	for (unsigned i = 0; i < ROLES_ALWAYS; i++) {
 		if (msgsock_pair(ours))
 			fatal("sockets: %s", strerror(errno));
 		vm->unit[i] = ours[0];

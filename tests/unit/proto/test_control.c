@@ -23,6 +23,9 @@ union any {
 	struct msg_start_partition partition;
 	struct msg_start_worker worker;
 	struct msg_start_storage storage;
+	struct msg_start_integration integration;
+	struct msg_unit_shutdown shutdown;
+	struct msg_event_integration guest;
 	struct msg_start_probe probe;
 	struct msg_probe_result result;
 	struct msg_ready ready;
@@ -85,7 +88,7 @@ static void process(struct vm_process *p)
 static void vm_created(void)
 {
 	m.created.backend = BACKEND_KVM;
-	m.created.roles = 2;
+	m.created.roles = 3;
 	process(&m.created.process[0]);
 	process(&m.created.process[1]);
 }
@@ -145,8 +148,41 @@ static void vm_create_disks(void)
 static void vm_created_disks(void)
 {
 	vm_created();
-	m.created.roles = 3;
+	m.created.roles = 7;
 	process(&m.created.process[2]);
+}
+
+static void vm_created_integration(void)
+{
+	vm_created();
+	m.created.roles = 3 | 1 << ROLE_INTEGRATION;
+	process(&m.created.process[ROLE_INTEGRATION]);
+}
+
+static void start_worker_integration(void)
+{
+	start_worker();
+	m.worker.config.disks = 1;
+	m.worker.config.integration = 1;
+}
+
+static void start_integration(void)
+{
+	config(&m.integration.config, BACKEND_EMU);
+	m.integration.config.integration = 1;
+	m.integration.uid = m.integration.gid = 70005;
+}
+
+static void unit_shutdown(void)
+{
+	m.shutdown.action = GUEST_RESTART;
+	m.shutdown.force = 1;
+}
+
+static void event_integration(void)
+{
+	m.guest.heartbeat = HEARTBEAT_LOST;
+	m.guest.services = 7;
 }
 
 static void start_partition_disks(void)
@@ -231,6 +267,12 @@ static const struct kind {
 	 start_partition_disks},
 	{MSG_START_WORKER, sizeof(struct msg_start_worker), 3 + 2 * 3 + 2 * 3 + 3 + 1 + 1 + 2,
 	 start_worker_disks},
+	{MSG_VM_CREATED, sizeof(struct msg_vm_created), 3 + 1, vm_created_integration, true},
+	{MSG_START_WORKER, sizeof(struct msg_start_worker), 3 + 2 * 3 + 2 * 3 + 2 * 3 + 1 + 1 + 2,
+	 start_worker_integration},
+	{MSG_START_INTEGRATION, sizeof(struct msg_start_integration), 3 + 3 + 3, start_integration},
+	{MSG_UNIT_SHUTDOWN, sizeof(struct msg_unit_shutdown), 0, unit_shutdown},
+	{MSG_EVENT_INTEGRATION, sizeof(struct msg_event_integration), 0, event_integration},
 	{MSG_START_STORAGE, sizeof(struct msg_start_storage), 3 + 3 + 3 + 3, start_storage},
 	{MSG_START_PROBE, sizeof(struct msg_start_probe), 1, start_probe},
 	{MSG_PROBE_RESULT, sizeof(struct msg_probe_result), 0, probe_result},
@@ -464,6 +506,17 @@ static const struct number {
 	NUMBER(start_worker, worker.sandbox_flags, 0x80000000),
 	NUMBER(vm_created, created.roles, 1),
 	NUMBER(vm_created, created.roles, 4),
+	NUMBER(vm_created, created.roles, 16 | 3),
+	NUMBER(vm_created, created.process[ROLE_INTEGRATION].pid, 5),
+	NUMBER(start_integration, integration.config.integration, 0),
+	NUMBER(start_integration, integration.config.integration, 2),
+	NUMBER(start_integration, integration.uid, 0),
+	NUMBER(start_integration, integration.gid, 0),
+	NUMBER(start_integration, integration.sandbox_flags, 4),
+	NUMBER(unit_shutdown, shutdown.action, 2),
+	NUMBER(unit_shutdown, shutdown.force, 2),
+	NUMBER(event_integration, guest.heartbeat, 3),
+	NUMBER(event_integration, guest.services, 8),
 	NUMBER(vm_created, created.process[2].pid, 5),
 	NUMBER(vm_create_disks, create.config.disks, 65),
 	NUMBER(vm_create_disks, create.disk[0].controller, 4),

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The integration services with a guest of the test's: the provider library is replaced by two
+ * mailboxes. Sizes and offsets are those of Linux include/linux/hyperv.h, written out again.
+ */
+#include <check.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vsp/integration/services.h"
+
+static struct services s;
+static struct provider_channel channel[SERVICE_COUNT];
+static unsigned offers, closed, changes, answers;
+static int answer;
+static bool no_room;
+
+/* The last packet to the guest, and those from it. */
+static uint8_t sent[4096], from_guest[16][4096];
+static size_t sent_bytes, from_bytes[16];
+static unsigned sends, waiting, taken;
+
+struct provider_channel *provider_offer(struct provider *p, const struct vmbus_guid *interface,
+					const struct vmbus_guid *instance, uint16_t subchannel,
+					void *arg)
+{
+	channel[offers].arg = arg;
+	return &channel[offers++];
+}
+
+ptrdiff_t provider_recv(struct provider_channel *ch, struct ring_packet *pkt, void *buf, size_t cap)
+{
+	size_t n;
+
+	if (taken == waiting)
+		return -EAGAIN;
+	n = from_bytes[taken];
+	ck_assert_uint_ge(cap, n);
+	memcpy(buf, from_guest[taken++], n);
+	*pkt = (struct ring_packet){.type = RING_INBAND, .payload_bytes = n};
+	return (ptrdiff_t)n;
+}
+
+int provider_send(struct provider_channel *ch, uint16_t type, uint64_t transaction_id,
+		  const void *payload, size_t bytes)
+{
+	if (no_room)
+		return -EAGAIN;
+	ck_assert_uint_eq(type, RING_INBAND);
+	ck_assert_uint_le(bytes, sizeof(sent));
+	memcpy(sent, payload, bytes);
+	sent_bytes = bytes;
+	sends++;
+	return 0;
+}
+
+void provider_closed(struct provider_channel *ch)
+{
+	closed++;
+}
+
+static void shutdown_done(void *arg, int error)
+{
+	answers++;
+	answer = error;
+}
+
+static void changed(void *arg)
+{
+	changes++;
+}
+
+static const struct services_ops ops = {.shutdown_done = shutdown_done, .changed = changed};
+
+static void setup(void)
+{
+	offers = closed = changes = answers = sends = waiting = taken = 0;
+	no_room = false;
+	services_init(&s, &ops, NULL);
+	services_offer(&s, NULL);
+	ck_assert_uint_eq(offers, SERVICE_COUNT);
+}
+
+static uint16_t u16(size_t at)
+{
+	return sent[at] | sent[at + 1] << 8;
+}
+
+static void put16(uint8_t *p, uint16_t v)
+{
+	p[0] = v;
+	p[1] = v >> 8;
+}
+
+static void deliver(unsigned i, const void *packet, size_t bytes)
+{
+	waiting = taken = 0;
+	memcpy(from_guest[0], packet, bytes);
+	from_bytes[0] = bytes;
+	waiting = 1;
+	services_provider_ops.readable(&channel[i]);
+}
+
+/* As Linux does: the packet that was sent, with other flags. */
+static void echo(unsigned i, uint32_t status)
+{
+	uint8_t packet[4096];
+
+	memcpy(packet, sent, sent_bytes);
+	memcpy(packet + 20, &status, 4);
+	packet[25] = 5; /* transaction, response */
+	deliver(i, packet, sent_bytes);
+}
+
+static void open_it(unsigned i)
+{
+	static const uint8_t user_data[120];
+
+	ck_assert_int_eq(services_provider_ops.open(&channel[i], user_data), 0);
+}
+
+/* vmbus_prep_negotiate_resp(): counts 1 and 1, the two versions first. */
+static void agree(unsigned i, uint16_t major, uint16_t minor)
+{
+	uint8_t packet[4096];
+
+	memcpy(packet, sent, sent_bytes);
+	packet[25] = 5;
+	put16(packet + 28, 1);
+	put16(packet + 30, 1);
+	put16(packet + 36, 3);
+	put16(packet + 38, 0);
+	put16(packet + 40, major);
+	put16(packet + 42, minor);
+	deliver(i, packet, sent_bytes);
+}
+
+static void ready(unsigned i, uint16_t major, uint16_t minor)
+{
+	open_it(i);
+	agree(i, major, minor);
+	ck_assert_int_eq(s.service[i].state, SERVICE_READY);
+}
+
+START_TEST(an_open_channel_is_asked_for_its_version)
+{
+	open_it(SERVICE_SHUTDOWN);
+	ck_assert_uint_eq(sends, 1);
+	ck_assert_uint_eq(u16(0), 1);                  /* pipe: data */
+	ck_assert_uint_eq(u16(4), sent_bytes - 8);     /* pipe: size */
+	ck_assert_uint_eq(u16(12), 0);                 /* negotiate */
+	ck_assert_uint_eq(u16(18), sent_bytes - 28);   /* data size */
+	ck_assert_uint_eq(sent[25], 3);                /* transaction, request */
+	ck_assert_uint_eq(u16(28), 2);                 /* frameworks */
+	ck_assert_uint_eq(u16(30), 4);                 /* versions */
+	ck_assert_uint_eq(sent_bytes, 28 + 8 + 4 * 6); /* ICMSG_NEGOTIATE_PKT_SIZE(2, 4) */
+	ck_assert_uint_eq(services_ready(&s), 0);
+	agree(SERVICE_SHUTDOWN, 3, 2);
+	ck_assert_uint_eq(services_ready(&s), 1u << SERVICE_SHUTDOWN);
+	ck_assert_uint_eq(changes, 1);
+}
+END_TEST
+
+START_TEST(a_guest_that_knows_no_version_is_left_alone)
+{
+	uint8_t packet[64];
+
+	open_it(SERVICE_SHUTDOWN);
+	memcpy(packet, sent, sent_bytes);
+	packet[25] = 5;
+	put16(packet + 28, 0);
+	put16(packet + 30, 0);
+	deliver(SERVICE_SHUTDOWN, packet, sent_bytes);
+	ck_assert_uint_eq(services_ready(&s), 0);
+	ck_assert_int_eq(services_shutdown(&s, GUEST_SHUT_DOWN, false), -ENOTCONN);
+	services_provider_ops.close(&channel[SERVICE_SHUTDOWN]);
+	open_it(SERVICE_SHUTDOWN);
+	agree(SERVICE_SHUTDOWN, 9, 9); /* one that was not offered */
+	ck_assert_uint_eq(services_ready(&s), 0);
+}
+END_TEST
+
+START_TEST(a_shutdown_is_asked_and_answered)
+{
+	ready(SERVICE_SHUTDOWN, 3, 2);
+	ck_assert_int_eq(services_shutdown(&s, GUEST_SHUT_DOWN, false), 0);
+	ck_assert_uint_eq(sent_bytes, 28 + 2060); /* Linux refuses less */
+	ck_assert_uint_eq(u16(12), 3);
+	ck_assert_uint_eq(u16(8), 3);  /* framework 3.0 */
+	ck_assert_uint_eq(u16(14), 3); /* 3.2 */
+	ck_assert_uint_eq(u16(16), 2);
+	ck_assert_uint_eq(u16(28 + 8), 0); /* flags: shut down */
+	ck_assert_uint_eq(answers, 0);
+	echo(SERVICE_SHUTDOWN, 0);
+	ck_assert_uint_eq(answers, 1);
+	ck_assert_int_eq(answer, 0);
+	ck_assert_int_eq(services_shutdown(&s, GUEST_RESTART, true), 0);
+	ck_assert_uint_eq(u16(28 + 8), 3); /* restart, by force */
+	echo(SERVICE_SHUTDOWN, 0x80004005);
+	ck_assert_int_eq(answer, -EPERM);
+	echo(SERVICE_SHUTDOWN, 0); /* a second answer is none */
+	ck_assert_uint_eq(answers, 2);
+}
+END_TEST
+
+START_TEST(a_driver_that_goes_ends_the_wait)
+{
+	ready(SERVICE_SHUTDOWN, 3, 0);
+	ck_assert_int_eq(services_shutdown(&s, GUEST_SHUT_DOWN, false), 0);
+	services_provider_ops.close(&channel[SERVICE_SHUTDOWN]);
+	ck_assert_uint_eq(answers, 1);
+	ck_assert_int_eq(answer, -ECONNRESET);
+	ck_assert_uint_eq(closed, 1);
+	ck_assert_int_eq(services_shutdown(&s, GUEST_SHUT_DOWN, false), -ENOTCONN);
+}
+END_TEST
+
+START_TEST(a_heart_beats_stops_and_beats_again)
+{
+	ck_assert(!services_want_ticks(&s));
+	ready(SERVICE_HEARTBEAT, 3, 0);
+	ck_assert(services_want_ticks(&s));
+	ck_assert_uint_eq(u16(12), 1); /* asked at once */
+	ck_assert_int_eq(s.heartbeat, HEARTBEAT_NONE);
+	echo(SERVICE_HEARTBEAT, 0);
+	ck_assert_int_eq(s.heartbeat, HEARTBEAT_OK);
+	for (unsigned i = 0; i < HEARTBEAT_MISSES; i++) {
+		services_tick(&s);
+		ck_assert_int_eq(s.heartbeat, HEARTBEAT_OK);
+	}
+	services_tick(&s);
+	ck_assert_int_eq(s.heartbeat, HEARTBEAT_LOST);
+	no_room = true; /* it does not even read */
+	services_tick(&s);
+	ck_assert_int_eq(s.heartbeat, HEARTBEAT_LOST);
+	no_room = false;
+	echo(SERVICE_HEARTBEAT, 0);
+	ck_assert_int_eq(s.heartbeat, HEARTBEAT_OK);
+	services_provider_ops.close(&channel[SERVICE_HEARTBEAT]);
+	ck_assert_int_eq(s.heartbeat, HEARTBEAT_NONE);
+}
+END_TEST
+
+START_TEST(the_time_is_sent_when_the_guest_begins_to_listen)
+{
+	uint64_t host;
+
+	ready(SERVICE_TIME, 3, 0);
+	ck_assert_uint_eq(u16(12), 4);
+	ck_assert_uint_eq(sent_bytes, 28 + 25);
+	memcpy(&host, sent + 28, 8);
+	ck_assert_uint_gt(host, 132223104000000000ull); /* 2020, in 100 ns since 1601 */
+	ck_assert_uint_eq(sent[28 + 24], 1);            /* set the clock */
+	sends = 0;
+	services_resumed(&s);
+	ck_assert_uint_eq(sends, 1);
+	ck_assert_uint_eq(sent[28 + 24], 1);
+	for (unsigned i = 0; i < TIME_TICKS; i++)
+		services_tick(&s);
+	ck_assert_uint_eq(sends, 2);
+	ck_assert_uint_eq(sent[28 + 24], 2); /* only a sample */
+}
+END_TEST
+
+/* Cut, changed and unasked answers in every state: none may be taken for a good one or crash. */
+START_TEST(nonsense_is_ignored)
+{
+	uint8_t packet[4096];
+	unsigned dice = 1;
+
+	for (unsigned i = 0; i < SERVICE_COUNT; i++) {
+		open_it(i);
+		for (size_t n = 0; n < sent_bytes && n < 28 + 16; n++) { /* each too short */
+			memcpy(packet, sent, n);
+			if (n > 25)
+				packet[25] = 5;
+			deliver(i, packet, n);
+			ck_assert_int_eq(s.service[i].state, SERVICE_NEGOTIATING);
+			s.service[i].asked = true;
+		}
+		agree(i, i == SERVICE_SHUTDOWN ? 3 : 3, 0);
+	}
+	for (unsigned round = 0; round < 20000; round++) {
+		unsigned i = round % SERVICE_COUNT;
+		size_t n = (dice >> 8) % 300;
+
+		for (size_t k = 0; k < n; k++)
+			packet[k] = (dice = dice * 1103515245 + 12345) >> 16;
+		if (n > 25 && dice & 1) {
+			packet[24] = s.service[i].transaction;
+			packet[25] |= 4;
+		}
+		deliver(i, packet, n);
+		services_tick(&s);
+	}
+	ck_assert_uint_eq(answers, 0);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("integration");
+	TCase *t = tcase_create("services");
+	SRunner *r;
+	int failed;
+
+	tcase_add_checked_fixture(t, setup, NULL);
+	tcase_add_test(t, an_open_channel_is_asked_for_its_version);
+	tcase_add_test(t, a_guest_that_knows_no_version_is_left_alone);
+	tcase_add_test(t, a_shutdown_is_asked_and_answered);
+	tcase_add_test(t, a_driver_that_goes_ends_the_wait);
+	tcase_add_test(t, a_heart_beats_stops_and_beats_again);
+	tcase_add_test(t, the_time_is_sent_when_the_guest_begins_to_listen);
+	tcase_add_test(t, nonsense_is_ignored);
+	suite_add_tcase(suite, t);
+	r = srunner_create(suite);
+	srunner_run_all(r, CK_ENV);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed != 0;
+}

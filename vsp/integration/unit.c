@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The unit socket: mgmtd asks, we do it and answer UNIT_DONE; what we learn of the guest is told as
+ * it changes. A guest can make it change as often as it likes: mgmtd hears of it once a second.
+ */
+#include "vsp/integration/integration.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "bus/log.h"
+
+#define REPORT_NS 1000000000ull
+
+static void done(struct integration *g, uint64_t cookie, int error, const char *text)
+{
+	struct msg_unit_done m = {.error = error};
+
+	control_header(&m.h, MSG_UNIT_DONE, cookie);
+	control_text(m.text, sizeof(m.text), "%s", text);
+	/* mgmtd asks one thing at a time; one that does not even read its answers is broken. */
+	if (msgsock_send(g->unit_fd, &m.h, NULL, 0) < 0)
+		fatal("mgmtd does not take an answer");
+}
+
+/* ---- what the services have to say ---- */
+
+static void send_report(void *arg)
+{
+	struct integration *g = arg;
+	struct msg_event_integration m = {
+		.heartbeat = g->services.heartbeat,
+		.services = services_ready(&g->services),
+	};
+
+	g->report_due = false;
+	g->reported_ns = monotonic_ns();
+	control_header(&m.h, MSG_EVENT_INTEGRATION, 0);
+	if (msgsock_send(g->unit_fd, &m.h, NULL, 0) < 0)
+		fatal("mgmtd does not take an event");
+}
+
+static void set_beat(struct integration *g)
+{
+	bool want = g->running && services_want_ticks(&g->services);
+
+	if (want == g->beating)
+		return;
+	g->beating = want;
+	loop_timer_set(g->beat, want ? monotonic_ns() + HEARTBEAT_NS : 0);
+}
+
+static void changed(void *arg)
+{
+	struct integration *g = arg;
+	uint64_t now = monotonic_ns(), next = g->reported_ns + REPORT_NS;
+
+	set_beat(g);
+	if (g->report_due)
+		return;
+	g->report_due = true;
+	loop_timer_set(g->report, g->reported_ns && next > now ? next : now);
+}
+
+static void shutdown_done(void *arg, int error)
+{
+	struct integration *g = arg;
+
+	if (!g->asked)
+		return;
+	g->asked = false;
+	done(g, g->cookie, -error,
+	     error == -EPERM        ? "the guest refuses"
+	     : error == -ECONNRESET ? "the guest's driver has gone before it answered"
+				    : "");
+}
+
+const struct services_ops unit_services_ops = {
+	.shutdown_done = shutdown_done,
+	.changed = changed,
+};
+
+static void on_beat(void *arg)
+{
+	struct integration *g = arg;
+
+	if (!g->beating)
+		return;
+	services_tick(&g->services);
+	loop_timer_set(g->beat, monotonic_ns() + HEARTBEAT_NS);
+}
+
+/* ---- what mgmtd asks ---- */
+
+static void shut_down(struct integration *g, const struct msg_unit_shutdown *m)
+{
+	int err = g->running ? services_shutdown(&g->services, m->action, m->force) : -EHOSTDOWN;
+
+	if (g->asked) /* mgmtd has given up waiting for that one */
+		done(g, g->cookie, ECANCELED, "asked again");
+	g->asked = !err;
+	g->cookie = m->h.cookie;
+	if (err)
+		done(g, m->h.cookie, -err,
+		     err == -ENOTCONN ? "the guest has no driver that listens (Linux: hv_utils)"
+				      : "the guest does not take the request now");
+}
+
+static void run(struct integration *g, bool on)
+{
+	g->running = on;
+	provider_pause(&g->provider, !on);
+	if (on)
+		services_resumed(&g->services);
+	set_beat(g);
+}
+
+static void reset(struct integration *g)
+{
+	services_reset(&g->services);
+	if (g->asked)
+		shutdown_done(g, -ECONNRESET);
+	changed(g);
+}
+
+static void handle(struct integration *g, const struct msg_header *h)
+{
+	switch (h->type) {
+	case MSG_UNIT_RUN:
+		run(g, true);
+		break;
+	case MSG_UNIT_PAUSE:
+		run(g, false);
+		break;
+	case MSG_UNIT_RESET:
+		reset(g);
+		break;
+	case MSG_UNIT_SHUTDOWN:
+		shut_down(g, (const struct msg_unit_shutdown *)h);
+		return;
+	default:
+		fatal("mgmtd sent a message that is not for integration (type %u)", h->type);
+	}
+	done(g, h->cookie, 0, "");
+}
+
+static void unit_ready(void *arg, uint32_t events)
+{
+	static union {
+		struct msg_header h;
+		uint8_t bytes[MSG_MAX_BYTES];
+	} msg;
+	struct integration *g = arg;
+	char why[CONTROL_TEXT_BYTES];
+	size_t nfds;
+	ptrdiff_t n = msgsock_recv(g->unit_fd, &msg, sizeof(msg), NULL, 0, &nfds);
+
+	if (n == -EAGAIN)
+		return;
+	if (n == 0) { /* mgmtd has let the machine go; the broker ends the rest */
+		loop_stop(g->loop, 0);
+		return;
+	}
+	if (n < 0 || control_check(&msg, (size_t)n, nfds, why, sizeof(why)))
+		fatal("mgmtd sent a bad message: %s", n < 0 ? "malformed" : why);
+	handle(g, &msg.h);
+}
+
+int unit_start(struct integration *g)
+{
+	g->beat = loop_add_timer(g->loop, on_beat, g);
+	g->report = loop_add_timer(g->loop, send_report, g);
+	if (!g->beat || !g->report)
+		return -errno;
+	return loop_add_fd(g->loop, g->unit_fd, EPOLLIN, unit_ready, g) ? 0 : -errno;
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Integration services as they travel in VMBus packets (in-band), little-endian: a pipe header, a
+ * message header, the service's data. The guest answers with the same packet, changed.
+ *
+ * Source of the numbers: the public guest drivers (Linux include/linux/hyperv.h and
+ * drivers/hv/hv_util.c), which define what a guest takes and gives.
+ */
+#ifndef BULKHEAD_VSP_INTEGRATION_WIRE_H
+#define BULKHEAD_VSP_INTEGRATION_WIRE_H
+
+#include <stdint.h>
+
+#define IC_VERSION(major, minor) ((uint32_t)(major) << 16 | (minor))
+
+struct ic_version {
+	uint16_t major, minor;
+} __attribute__((packed));
+
+enum ic_type {
+	IC_NEGOTIATE = 0,
+	IC_HEARTBEAT = 1,
+	IC_SHUTDOWN = 3,
+	IC_TIME_SYNC = 4,
+};
+
+enum { IC_TRANSACTION = 1, IC_REQUEST = 2, IC_RESPONSE = 4 }; /* flags */
+
+struct ic_header {
+	uint32_t pipe_flags; /* 1: data */
+	uint32_t pipe_bytes; /* of what follows these two words */
+	struct ic_version framework;
+	uint16_t type;
+	struct ic_version message;
+	uint16_t bytes;  /* of the data */
+	uint32_t status; /* an answer's: 0, or an HRESULT */
+	uint8_t transaction, flags, reserved[2];
+} __attribute__((packed));
+
+/* Data of a negotiation: what we know; the answer: one of each kind, or none. */
+struct ic_negotiate {
+	uint16_t framework_count, message_count;
+	uint32_t reserved;
+	struct ic_version version[8];
+} __attribute__((packed));
+#define IC_NEGOTIATE_BYTES(versions) (8u + 4u * (versions))
+
+enum { IC_SHUTDOWN_FORCE = 1, IC_SHUTDOWN_RESTART = 2, IC_SHUTDOWN_HIBERNATE = 4 };
+
+struct ic_shutdown {
+	uint32_t reason; /* as in Windows' InitiateSystemShutdownEx */
+	uint32_t timeout_s;
+	uint32_t flags;
+	char text[2048];
+} __attribute__((packed));
+
+struct ic_heartbeat {
+	uint64_t sequence; /* the guest answers with the next one */
+	uint32_t reserved[8];
+} __attribute__((packed));
+
+enum { IC_TIME_SYNC_NOW = 1, IC_TIME_SAMPLE = 2 };
+
+/* Versions before 4.0, which need no reference time. */
+struct ic_time {
+	uint64_t host; /* 100 ns since 1601 */
+	uint64_t guest, round_trip;
+	uint8_t flags;
+} __attribute__((packed));
+
+#define IC_DATA_MAX   sizeof(struct ic_shutdown)
+#define IC_PACKET_MAX 4096u /* what guests' drivers take */
+
+_Static_assert(sizeof(struct ic_header) == 28, "wire size");
+_Static_assert(sizeof(struct ic_shutdown) == 2060, "wire size");
+_Static_assert(sizeof(struct ic_heartbeat) == 40, "wire size");
+_Static_assert(sizeof(struct ic_time) == 25, "wire size");
+
+#endif
