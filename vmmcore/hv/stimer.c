@@ -26,6 +26,18 @@ struct expired_payload {
 /* Times beyond this are "never": the conversion to nanoseconds must not wrap. */
 #define REFERENCE_MAX (UINT64_MAX / 100)
 
+/* The least time between two expirations of a periodic timer, 50 us as the local APIC's: a shorter
+ * period is served as the lazy mode, or the loop's thread would do nothing else. */
+#define PERIOD_MIN 500u
+
+/* What takes a periodic timer from one expiration on its grid to the next that it gets. */
+static uint64_t stride(const struct hv_timer *t)
+{
+	uint64_t periods = t->count < PERIOD_MIN ? (PERIOD_MIN + t->count - 1) / t->count : 1;
+
+	return periods * t->count;
+}
+
 static void arm(struct hv_timer *t, uint64_t due)
 {
 	t->due = due;
@@ -84,7 +96,7 @@ static void expire(void *arg)
 	if (t->config & CONFIG_PERIODIC) {
 		uint64_t last = now - (now - t->due) % t->count; /* on the grid */
 
-		arm(t, t->count > REFERENCE_MAX - last ? REFERENCE_MAX : last + t->count);
+		arm(t, t->count > REFERENCE_MAX - last ? REFERENCE_MAX : last + stride(t));
 	} else {
 		t->config &= ~CONFIG_ENABLE;
 		t->due = t->undelivered ? t->due : 0;
