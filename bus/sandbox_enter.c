@@ -36,11 +36,15 @@ int sandbox_fail(struct sandbox_why *why, int error, const char *fmt, ...)
 }
 
 /* What each thread has for itself (ids, capabilities, Landlock, seccomp) would stay as it was in a
- * second one. unshare(CLONE_THREAD) does nothing and fails if there is one. */
+ * second one. unshare(CLONE_THREAD) does nothing and fails if there is one. A thread that has been
+ * joined may still be on its way out: it gets a moment. */
 static int single_threaded(struct sandbox_why *why)
 {
 #if !SANDBOX_SANITIZER /* ThreadSanitizer has a thread of its own */
-	if (unshare(CLONE_THREAD) < 0)
+	unsigned tries = 0;
+	while (unshare(CLONE_THREAD) < 0 && ++tries < 1000)
+		usleep(1000);
+	if (tries == 1000)
 		return sandbox_fail(why, errno, "the process already has several threads");
 #endif
 	return 0;

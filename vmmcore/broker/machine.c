@@ -237,7 +237,8 @@ static void child_ready(struct child *ch, const struct msg_ready *msg)
 	machine_ready(m);
 }
 
-/* A child says READY, or FAILED and then exits. What else it says ends the VM. */
+/* A child says READY, or FAILED and then exits, once. What else it says ends the VM: one that never
+ * stops talking would keep us from everybody else's. */
 static void on_child_message(void *arg, uint32_t events)
 {
 	struct child *ch = arg;
@@ -259,16 +260,20 @@ static void on_child_message(void *arg, uint32_t events)
 		return;
 	}
 	if (n > 0 && !control_check(&msg, n, nfds, why, sizeof(why))) {
-		if (msg.h.type == MSG_READY) {
+		if (ch->ready || ch->failed[0]) {
+			snprintf(why, sizeof(why), "type %u after its only message", msg.h.type);
+		} else if (msg.h.type == MSG_READY) {
 			child_ready(ch, &msg.ready);
 			return;
-		}
-		if (msg.h.type == MSG_FAILED) {
+		} else if (msg.h.type == MSG_FAILED) {
 			log_printable(ch->failed, sizeof(ch->failed), msg.failed.text,
 				      strnlen(msg.failed.text, sizeof(msg.failed.text)));
+			if (!ch->failed[0])
+				control_text(ch->failed, sizeof(ch->failed), "no reason given");
 			return;
+		} else {
+			snprintf(why, sizeof(why), "unexpected type %u", msg.h.type);
 		}
-		snprintf(why, sizeof(why), "unexpected type %u", msg.h.type);
 	}
 	log_error("VM %" PRIu64 ": %s (pid %d) broke the protocol: %s", ch->machine->config.id,
 		  vm_role_name(ch->role), ch->pid, why);

@@ -488,6 +488,14 @@ struct emu_block *emu_block_get(struct emu_cpu *cpu)
 	flushes = cpu->flushes;
 	from = cpu->link_from;
 	cpu->link_from = NULL;
+	j = jc_at(cpu, cpu->rip);
+	if (j->rip == cpu->rip && j->tag == cpu->jc_tag && !cpu->single &&
+	    atomic_load_explicit(j->block->gen_ptr, memory_order_acquire) == j->block->gen) {
+		cpu->gpr[EMU_PC] = cpu->rip - ((cpu->rip + cpu->cs_off) & 0xfff);
+		if (from)
+			from->link = j->block;
+		return j->block;
+	}
 	locate(cpu, &s);
 	if (cpu->single)
 		s.max = 1;
@@ -503,7 +511,6 @@ struct emu_block *emu_block_get(struct emu_cpu *cpu)
 	/* A branch links to its target inside the page, if the branch is still there. */
 	if (from && flushes == cpu->flushes)
 		from->link = b;
-	j = jc_at(cpu, cpu->rip);
 	*j = (struct emu_jc){.rip = cpu->rip, .tag = cpu->jc_tag, .block = b};
 	return b;
 }

@@ -101,7 +101,8 @@ struct emu_insn {
 #define PAGE_MASK (~4095ull)
 
 /* A tag is the linear page, plus bits that make the fast compare fail and say why. */
-#define TLB_NONE  0x4000000000000008ull /* matches no page: not canonical */
+#define TLB_NONE  0x4000000000000008ull /* matches no page; a guest may name that address, too: */
+#define TLB_EMPTY 0x8ull                /* so whoever compares the page alone asks for this bit */
 #define TLB_MMIO  0x1ull                /* not RAM; addend gives the guest-physical address */
 #define TLB_CODE  0x2ull                /* write tag: the page may hold decoded code */
 #define TLB_WATCH 0x4ull                /* a data breakpoint is on the page */

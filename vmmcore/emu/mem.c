@@ -183,7 +183,8 @@ struct emu_tlbe *emu_tlb_get(struct emu_cpu *cpu, struct emu_insn *i, unsigned i
 	struct emu_walk w;
 	uint32_t error;
 
-	if (likely(page_of(tag(e, acc)) == page_of(lin)))
+	/* TLB_EMPTY, too, has to be as in a page that is there. */
+	if (likely((tag(e, acc) & (PAGE_MASK | TLB_EMPTY)) == page_of(lin)))
 		return e;
 	if (emu_long_mode(cpu) && !emu_canonical(lin))
 		not_canonical(cpu, i);

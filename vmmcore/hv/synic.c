@@ -99,8 +99,9 @@ int hv_event(struct vcpu *v, unsigned sint, unsigned flag)
 	return rc;
 }
 
-/* The guest emptied a slot whose "pending" flag it saw (TLFS 11.10.2). Timers first, then those
- * who were refused. */
+/* There may be room: the guest emptied a slot whose "pending" flag it saw (TLFS 11.10.2), or it has
+ * no longer the page in which the slot was taken (a kernel that took over from another will not
+ * write EOM for it). Timers first, then those who were refused. */
 static void end_of_message(struct hv_vcpu *h)
 {
 	unsigned wanted;
@@ -172,9 +173,9 @@ bool hv_synic_write(struct hv_vcpu *h, uint32_t index, uint64_t value)
 		ok = write_page(h, &h->siefp, value);
 	else
 		ok = false; /* SVERSION is read-only, the rest of the range is reserved */
-	if (ok && (index == HV_MSR_SCONTROL || index == HV_MSR_SIMP))
-		hv_timer_retry(h); /* messages wait while the SynIC is off (TLFS 11.8) */
 	pthread_mutex_unlock(&h->lock);
+	if (ok && (index == HV_MSR_SCONTROL || index == HV_MSR_SIMP))
+		end_of_message(h); /* messages wait while the SynIC is off (TLFS 11.8) */
 	return ok;
 }
 

@@ -43,7 +43,8 @@ struct hv_glue {
 		struct vmbus_wire_message held;
 		struct vmbus_wire_route routing;
 	};
-	_Atomic bool crashed; /* crash_text is filled; cleared by reset */
+	_Atomic bool crashing; /* a vCPU has taken crash_text; cleared by reset */
+	_Atomic bool crashed;  /* crash_text is filled; cleared by reset */
 	bool crash_reported;
 	char crash_text[CONTROL_TEXT_BYTES];
 };
@@ -117,7 +118,7 @@ static void crash(void *arg, struct vcpu *v, const uint64_t parameter[5], const 
 	struct hv_glue *g = p->glue;
 	char last[160];
 
-	if (atomic_load(&g->crashed)) /* one report a life */
+	if (atomic_exchange(&g->crashing, true)) /* one report a life, of one vCPU */
 		return;
 	/* Of a long message (a kernel log) the end says what happened. */
 	if (length > sizeof(last) - 1) {
@@ -275,10 +276,16 @@ void hypervisor_reset(struct partition *p)
 	ptrdiff_t n;
 
 	hv_reset(p->hv);
-	while ((n = channel_recv(&p->vmbus, &pkt, &g->held, sizeof(g->held))) >= 0)
+	/* As many as the ring can hold: a worker that goes on sending does not keep us here. */
+	for (unsigned i = 0; i < VMBUS_RING_BYTES / sizeof(struct vmbus_wire_route); i++) {
+		n = channel_recv(&p->vmbus, &pkt, &g->held, sizeof(g->held));
+		if (n < 0)
+			break;
 		take_route(p, n);
+	}
 	g->waiting = false;
 	atomic_store(&g->room, false);
 	atomic_store(&g->crashed, false);
+	atomic_store(&g->crashing, false);
 	g->crash_reported = false;
 }

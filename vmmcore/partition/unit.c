@@ -83,6 +83,15 @@ static bool on_platform(void *arg)
 	return any;
 }
 
+/* Handles what is in the channel now; a worker that goes on sending does not keep us here. */
+static void empty_platform(struct partition *p)
+{
+	for (unsigned i = 0;
+	     i < PLATFORM_RING_BYTES / sizeof(struct platform_line) / PLATFORM_BATCH; i++)
+		if (!on_platform(p))
+			break;
+}
+
 /* ---- run, pause, reset ---- */
 
 static void unit_run(struct partition *p, const struct msg_unit_run *msg)
@@ -90,8 +99,7 @@ static void unit_run(struct partition *p, const struct msg_unit_run *msg)
 	char why[CONTROL_TEXT_BYTES];
 
 	/* The worker has put the boot state there before anybody asked us to run. */
-	while (on_platform(p))
-		;
+	empty_platform(p);
 	if (p->state != PART_NEW && p->state != PART_PAUSED) {
 		unit_done(p, msg->h.cookie, EBUSY,
 			  p->state == PART_DEAD ? "the guest cannot go on; reset it first"
@@ -186,8 +194,7 @@ static void unit_reset(struct partition *p, const struct msg_plain *msg)
 		unit_done(p, msg->h.cookie, EBUSY, "pause the VM before its reset");
 		return;
 	}
-	while (on_platform(p)) /* lines of before */
-		;
+	empty_platform(p); /* lines of before */
 	irq_reset(p->irq);
 	hypervisor_reset(p);
 	for (unsigned i = 0; i < p->config.vcpus; i++) {

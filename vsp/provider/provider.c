@@ -59,7 +59,8 @@ void provider_rescind(struct provider_channel *ch)
 		ch->unwanted = true;
 		return;
 	}
-	simple(ch->provider, PROVIDER_RESCIND, ch->id, 0);
+	if (ch->state != PROVIDER_REFUSED)
+		simple(ch->provider, PROVIDER_RESCIND, ch->id, 0);
 	ch->state = PROVIDER_FREE;
 }
 
@@ -69,15 +70,20 @@ static void offered(struct provider *p, const struct provider_offered *m)
 
 	if (m->cookie >= PROVIDER_CHANNELS || p->channel[m->cookie].state != PROVIDER_OFFERING)
 		fatal("the worker answers an offer that was not made");
-	if (m->channel < 1 || m->channel > (int)VMBUS_MAX_CHANNELS)
-		fatal("the worker refused an offer (%d)", m->channel);
+	if (m->channel == 0 || m->channel > (int)VMBUS_MAX_CHANNELS)
+		fatal("the worker answers an offer with channel %d", m->channel);
 	ch = &p->channel[m->cookie];
-	ch->id = m->channel;
-	ch->state = PROVIDER_IDLE;
+	if (m->channel < 0)
+		log_debug("a channel cannot be offered: %s", strerror(-m->channel));
+	else
+		ch->id = m->channel;
+	ch->state = m->channel < 0 ? PROVIDER_REFUSED : PROVIDER_IDLE;
 	if (ch->unwanted)
 		provider_rescind(ch);
 }
 
+/* NULL: it is no more. The guest's word and our RESCIND have crossed then: pages that follow are
+ * taken, a close is answered. */
 static struct provider_channel *find(struct provider *p, uint32_t id)
 {
 	for (unsigned i = 0; i < PROVIDER_CHANNELS; i++)
@@ -105,7 +111,7 @@ static void open_finish(struct provider_channel *ch)
 			guest_ring_unmap(&ch->ring);
 	}
 	if (err) {
-		log_note("channel %u cannot be opened: %s", ch->id, strerror(-err));
+		log_debug("channel %u cannot be opened: %s", ch->id, strerror(-err));
 		ch->state = PROVIDER_IDLE;
 		simple(p, PROVIDER_OPEN_DONE, ch->id, 0);
 		return;
@@ -144,9 +150,11 @@ static void open_or_gpadl(struct provider *p, const struct provider_open *m)
 {
 	struct provider_channel *ch = find(p, m->channel);
 
-	if (!ch || m->page_count > (1u << 20))
+	if (m->page_count > (1u << 20))
 		fatal("the worker opens channel %u with %u pages", m->channel, m->page_count);
-	ch->is_gpadl = m->type == PROVIDER_GPADL;
+	if (!ch)
+		ch = &p->stray;
+	ch->is_gpadl = m->type == PROVIDER_GPADL || ch == &p->stray;
 	if (!ch->is_gpadl) {
 		if (ch->state != PROVIDER_IDLE || m->target_vp >= p->vcpus)
 			fatal("the worker opens channel %u out of turn", m->channel);
@@ -184,12 +192,10 @@ static void close_channel(struct provider *p, uint32_t id)
 {
 	struct provider_channel *ch = find(p, id);
 
-	if (!ch)
-		fatal("the worker closes channel %u", id);
-	if (ch->state == PROVIDER_OPEN_NOW) {
+	if (ch && ch->state == PROVIDER_OPEN_NOW) {
 		ch->state = PROVIDER_CLOSING;
 		p->ops->close(ch);
-	} else if (ch->state == PROVIDER_IDLE) { /* it was refused, or never open */
+	} else if (!ch || ch->state == PROVIDER_IDLE) { /* it was refused, or never open */
 		simple(p, PROVIDER_CLOSE_DONE, id, 0);
 	}
 }
@@ -209,9 +215,10 @@ static void said(struct provider *p, const struct provider_simple *m)
 		break;
 	case PROVIDER_TARGET:
 		ch = find(p, m->channel);
-		if (!ch || m->value >= p->vcpus)
+		if (m->value >= p->vcpus)
 			fatal("the worker moves channel %u to vCPU %u", m->channel, m->value);
-		atomic_store(&ch->vp, m->value);
+		if (ch)
+			atomic_store(&ch->vp, m->value);
 		break;
 	default:
 		fatal("the worker sent message type %u", m->type);

@@ -44,14 +44,15 @@ struct provider_ops {
 	/* The guest is done with it. Stop using its rings and pages, and then (at once or later)
 	 * call provider_closed(). */
 	void (*close)(struct provider_channel *ch);
-	/* There may be packets: take them with provider_recv(). Returns whether it took any; false
-	 * also if it cannot take more now (it then calls provider_look() later). */
+	/* There may be packets: take them with provider_recv(), a bounded number at a time. False:
+	 * cannot take more now, and will call provider_look() when it can. */
 	bool (*readable)(struct provider_channel *ch);
 };
 
 enum provider_channel_state {
 	PROVIDER_FREE,
 	PROVIDER_OFFERING, /* no id yet */
+	PROVIDER_REFUSED,  /* and there will be none */
 	PROVIDER_IDLE,     /* offered, not open */
 	PROVIDER_MAPPING,  /* pages are coming */
 	PROVIDER_OPEN_NOW,
@@ -88,13 +89,15 @@ struct provider {
 	bool paused;
 	struct provider_channel channel[PROVIDER_CHANNELS];
 	struct provider_channel *collecting; /* whose pages come next */
+	struct provider_channel stray;       /* collects pages for a channel that is no more */
 };
 
 /* p: zeroed, with loop, worker, partition (attached), gm, ram_fd, vcpus and ops set. */
 int provider_start(struct provider *p);
 
-/* Offers a channel; the answer comes later, an offer that is refused ends the process. NULL: there
- * are PROVIDER_CHANNELS already. */
+/* Offers a channel; the answer comes later. One that is refused (the guest keeps all numbers to
+ * itself) stays PROVIDER_REFUSED until it is rescinded. NULL: there are PROVIDER_CHANNELS already.
+ */
 struct provider_channel *provider_offer(struct provider *p, const struct vmbus_guid *interface,
 					const struct vmbus_guid *instance, uint16_t subchannel,
 					void *arg);

@@ -79,18 +79,11 @@ static void look(struct provider_channel *ch)
 	struct provider *p = ch->provider;
 
 	for (unsigned i = 0; i < LOOKS; i++) {
-		bool took;
-
 		ring_reader_mask(&ch->ring.in);
-		took = p->ops->readable(ch);
-		if (ch->state != PROVIDER_OPEN_NOW)
+		if (!p->ops->readable(ch) || ch->state != PROVIDER_OPEN_NOW)
+			return; /* stays masked */
+		if (!ring_reader_unmask(&ch->ring.in))
 			return;
-		if (ring_readable(&ch->ring.in)) {
-			if (!took)
-				return; /* it cannot take more, and will look again when it can */
-		} else if (!ring_reader_unmask(&ch->ring.in)) {
-			return;
-		}
 	}
 	loop_wake(p->loop);
 }

@@ -17,6 +17,10 @@
  * outside of what our filter sees. Requests are taken from a fixed stock; when it is empty, packets
  * wait in the guest's own ring.
  *
+ * The last of the requests that came together is carried out by the main thread itself, if it is a
+ * small read or write and such have been quick of late (INLINE_NS): handing it to a thread and
+ * being woken costs more than a read from the page cache.
+ *
  * Threads: main (loop, rings' reading ends, protocol) and POOL_THREADS. A channel is not closed
  * before its outstanding count is 0.
  */
@@ -37,6 +41,9 @@ enum {
 	/* 256 KiB that begin in the middle of a page, and as much again for odd drivers */
 	REQUEST_IOVS = 2 * VSTOR_MAX_TRANSFER / 4096 + 2,
 	SUB_CHANNELS = 7, /* of a controller, beside its first */
+	INLINE_BYTES = 65536,
+	INLINE_NS = 100000,  /* one that took longer sends the next few to the pool, ... */
+	INLINE_PAUSE = 1024, /* ... and if that happens again and again, at most so many */
 };
 
 struct storage;
@@ -99,6 +106,9 @@ struct storage {
 	_Atomic uint32_t outstanding; /* of all channels */
 	_Atomic bool want_wake;       /* main waits for requests to end */
 	bool running, pausing;
+	struct request *held; /* main's: the last that was taken; nowhere else */
+	unsigned pool_only;   /* requests that go to the pool before main tries one again */
+	unsigned slow;        /* how many those will be the next time */
 	struct msg_unit_done pause_answer; /* due when outstanding is 0 */
 };
 
@@ -119,7 +129,10 @@ int pool_rehearse(struct storage *s); /* before the sandbox, as threads_rehearse
 int pool_start(struct storage *s);
 struct request *request_get(struct storage *s); /* NULL: none left */
 void request_put(struct storage *s, struct request *r);
+/* Main thread. Carried out at the latest by the next request_flush(), which must follow before the
+ * main thread does anything else. */
 void request_submit(struct storage *s, struct request *r);
+void request_flush(struct storage *s);
 
 /* unit.c */
 int unit_start(struct storage *s);

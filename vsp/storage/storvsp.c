@@ -270,13 +270,16 @@ static void dispatch(struct controller *c, struct request *r, const void *header
 static bool take(struct stor_channel *c, struct request *r, bool *empty)
 {
 	static uint8_t buf[PACKET_MAX];
+	static bool said;
 	struct ring_packet pkt;
 	ptrdiff_t n = provider_recv(c->ch, &pkt, buf, sizeof(buf));
 
 	*empty = n == -EAGAIN;
 	if (n == -EPROTO && !c->broken) {
 		c->broken = true;
-		log_note("controller %u: the guest broke its ring", c->controller->index);
+		if (!said) /* one line a life: the guest chooses how many there are */
+			log_note("controller %u: the guest broke its ring", c->controller->index);
+		said = true;
 	}
 	if (n < 0 || (pkt.type != RING_INBAND && pkt.type != RING_GPA_DIRECT) ||
 	    pkt.payload_bytes < VSTOR_BYTES)
@@ -291,27 +294,38 @@ static bool take(struct stor_channel *c, struct request *r, bool *empty)
 	return true;
 }
 
-static bool storvsp_readable(struct provider_channel *ch)
+static bool take_all(struct provider_channel *ch)
 {
 	struct stor_channel *c = ch->arg;
 	struct storage *s = storage_of(c);
-	bool any = false, empty = false;
+	bool empty = false;
 
 	unstick(c);
-	for (unsigned i = 0; i < BATCH && !empty && !c->broken && s->running; i++) {
-		struct request *r = request_get(s);
+	for (unsigned i = 0; i < BATCH && !empty; i++) {
+		struct request *r;
 
+		if (c->broken || !s->running)
+			return false;
+		r = request_get(s);
 		if (!r) { /* look again when one has ended; perhaps one just has */
 			atomic_store(&s->want_wake, true);
 			r = request_get(s);
 			if (!r)
-				break;
+				return false;
 		}
 		if (!take(c, r, &empty))
 			request_put(s, r);
-		any |= !empty;
 	}
-	return any;
+	return true;
+}
+
+static bool storvsp_readable(struct provider_channel *ch)
+{
+	struct stor_channel *c = ch->arg;
+	bool all = take_all(ch);
+
+	request_flush(storage_of(c));
+	return all;
 }
 
 /* ---- channels ---- */

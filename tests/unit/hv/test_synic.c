@@ -148,6 +148,25 @@ START_TEST(a_taken_slot_says_that_more_is_waiting)
 }
 END_TEST
 
+/* A crash kernel takes over: its page is another one, and empty; it has nothing to write EOM for.
+ */
+START_TEST(a_new_message_page_has_room_for_what_was_refused)
+{
+	synic_on();
+	ck_assert_int_eq(send(2), 0);
+	ck_assert_int_eq(send(2), -EAGAIN);
+	ck_assert_uint_eq(r->rooms, 0);
+	wr(SIMP, AT_EVENTS | 1);
+	ck_assert_uint_eq(r->rooms, 1);
+	ck_assert_uint_eq(r->room_sint, 2);
+	ck_assert_int_eq(send(2), 0);
+	ck_assert_int_eq(send(2), -EAGAIN);
+	wr(SCONTROL, 0);
+	ck_assert_uint_eq(r->rooms, 2); /* who asks hears that nobody listens */
+	ck_assert_int_eq(send(2), -ENODEV);
+}
+END_TEST
+
 START_TEST(a_refused_message_of_another_source_is_not_forgotten)
 {
 	synic_on();
@@ -300,6 +319,7 @@ Suite *synic_suite(void)
 	tcase_add_test(t, a_slot_holds_240_bytes);
 	tcase_add_test(t, without_synic_or_page_nobody_listens);
 	tcase_add_test(t, a_taken_slot_says_that_more_is_waiting);
+	tcase_add_test(t, a_new_message_page_has_room_for_what_was_refused);
 	tcase_add_test(t, a_refused_message_of_another_source_is_not_forgotten);
 	tcase_add_test(t, a_masked_or_polled_source_gets_messages_without_interrupts);
 	tcase_add_test(t, auto_eoi_belongs_to_the_unmasked_source);

@@ -82,6 +82,11 @@ static void on_offer(struct hosted *h, const struct provider_offer *o)
 	struct provider_offered a = {.type = PROVIDER_OFFERED, .cookie = o->cookie};
 	unsigned i = 0;
 
+	if (h->refuse) {
+		a.channel = -h->refuse;
+		must(channel_send(&h->worker, 0, 0, &a, sizeof(a)), "OFFERED");
+		return;
+	}
 	while (i < HOSTED_CHANNELS && h->channel[i].id)
 		i++;
 	if (i == HOSTED_CHANNELS)

@@ -6,6 +6,7 @@
 #include "hosted.h"
 
 #include <check.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -294,6 +295,60 @@ START_TEST(sub_channels_come_on_request_and_go_with_the_first)
 }
 END_TEST
 
+/* The guest opens a sub-channel while it closes the first, whose close takes the other's offer
+ * back. */
+START_TEST(what_crosses_with_a_rescind_is_no_breach)
+{
+	struct vstor_packet p = {.operation = VSTOR_CREATE_SUB_CHANNELS, .sub_channels = 1};
+	struct provider_open late = {.type = PROVIDER_OPEN, .page_count = 8, .downstream_page = 4};
+	struct provider_pages eight = {.type = PROVIDER_PAGES, .count = 8};
+	struct provider_simple m = {.type = PROVIDER_TARGET};
+
+	ck_assert_uint_eq(hosted_ask(c, &p), 0);
+	if (!h->channel[1].id)
+		ck_assert(hosted_wait(h, PROVIDER_OFFER, NULL, 5000));
+	m.channel = late.channel = h->channel[1].id;
+	hosted_close(h, c);
+	if (!h->rescinds)
+		ck_assert(hosted_wait(h, PROVIDER_RESCIND, NULL, 5000));
+	ck_assert_int_eq(channel_send(&h->worker, 0, 0, &late, sizeof(late)), 0);
+	ck_assert_int_eq(channel_send(&h->worker, 0, 0, &eight,
+				      offsetof(struct provider_pages, page) + 8 * 8),
+			 0);
+	ck_assert_int_eq(channel_send(&h->worker, 0, 0, &m, sizeof(m)), 0);
+	m.type = PROVIDER_CLOSE;
+	ck_assert_int_eq(channel_send(&h->worker, 0, 0, &m, sizeof(m)), 0);
+	ck_assert(hosted_wait(h, PROVIDER_CLOSE_DONE, &m, 5000));
+	ck_assert_uint_eq(m.channel, late.channel);
+	ck_assert(hosted_open(h, c));
+	ck_assert(hosted_handshake(c));
+}
+END_TEST
+
+/* The guest has kept all channel numbers to itself. */
+START_TEST(sub_channels_that_are_refused_are_done_without)
+{
+	struct vstor_packet p = {.operation = VSTOR_CREATE_SUB_CHANNELS, .sub_channels = 1};
+	const uint64_t pages[] = {600};
+	struct storvsc_io io = transfer(0x28, 0, 8, pages, 1);
+
+	h->refuse = ENOSPC;
+	ck_assert_uint_eq(hosted_ask(c, &p), 0);
+	ck_assert(hosted_wait(h, PROVIDER_OFFER, NULL, 5000));
+	expect_good(&io, 4096);
+	hosted_close(h, c);
+	h->refuse = 0;
+	ck_assert(hosted_open(h, c));
+	ck_assert(hosted_handshake(c));
+	p = (struct vstor_packet){.operation = VSTOR_CREATE_SUB_CHANNELS, .sub_channels = 1};
+	ck_assert_uint_eq(hosted_ask(c, &p), 0);
+	ck_assert(hosted_wait(h, PROVIDER_OFFER, NULL, 5000));
+	ck_assert_uint_eq(h->channel[1].subchannel, 1);
+	ck_assert(hosted_open(h, &h->channel[1]));
+	ck_assert_uint_eq(h->rescinds, 0);
+}
+END_TEST
+
 START_TEST(a_broken_ring_harms_nobody_else)
 {
 	const uint64_t pages[] = {600};
@@ -349,6 +404,8 @@ int main(void)
 	tcase_add_test(t, as_many_requests_as_the_ring_holds_are_all_answered);
 	tcase_add_test(t, a_channel_can_be_closed_under_load_and_opened_again);
 	tcase_add_test(t, sub_channels_come_on_request_and_go_with_the_first);
+	tcase_add_test(t, what_crosses_with_a_rescind_is_no_breach);
+	tcase_add_test(t, sub_channels_that_are_refused_are_done_without);
 	tcase_add_test(t, a_broken_ring_harms_nobody_else);
 	tcase_add_test(t, nothing_is_taken_during_a_pause);
 	suite_add_tcase(s, t);

@@ -9,6 +9,7 @@
  *   babble    READY, then what is no message   strange   READY, then a message not for the broker
  *   crash     READY, then a system call that its filter forbids
  *   eat       READY, then more memory than a small VM may use
+ *   again     READY twice
  *
  * As a probe (--probe) it answers as BULKHEAD_FAKE_PROBE says: yes, no, hang or die.
  */
@@ -90,7 +91,7 @@ static void before_ready(const char *deed)
 	}
 }
 
-static void after_ready(const char *deed)
+static void after_ready(const char *deed, struct msg_ready *ready)
 {
 	struct msg_plain plain = {0};
 
@@ -108,6 +109,8 @@ static void after_ready(const char *deed)
 			if (m != MAP_FAILED)
 				memset(m, 1, 1 << 20);
 		}
+	if (!strcmp(deed, "again"))
+		say(MSG_READY, ready);
 	if (!strcmp(deed, "crash")) {
 		struct sock_filter kill_it = {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_KILL_PROCESS};
 		struct sock_fprog filter = {1, &kill_it};
@@ -139,6 +142,6 @@ int main(int argc, char **argv)
 		deed = argv[1] + strlen(role);
 	before_ready(deed);
 	say(MSG_READY, &ready);
-	after_ready(deed);
+	after_ready(deed, &ready);
 	wait_for_end();
 }

@@ -80,6 +80,7 @@ static const struct deed {
 	{"worker:crash", "sandbox", 0, ROLE_WORKER},
 	{"partition:babble", "partition", 0, ROLE_PARTITION},
 	{"worker:strange", "worker", 0, ROLE_WORKER},
+	{"worker:again", "worker", 0, ROLE_WORKER},
 };
 
 START_TEST(a_process_that_fails_ends_its_vm_with_a_reason)

@@ -140,6 +140,18 @@ bool emu_jit_interp_fl(struct emu_cpu *cpu, uint32_t at)
 	return gone;
 }
 
+bool emu_jit_last(struct emu_cpu *cpu, uint32_t at)
+{
+	struct emu_insn *i = (struct emu_insn *)(cpu->arena + at);
+
+	flags_out(cpu);
+	cpu->jit_inside = 0;
+	emu_handler(i->op)(cpu, i);
+	flags_in(cpu);
+	cpu->jit_inside = 1;
+	return cpu->single || cpu->nmi_pending || cpu->shadow || cpu->halted;
+}
+
 /* ---- blocks ---- */
 
 static void enter(struct emu_cpu *cpu, struct emu_insn *i)

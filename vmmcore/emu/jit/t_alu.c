@@ -76,6 +76,14 @@ static void alu_reg_reg(struct tr *t, unsigned alu, unsigned sz, unsigned dst, s
 		wr_end(t, dst, sz);
 }
 
+/* AH to BH with an immediate: their own encodings, which exist without REX only. */
+static void high_imm(struct tr *t, unsigned op, unsigned digit)
+{
+	enc(&t->e, 0, op, digit, rm_reg(4 + (t->i->reg >> 3)));
+	e8(&t->e, (uint8_t)t->i->imm);
+	fl_wrote(t, F_ALL);
+}
+
 static bool alu(struct tr *t)
 {
 	enum { RR, RM, MR, RI, MI, LMR, LMI };
@@ -84,6 +92,11 @@ static bool alu(struct tr *t)
 	struct emit *e = &t->e;
 	struct rm m;
 
+	if (form == RI && tr_high8(i->reg, sz)) {
+		carry_in(t, op);
+		high_imm(t, 0x80, op);
+		return true;
+	}
 	if (form != MI && form != LMI && tr_high8(i->reg, sz))
 		return false;
 	switch (form) {
@@ -143,6 +156,10 @@ static bool test(struct tr *t)
 	unsigned k = i->op - OP_test_rr_8, form = k / 4, sz = k % 4;
 	struct rm m;
 
+	if (form == 2 && tr_high8(i->reg, sz)) {
+		high_imm(t, 0xf6, 0);
+		return true;
+	}
 	if (form != 3 && tr_high8(i->reg, sz))
 		return false;
 	if (form == 0) {

@@ -260,6 +260,23 @@ void tr_last(struct tr *t)
 	case OP_ret64:
 		ret(t);
 		break;
+	case OP_iret:
+	case OP_popf:
+	case OP_syscall:
+	case OP_sysret:
+	case OP_swapgs:
+	case OP_clts:
+	case OP_mov_cr_r:
+	case OP_invlpg:
+	case OP_wrmsr:
+	case OP_clac:
+	case OP_stac:
+		/* They may change the mode; the jump cache's tag has it. */
+		e_const(&t->e, H_11, (uint32_t)((const uint8_t *)i - t->cpu->arena));
+		to_thunk(t, e_call(&t->e), t->j->last);
+		e_mov(&t->e, H_9, TR_CPU(rip));
+		go(t);
+		break;
 	default:
 		tr_leave_at(t, i);
 	}

@@ -345,6 +345,18 @@ static bool carry_flag(struct tr *t)
 	return true;
 }
 
+/* At level 0, where it is always allowed. */
+static bool cli(struct tr *t)
+{
+	fl_keep(t, t->live);
+	enc(&t->e, 0, 0x80, 7, TR_CPU(cpl));
+	e8(&t->e, 0);
+	fl_clobber(t);
+	tr_slow_jcc(t, CC_NZ);
+	e_alu_imm(&t->e, 2, 4, TR_CPU(rflags), (uint64_t)~FL_IF);
+	return true;
+}
+
 bool tr_misc(struct tr *t)
 {
 	unsigned op = t->i->op;
@@ -369,6 +381,8 @@ bool tr_misc(struct tr *t)
 		return convert(t);
 	if (IN(op, clc, cmc))
 		return carry_flag(t);
+	if (op == OP_cli)
+		return cli(t);
 	if (op == OP_fence) {
 		e8(&t->e, 0x0f);
 		e8(&t->e, 0xae);

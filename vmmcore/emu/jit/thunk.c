@@ -10,6 +10,7 @@
  *   interp, interp_fl  called: one instruction (R11D) by the interpreter. interp_fl returns with
  *                      the guest's flags in the host's. If the instruction did not fall through,
  *                      they leave instead of returning.
+ *   last               the same for the last instruction of a block; RIP is set then
  */
 #include "vmmcore/emu/jit/tr.h"
 
@@ -113,6 +114,8 @@ void jit_make_thunks(struct emu_cpu *cpu)
 	make_interp(&e, emu_jit_interp, false);
 	j->interp_fl = HERE;
 	make_interp(&e, emu_jit_interp_fl, true);
+	j->last = HERE;
+	make_interp(&e, emu_jit_last, false);
 	j->base = (HERE + 63) & ~63u;
 	j->used = j->base;
 #undef HERE

@@ -31,7 +31,7 @@ struct emu_jit {
 	uint32_t size, used, base; /* base: where blocks begin, behind the thunks */
 	bool full;
 	/* Offsets of the thunks. */
-	uint32_t enter, leave, cold, link, interp, interp_fl;
+	uint32_t enter, leave, cold, link, interp, interp_fl, last;
 };
 
 /* Bits of flag sets; the bits of RFLAGS would do as well. */
@@ -91,6 +91,9 @@ void jit_make_thunks(struct emu_cpu *cpu);
 /* ---- enter.c ---- */
 bool emu_jit_interp(struct emu_cpu *cpu, uint32_t at);
 bool emu_jit_interp_fl(struct emu_cpu *cpu, uint32_t at);
+/* The last instruction of a block, of those that set RIP and go nowhere themselves. True: only the
+ * run loop knows how to go on. */
+bool emu_jit_last(struct emu_cpu *cpu, uint32_t at);
 
 /* ---- translate.c ---- */
 bool jit_translate(struct emu_cpu *cpu, struct emu_block *b);

@@ -75,6 +75,42 @@ START_TEST(load_sets_accessed_and_store_sets_dirty)
 }
 END_TEST
 
+/* Every linear address that is not canonical is refused, also the one whose page marks an empty TLB
+ * entry; loads, stores, LOCK and 16-byte accesses have paths of their own. */
+START_TEST(addresses_that_are_not_canonical_are_refused)
+{
+	static const uint64_t addresses[] = {
+		0x4000000000000000, 0x4000000000000008, 0x4000000000000ff0, 0x8000000000000000,
+		0x0000800000000000, 0xffff7ffffffffff0, 0x3ffffffffffffff8, 0x3ffffffffffffffc};
+
+	machine_long(m, &st, 0);
+	st.gpr[R_BX] = addresses[_i];
+	RUN(LOAD_RBX);
+	expect(13, 0, 0);
+	machine_long(m, &st, 0);
+	st.gpr[R_BX] = addresses[_i];
+	RUN(STORE_RBX);
+	expect(13, 0, 0);
+	machine_long(m, &st, 0);
+	st.gpr[R_BX] = addresses[_i];
+	RUN(0xf0, 0x48, 0x01, 0x03, 0xf4); /* lock add %rax, (%rbx); hlt */
+	expect(13, 0, 0);
+	machine_long(m, &st, 0);
+	st.gpr[R_BX] = addresses[_i];
+	RUN(0xf3, 0x0f, 0x6f, 0x03, 0xf4); /* movdqu (%rbx), %xmm0; hlt */
+	expect(13, 0, 0);
+	machine_long(m, &st, 0);
+	st.gpr[R_DI] = addresses[_i];
+	st.gpr[R_CX] = 64;
+	RUN(0xf3, 0xaa, 0xf4); /* rep stosb; hlt */
+	expect(13, 0, 0);
+	machine_long(m, &st, 0);
+	st.gpr[R_BX] = addresses[_i];
+	RUN(0xff, 0xe3); /* jmp *%rbx */
+	expect(13, 0, 0);
+}
+END_TEST
+
 START_TEST(first_store_after_a_load_sets_dirty)
 {
 	machine_long(m, &st, 0);
@@ -1096,6 +1132,7 @@ static void add_paging(Suite *s)
 	TCase *t = tcase(s, "paging");
 
 	tcase_add_test(t, load_sets_accessed_and_store_sets_dirty);
+	tcase_add_loop_test(t, addresses_that_are_not_canonical_are_refused, 0, 8);
 	tcase_add_test(t, first_store_after_a_load_sets_dirty);
 	tcase_add_loop_test(t, page_fault_has_its_error_code, 0,
 			    (int)(sizeof(pf_cases) / sizeof(pf_cases[0])));

@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * SCSI units against the standards' layouts. Command blocks and expected bytes are written out by
+ * hand from SPC-4, SBC-3 and MMC-6.
+ */
+#include "vsp/storage/scsi/scsi.h"
+
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { DISK_BYTES = 16 << 20, BLOCKS = DISK_BYTES / 512 }; /* 8000h blocks */
+
+static struct scsi_unit unit;
+static struct scsi_command cmd;
+static uint8_t data[65536];
+
+static void open_disk(enum disk_format format)
+{
+	int fd = memfd_create("disk", MFD_CLOEXEC);
+	struct disk_options o = {.format = format, .flags = DISK_RDWR};
+	struct disk_create how = {.format = format,
+				  .type = format == DISK_FORMAT_RAW ? DISK_TYPE_FIXED
+								    : DISK_TYPE_DYNAMIC,
+				  .size = DISK_BYTES};
+
+	ck_assert_int_eq(disk_create(fd, &how, NULL), 0);
+	ck_assert_int_eq(disk_open(fd, &o, &unit.disk), 0);
+}
+
+static void setup(void)
+{
+	memset(&unit, 0, sizeof(unit));
+	strcpy(unit.serial, "0123-ABC");
+	open_disk(DISK_FORMAT_RAW);
+}
+
+/* The command's bytes and how much room for data; the data that goes along is in data[]. */
+#define RUN(bytes, ...)                                                                            \
+	run((const uint8_t[16]){__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__}), bytes)
+
+static void run(const uint8_t cdb[16], size_t cdb_bytes, size_t bytes)
+{
+	/* In three pieces, as guests' pages come. */
+	struct iovec iov[3] = {{data, bytes < 7 ? bytes : 7}};
+	size_t left = bytes - iov[0].iov_len;
+
+	iov[1] = (struct iovec){data + iov[0].iov_len, left / 2};
+	iov[2] = (struct iovec){data + iov[0].iov_len + left / 2, left - left / 2};
+	cmd = (struct scsi_command){
+		.iov = iov, .iovcnt = 3, .data_bytes = bytes, .luns = 0x8000000000000021};
+	memcpy(cmd.cdb, cdb, 16);
+	cmd.cdb_bytes = cdb_bytes;
+	ck_assert_int_eq(scsi_execute(&unit, &cmd), SCSI_DONE);
+}
+
+static void good(size_t transferred)
+{
+	ck_assert_int_eq(cmd.status, 0);
+	ck_assert_uint_eq(cmd.transferred, transferred);
+}
+
+static void failed(uint8_t key, uint8_t asc, uint8_t ascq)
+{
+	ck_assert_int_eq(cmd.status, 2);
+	ck_assert_uint_eq(cmd.transferred, 0);
+	ck_assert_uint_eq(cmd.sense[0] & 0x7f, 0x70);
+	ck_assert_uint_eq(cmd.sense[2], key);
+	ck_assert_uint_eq(cmd.sense[7], 10);
+	ck_assert_uint_eq(cmd.sense[12], asc);
+	ck_assert_uint_eq(cmd.sense[13], ascq);
+}
+
+START_TEST(inquiry_names_the_unit)
+{
+	RUN(255, 0x12, 0, 0, 0, 255, 0);
+	good(96);
+	ck_assert_uint_eq(data[0], 0x00); /* direct access */
+	ck_assert_uint_eq(data[1], 0x00); /* not removable */
+	ck_assert_uint_eq(data[2], 0x06); /* SPC-4 */
+	ck_assert_uint_eq(data[3] & 0x0f, 2);
+	ck_assert_uint_eq(data[4], 96 - 5);
+	ck_assert_mem_eq(data + 8, "BulkheadVirtual Disk    ", 24);
+	RUN(255, 0x12, 0, 0, 0, 36, 0);
+	good(36); /* the allocation length */
+	RUN(5, 0x12, 0, 0, 0, 255, 0);
+	good(5); /* the guest's room */
+	RUN(255, 0x12, 0, 0x80, 0, 255, 0);
+	failed(5, 0x24, 0); /* a page without EVPD */
+}
+END_TEST
+
+START_TEST(vital_product_data_follow_their_layouts)
+{
+	static const uint8_t pages[] = {0, 0x00, 0, 6, 0x00, 0x80, 0x83, 0xb0, 0xb1, 0xb2};
+
+	RUN(255, 0x12, 1, 0x00, 0, 255, 0);
+	good(10);
+	ck_assert_mem_eq(data, pages, 10);
+	RUN(255, 0x12, 1, 0x80, 0, 255, 0);
+	good(12);
+	ck_assert_mem_eq(data,
+			 "\x00\x80\x00\x08"
+			 "0123-ABC",
+			 12);
+	RUN(255, 0x12, 1, 0x83, 0, 255, 0);
+	good(4 + 4 + 16);
+	ck_assert_mem_eq(data,
+			 "\x00\x83\x00\x14\x02\x01\x00\x10"
+			 "Bulkhead0123-ABC",
+			 24);
+	RUN(255, 0x12, 1, 0xb0, 0, 255, 0);
+	good(64);
+	ck_assert_mem_eq(data, "\x00\xb0\x00\x3c\x01", 5);
+	ck_assert_mem_eq(data + 20, "\x00\x40\x00\x00\x00\x00\x01\x00", 8); /* UNMAP's limits */
+	RUN(255, 0x12, 1, 0xb1, 0, 255, 0);
+	good(64);
+	ck_assert_mem_eq(data, "\x00\xb1\x00\x3c\x00\x01", 6); /* does not rotate */
+	RUN(255, 0x12, 1, 0xb2, 0, 255, 0);
+	good(8);
+	ck_assert_mem_eq(data, "\x00\xb2\x00\x04", 4);
+	ck_assert_uint_eq(data[5] & 0xe0, 0xe0); /* LBPU, LBPWS, LBPWS10 */
+	ck_assert_uint_eq(data[6], 2);           /* thin */
+	RUN(255, 0x12, 1, 0xb9, 0, 255, 0);
+	failed(5, 0x24, 0);
+}
+END_TEST
+
+START_TEST(capacity_is_the_last_block_and_the_block_size)
+{
+	RUN(8, 0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+	good(8);
+	ck_assert_mem_eq(data, "\x00\x00\x7f\xff\x00\x00\x02\x00", 8);
+	RUN(32, 0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0);
+	good(32);
+	ck_assert_mem_eq(data, "\x00\x00\x00\x00\x00\x00\x7f\xff\x00\x00\x02\x00", 12);
+	ck_assert_uint_eq(data[14] & 0x80, 0x80); /* thin provisioning */
+	RUN(32, 0x9e, 0x11, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0);
+	failed(5, 0x24, 0);
+}
+END_TEST
+
+START_TEST(report_luns_lists_what_the_target_has)
+{
+	RUN(255, 0xa0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 0, 0);
+	good(8 + 3 * 8);
+	ck_assert_mem_eq(data, "\x00\x00\x00\x18\x00\x00\x00\x00", 8);
+	ck_assert_mem_eq(data + 8, "\x00\x00\x00\x00\x00\x00\x00\x00", 8);
+	ck_assert_mem_eq(data + 16, "\x00\x05\x00\x00\x00\x00\x00\x00", 8);
+	ck_assert_mem_eq(data + 24, "\x00\x3f\x00\x00\x00\x00\x00\x00", 8);
+}
+END_TEST
+
+START_TEST(the_write_cache_bit_is_true)
+{
+	static const uint8_t off[] = {0, 0, 0, 0, 0x08, 18, 0, 0, 0, 0, 0, 0,
+				      0, 0, 0, 0, 0,    0,  0, 0, 0, 0, 0, 0};
+
+	RUN(255, 0x1a, 0, 0x08, 0, 255, 0);
+	good(4 + 20);
+	ck_assert_mem_eq(data, "\x17\x00\x10\x00\x08\x12\x04", 7);
+	memcpy(data, off, sizeof(off));
+	RUN(sizeof(off), 0x15, 0x10, 0, 0, sizeof(off), 0);
+	ck_assert_int_eq(cmd.status, 0);
+	RUN(255, 0x1a, 0, 0x08, 0, 255, 0);
+	ck_assert_uint_eq(data[6] & 0x04, 0);
+	RUN(255, 0x5a, 0, 0x3f, 0, 0, 0, 0, 0, 255, 0);
+	good(8 + 20 + 12);
+	ck_assert_mem_eq(data, "\x00\x26\x00\x10\x00\x00\x00\x00", 8);
+	unit.read_only = true;
+	RUN(255, 0x1a, 0, 0x3f, 0, 255, 0);
+	ck_assert_uint_eq(data[2] & 0x80, 0x80); /* write protected */
+	RUN(255, 0x1a, 0, 0x1c, 0, 255, 0);
+	failed(5, 0x24, 0);
+}
+END_TEST
+
+/* Each opcode writes or reads the same block of the disk. */
+START_TEST(every_size_of_command_reaches_its_block)
+{
+	uint8_t image[512];
+
+	memset(data, 0xa1, 512);
+	RUN(512, 0x0a, 0x00, 0x12, 0x34, 1, 0); /* WRITE 6 to block 1234h */
+	good(512);
+	ck_assert_int_eq(disk_read(unit.disk, image, 512, 0x1234 * 512), 0);
+	ck_assert_mem_eq(image, data, 512);
+	memset(data, 0, 512);
+	RUN(512, 0x08, 0x00, 0x12, 0x34, 1, 0);
+	good(512);
+	ck_assert_mem_eq(image, data, 512);
+	memset(data, 0, 512);
+	RUN(512, 0x28, 0, 0, 0, 0x12, 0x34, 0, 0, 1, 0);
+	ck_assert_mem_eq(image, data, 512);
+	memset(data, 0, 512);
+	RUN(512, 0xa8, 0, 0, 0, 0x12, 0x34, 0, 0, 0, 1, 0, 0);
+	ck_assert_mem_eq(image, data, 512);
+	memset(data, 0, 512);
+	RUN(512, 0x88, 0, 0, 0, 0, 0, 0, 0, 0x12, 0x34, 0, 0, 0, 1, 0, 0);
+	ck_assert_mem_eq(image, data, 512);
+	RUN(0, 0x28, 0, 0, 0, 0x12, 0x34, 0, 0, 0, 0);
+	good(0); /* no blocks: no error */
+}
+END_TEST
+
+START_TEST(blocks_beyond_the_end_are_refused)
+{
+	RUN(1024, 0x28, 0, 0, 0, 0x7f, 0xff, 0, 0, 2, 0);
+	failed(5, 0x21, 0);
+	RUN(1024, 0x88, 0, 255, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 2, 0, 0);
+	failed(5, 0x21, 0);
+	RUN(1024, 0x8a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 0, 0);
+	failed(5, 0x21, 0);
+	RUN(0, 0x91, 0, 255, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 2, 0, 0);
+	failed(5, 0x21, 0);
+	RUN(512, 0x93, 0, 255, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 2, 0, 0);
+	failed(5, 0x21, 0);
+}
+END_TEST
+
+START_TEST(a_read_only_unit_takes_no_write)
+{
+	unit.read_only = true;
+	RUN(512, 0x2a, 0, 0, 0, 0, 0, 0, 0, 1, 0);
+	failed(7, 0x27, 0);
+	RUN(24, 0x42, 0, 0, 0, 0, 0, 0, 0, 24, 0);
+	failed(7, 0x27, 0);
+	RUN(512, 0x41, 0, 0, 0, 0, 0, 0, 0, 1, 0);
+	failed(7, 0x27, 0);
+	RUN(512, 0x28, 0, 0, 0, 0, 0, 0, 0, 1, 0);
+	good(512);
+}
+END_TEST
+
+/* Two descriptors: blocks 8 to 15, and 4000h to 40ffh. */
+static const uint8_t unmap[] = {0, 38, 0, 32, 0, 0, 0, 0, 0, 0, 0,    0, 0, 0, 0, 8, 0, 0, 0, 8,
+				0, 0,  0, 0,  0, 0, 0, 0, 0, 0, 0x40, 0, 0, 0, 1, 0, 0, 0, 0, 0};
+
+START_TEST(unmapped_blocks_read_as_zero_and_their_neighbours_stay)
+{
+	unit.disk = NULL;
+	open_disk(_i ? DISK_FORMAT_VHD : DISK_FORMAT_RAW);
+	memset(data, 0x5a, sizeof(data));
+	RUN(65536, 0x2a, 0, 0, 0, 0, 0, 0, 0, 128, 0);
+	good(65536);
+	memcpy(data, unmap, sizeof(unmap));
+	RUN(sizeof(unmap), 0x42, 0, 0, 0, 0, 0, 0, 0, sizeof(unmap), 0);
+	ck_assert_int_eq(cmd.status, 0);
+	RUN(24 * 512, 0x28, 0, 0, 0, 0, 0, 0, 0, 24, 0);
+	for (unsigned i = 0; i < 24 * 512; i++)
+		ck_assert_uint_eq(data[i], i / 4096 == 1 ? 0 : 0x5a);
+}
+END_TEST
+
+START_TEST(an_unmap_list_that_is_wrong_changes_nothing)
+{
+	memset(data, 0x5a, 8192);
+	RUN(8192, 0x2a, 0, 0, 0, 0, 0, 0, 0, 16, 0);
+	memcpy(data, unmap, sizeof(unmap));
+	data[30] = 0xff; /* the second range is beyond the end */
+	RUN(sizeof(unmap), 0x42, 0, 0, 0, 0, 0, 0, 0, sizeof(unmap), 0);
+	failed(5, 0x21, 0);
+	memcpy(data, unmap, sizeof(unmap));
+	RUN(sizeof(unmap), 0x42, 0, 0, 0, 0, 0, 0, 0, 200, 0);
+	failed(5, 0x1a, 0); /* more list than there is */
+	RUN(8192, 0x28, 0, 0, 0, 0, 0, 0, 0, 16, 0);
+	for (unsigned i = 0; i < 8192; i++)
+		ck_assert_uint_eq(data[i], 0x5a);
+}
+END_TEST
+
+START_TEST(write_same_repeats_its_block)
+{
+	for (unsigned i = 0; i < 512; i++)
+		data[i] = (uint8_t)i ^ 0x33;
+	RUN(512, 0x93, 0, 0, 0, 0, 0, 0, 0, 0, 64, 0, 0, 0, 3, 0, 0);
+	ck_assert_int_eq(cmd.status, 0);
+	memset(data, 0, sizeof(data));
+	RUN(2560, 0x28, 0, 0, 0, 0, 63, 0, 0, 5, 0);
+	for (unsigned i = 0; i < 2560; i++)
+		ck_assert_uint_eq(data[i], i / 512 >= 1 && i / 512 <= 3 ? ((uint8_t)i ^ 0x33) : 0);
+	RUN(0, 0x93, 0x01, 0, 0, 0, 0, 0, 0, 0, 64, 0, 0, 0, 2, 0, 0); /* no data: zeroes */
+	ck_assert_int_eq(cmd.status, 0);
+	RUN(1536, 0x28, 0, 0, 0, 0, 64, 0, 0, 3, 0);
+	for (unsigned i = 0; i < 1536; i++)
+		ck_assert_uint_eq(data[i], i < 1024 ? 0 : ((uint8_t)i ^ 0x33));
+	RUN(512, 0x41, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+	failed(5, 0x24, 0); /* 0 blocks would mean all of them */
+}
+END_TEST
+
+START_TEST(a_change_of_size_is_said_once)
+{
+	scsi_size_changed(&unit);
+	RUN(255, 0x12, 0, 0, 0, 255, 0);
+	ck_assert_int_eq(cmd.status, 0); /* INQUIRY does not report it */
+	RUN(0, 0x00, 0, 0, 0, 0, 0);
+	failed(6, 0x2a, 0x09);
+	RUN(0, 0x00, 0, 0, 0, 0, 0);
+	good(0);
+}
+END_TEST
+
+START_TEST(a_dvd_has_blocks_of_2048_and_one_track)
+{
+	unit.kind = SCSI_CDROM;
+	RUN(255, 0x12, 0, 0, 0, 255, 0);
+	ck_assert_mem_eq(data, "\x05\x80", 2); /* removable */
+	RUN(8, 0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+	ck_assert_mem_eq(data, "\x00\x00\x1f\xff\x00\x00\x08\x00", 8);
+	RUN(255, 0x43, 0, 0, 0, 0, 0, 0, 0, 255, 0);
+	good(20);
+	ck_assert_mem_eq(data, "\x00\x12\x01\x01\x00\x14\x01\x00\x00\x00\x00\x00", 12);
+	ck_assert_mem_eq(data + 12, "\x00\x14\xaa\x00\x00\x00\x20\x00", 8); /* lead-out */
+	RUN(2048, 0x2a, 0, 0, 0, 0, 0, 0, 0, 1, 0);
+	failed(7, 0x27, 0);
+	unit.disk = NULL;
+	RUN(0, 0x00, 0, 0, 0, 0, 0);
+	failed(2, 0x3a, 0); /* no medium */
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("scsi");
+	TCase *t = tcase_create("unit");
+	SRunner *sr;
+	int n;
+
+	tcase_add_checked_fixture(t, setup, NULL);
+	tcase_add_test(t, inquiry_names_the_unit);
+	tcase_add_test(t, vital_product_data_follow_their_layouts);
+	tcase_add_test(t, capacity_is_the_last_block_and_the_block_size);
+	tcase_add_test(t, report_luns_lists_what_the_target_has);
+	tcase_add_test(t, the_write_cache_bit_is_true);
+	tcase_add_test(t, every_size_of_command_reaches_its_block);
+	tcase_add_test(t, blocks_beyond_the_end_are_refused);
+	tcase_add_test(t, a_read_only_unit_takes_no_write);
+	tcase_add_loop_test(t, unmapped_blocks_read_as_zero_and_their_neighbours_stay, 0, 2);
+	tcase_add_test(t, an_unmap_list_that_is_wrong_changes_nothing);
+	tcase_add_test(t, write_same_repeats_its_block);
+	tcase_add_test(t, a_change_of_size_is_said_once);
+	tcase_add_test(t, a_dvd_has_blocks_of_2048_and_one_track);
+	suite_add_tcase(s, t);
+	sr = srunner_create(s);
+	srunner_run_all(sr, CK_NORMAL);
+	n = srunner_ntests_failed(sr);
+	srunner_free(sr);
+	return n ? EXIT_FAILURE : EXIT_SUCCESS;
+}
