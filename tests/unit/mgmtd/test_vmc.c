@@ -31,6 +31,13 @@ static const struct {
 	{"cmdline-with-delete", 2, 1, "machine", "control character", false},
 	{"cut-off", ANY, ANY, "", "", false},
 	{"deep", ANY, ANY, "", "", false},
+	{"disk-attribute", 6, 3, "disk", "unknown attribute", true},
+	{"disk-controller-4", 6, 3, "disk", "controllers are 0 to 3", true},
+	{"disk-dvd-vhd", 7, 3, "disk", "a DVD is a raw image", false},
+	{"disk-format", 6, 3, "disk", "the format is not raw, vhd or vhdx", true},
+	{"disk-lun-64", 6, 3, "disk", "LUNs are 0 to 63", true},
+	{"disk-relative", 6, 3, "disk", "not an absolute path", true},
+	{"disk-twice", 7, 3, "disk", "two disks at controller 0, LUN 3", false},
 	{"doctype", 2, ANY, "", "DOCTYPE", false},
 	{"element-in-text", 3, 12, "name", "something other than text", true},
 	{"empty", 0, 0, "", "empty", false},
@@ -252,6 +259,35 @@ START_TEST(every_element_reaches_its_member)
 }
 END_TEST
 
+START_TEST(disks_get_what_was_left_out)
+{
+	struct vmc_error err;
+	struct vmc v;
+	size_t bytes;
+	char *text = load("pass", "disks.vmc", &bytes);
+
+	ck_assert_int_eq(vmc_read(text, bytes, &v, &err), 0);
+	ck_assert_uint_eq(v.ndisks, 4);
+	ck_assert_str_eq(v.disk[0].path, "/images/root.vhd");
+	ck_assert_uint_eq(v.disk[0].controller, 0);
+	ck_assert_uint_eq(v.disk[0].lun, 0);
+	ck_assert_uint_eq(v.disk[0].format, VM_FORMAT_VHD);
+	ck_assert(!v.disk[0].read_only);
+	ck_assert_uint_eq(v.disk[1].controller, 3);
+	ck_assert_uint_eq(v.disk[1].lun, 63);
+	ck_assert_uint_eq(v.disk[1].format, VM_FORMAT_RAW); /* as it says, not as it is called */
+	ck_assert(v.disk[1].read_only);
+	ck_assert_uint_eq(v.disk[2].kind, VM_DVD);
+	ck_assert_uint_eq(v.disk[2].lun, 1);
+	ck_assert_uint_eq(v.disk[2].format, VM_FORMAT_RAW);
+	ck_assert(v.disk[2].read_only);
+	ck_assert_uint_eq(v.disk[3].lun, 2);
+	ck_assert_uint_eq(v.disk[3].format, VM_FORMAT_VHDX);
+	vmc_clear(&v);
+	free(text);
+}
+END_TEST
+
 START_TEST(what_is_left_out_has_the_documented_default)
 {
 	struct vmc_error err;
@@ -365,6 +401,7 @@ int main(void)
 	tcase_add_test(t, right_definitions_are_accepted_and_survive_being_written);
 	tcase_add_test(t, every_element_reaches_its_member);
 	tcase_add_test(t, what_is_left_out_has_the_documented_default);
+	tcase_add_test(t, disks_get_what_was_left_out);
 	tcase_add_test(t, a_command_line_of_several_lines_becomes_one);
 	tcase_add_test(t, a_definition_beyond_the_limit_is_not_parsed);
 	tcase_add_test(t, amounts_of_memory_are_understood_as_people_write_them);
