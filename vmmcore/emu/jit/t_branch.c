@@ -75,6 +75,14 @@ static void add_exit(struct tr *t, uint8_t *from)
 		(struct exit_stub){.from = from, .insn = t->i, .save = (F_ALL & ~t->mem_ok) != 0};
 }
 
+/* Offset in the page. */
+static int32_t target(const struct emu_insn *i)
+{
+	if (i->op == OP_end)
+		return i->off;
+	return i->op == OP_stac || i->op == OP_clac ? i->off + i->len : i->disp;
+}
+
 void tr_exits(struct tr *t)
 {
 	struct emit *e = &t->e;
@@ -93,7 +101,7 @@ void tr_exits(struct tr *t)
 			s.with_save = (uint32_t)(at - t->j->rw);
 			e_target(e, at, e->p);
 		}
-		rip_at(t, i->op == OP_end ? i->off : i->disp);
+		rip_at(t, target(i));
 		e_const(e, H_11, (uint32_t)((const uint8_t *)i - t->cpu->arena));
 		e8(e, 0x41); /* MOV R10D: the record behind the jump */
 		e8(e, 0xba);
@@ -216,6 +224,37 @@ static void ret(struct tr *t)
 	go_or_interpret(t, pop_return);
 }
 
+/* STAC and CLAC at level 0. Everything unusual is the interpreter's, and so is STI: between it and
+ * a HLT nothing may come. */
+static void privileged_flag(struct tr *t, unsigned op)
+{
+	struct emit *e = &t->e;
+	unsigned idx = op == OP_stac ? EMU_IDX_KERNEL_AC : EMU_IDX_KERNEL;
+
+	enc(e, 0, 0x80, 7, TR_CPU(cpl));
+	e8(e, 0);
+	tr_slow_jcc(t, CC_NZ);
+	enc(e, 0, 0xf7, 0, TR_CPU(cr4));
+	e32(e, (uint32_t)CR4_SMAP);
+	tr_slow_jcc(t, CC_Z);
+	if (op == OP_stac)
+		e_alu_imm(e, 2, 1, TR_CPU(rflags), FL_AC);
+	else
+		e_alu_imm(e, 2, 4, TR_CPU(rflags), (uint64_t)~FL_AC);
+	/* As emu_mode_update() would. */
+	e_lea(e, H_10, TR_CPU(tlbs[idx]));
+	e_store(e, TR_CPU(tlb), H_10);
+	enc(e, E_BYTE, 0xc6, 0, TR_CPU(mmu_idx));
+	e8(e, idx);
+	fl_clobber(t);
+	if (t->i->off + t->i->len < PAGE_SIZE) {
+		add_exit(t, e_jmp(e));
+	} else {
+		rip_at(t, t->i->off + t->i->len);
+		go(t);
+	}
+}
+
 void tr_last(struct tr *t)
 {
 	const struct emu_insn *i = t->i;
@@ -260,6 +299,10 @@ void tr_last(struct tr *t)
 	case OP_ret64:
 		ret(t);
 		break;
+	case OP_clac:
+	case OP_stac:
+		privileged_flag(t, op);
+		break;
 	case OP_iret:
 	case OP_popf:
 	case OP_syscall:
@@ -269,8 +312,6 @@ void tr_last(struct tr *t)
 	case OP_mov_cr_r:
 	case OP_invlpg:
 	case OP_wrmsr:
-	case OP_clac:
-	case OP_stac:
 		/* They may change the mode; the jump cache's tag has it. */
 		e_const(&t->e, H_11, (uint32_t)((const uint8_t *)i - t->cpu->arena));
 		to_thunk(t, e_call(&t->e), t->j->last);
