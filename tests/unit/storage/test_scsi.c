@@ -17,17 +17,22 @@ static struct scsi_unit unit;
 static struct scsi_command cmd;
 static uint8_t data[65536];
 
-static void open_disk(enum disk_format format)
+static void open_disk_of(enum disk_format format, uint64_t bytes)
 {
 	int fd = memfd_create("disk", MFD_CLOEXEC);
 	struct disk_options o = {.format = format, .flags = DISK_RDWR};
 	struct disk_create how = {.format = format,
 				  .type = format == DISK_FORMAT_RAW ? DISK_TYPE_FIXED
 								    : DISK_TYPE_DYNAMIC,
-				  .size = DISK_BYTES};
+				  .size = bytes};
 
 	ck_assert_int_eq(disk_create(fd, &how, NULL), 0);
 	ck_assert_int_eq(disk_open(fd, &o, &unit.disk), 0);
+}
+
+static void open_disk(enum disk_format format)
+{
+	open_disk_of(format, DISK_BYTES);
 }
 
 static void setup(void)
@@ -220,6 +225,20 @@ START_TEST(blocks_beyond_the_end_are_refused)
 }
 END_TEST
 
+/* It carries no data, and would keep its thread as long as it takes to read the disk. The limit is
+ * the one announced: block limits page, bytes 8 to 11. */
+START_TEST(a_verify_is_no_longer_than_a_transfer)
+{
+	open_disk_of(DISK_FORMAT_RAW, 256 << 20);
+	RUN(64, 0x12, 1, 0xb0, 0, 64, 0);
+	ck_assert_mem_eq(data + 8, ((uint8_t[]){0, 2, 0, 0}), 4);
+	RUN(0, 0x8f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0); /* 20000h blocks */
+	good(0);
+	RUN(0, 0x8f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 1, 0, 0);
+	failed(5, 0x24, 0x00);
+}
+END_TEST
+
 START_TEST(a_read_only_unit_takes_no_write)
 {
 	unit.read_only = true;
@@ -337,6 +356,7 @@ int main(void)
 	tcase_add_test(t, the_write_cache_bit_is_true);
 	tcase_add_test(t, every_size_of_command_reaches_its_block);
 	tcase_add_test(t, blocks_beyond_the_end_are_refused);
+	tcase_add_test(t, a_verify_is_no_longer_than_a_transfer);
 	tcase_add_test(t, a_read_only_unit_takes_no_write);
 	tcase_add_loop_test(t, unmapped_blocks_read_as_zero_and_their_neighbours_stay, 0, 2);
 	tcase_add_test(t, an_unmap_list_that_is_wrong_changes_nothing);

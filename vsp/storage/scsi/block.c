@@ -133,6 +133,10 @@ void scsi_verify(struct scsi_unit *u, struct scsi_command *cmd)
 	}
 	if (!in_range(u, cmd, e))
 		return;
+	if (e.blocks > TRANSFER_MAX_BLOCKS) {
+		scsi_fail(cmd, SENSE_INVALID_FIELD_IN_CDB);
+		return;
+	}
 	for (end = at + e.blocks * block; at < end;) {
 		size_t n = end - at < sizeof(buf) ? end - at : sizeof(buf);
 

@@ -81,6 +81,7 @@ static size_t vpd_block_limits(const struct scsi_unit *u, uint8_t *d)
 		granularity = 4096 / info.sector_size ? 4096 / info.sector_size : 1;
 	p[4] = 0x01;               /* WSNZ: WRITE SAME of 0 blocks is refused */
 	put16(&p[6], granularity); /* optimal transfer granularity */
+	put32(&p[8], TRANSFER_MAX_BLOCKS);
 	put32(&p[20], UNMAP_MAX_BLOCKS);
 	put32(&p[24], UNMAP_MAX_DESCRIPTORS);
 	put32(&p[28], granularity); /* optimal unmap granularity */

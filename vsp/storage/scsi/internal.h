@@ -28,6 +28,10 @@ enum scsi_sense {
 #define UNMAP_MAX_BLOCKS      (4u << 20)
 #define UNMAP_MAX_DESCRIPTORS 256u
 #define WRITE_SAME_MAX_BLOCKS (4u << 20)
+/* What one READ, WRITE or VERIFY may cover, announced there, too. A VERIFY carries no data: without
+ * a limit it would keep a thread for as long as the whole disk takes to read, and a pause waiting.
+ */
+#define TRANSFER_MAX_BLOCKS (128u << 10)
 
 static inline uint16_t be16(const uint8_t *p)
 {
