@@ -123,13 +123,18 @@ static void run_single(struct emu_cpu *cpu)
 {
 	bool trap = cpu->rflags & FL_TF;
 	struct emu_block *b;
+	unsigned op;
 
 	check_code_breakpoints(cpu);
 	b = emu_block_get(cpu);
 	cpu->rflags &= ~FL_RF;
 	cpu->shadow = 0;
 	cpu->db_hits = 0;
+	op = b->insn[0].op;
 	b->insn[0].fn(cpu, b->insn);
+	/* INT n and its like clear TF before the trap would come (SDM vol. 3B 17.3.2). */
+	if (op >= OP_int3 && op <= OP_into && !(cpu->rflags & FL_TF))
+		trap = false;
 	/* After MOV SS the trap waits for the next instruction. */
 	if (cpu->shadow == 2)
 		return;
