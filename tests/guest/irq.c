@@ -112,6 +112,7 @@ static void pit_through_the_io_apic(void)
 	EXPECT(got(V_PIT, 5));
 	EXPECT_EQ(interrupts[0x20], 0);
 	ioapic_pin(2, IOAPIC_MASKED, 0);
+	none(1); /* one that the APIC has taken already is still delivered */
 	interrupts[V_PIT] = 0;
 	none(30);
 	EXPECT_EQ(interrupts[V_PIT], 0);
