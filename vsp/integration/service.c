@@ -117,19 +117,20 @@ static bool readable(struct provider_channel *ch)
 	static uint8_t packet[IC_PACKET_MAX];
 	struct service *s = ch->arg;
 	struct ring_packet p;
-	bool any = false;
 
 	/* We ask one thing at a time; more than a few packets are no answers. */
 	for (unsigned i = 0; i < 8; i++) {
 		ptrdiff_t n = provider_recv(ch, &p, packet, sizeof(packet));
 
-		if (n == -EAGAIN || n == -EPROTO)
+		if (n == -EPROTO)
+			return false; /* the guest broke its ring: nothing more until it is opened
+					 anew */
+		if (n == -EAGAIN)
 			break;
-		any = true;
 		if (n >= 0 && p.type == RING_INBAND && p.header_bytes == 0)
 			take(s, packet, (size_t)n);
 	}
-	return any;
+	return true; /* we always can take more */
 }
 
 static int open_service(struct provider_channel *ch, const uint8_t user_data[120])
