@@ -18,8 +18,7 @@
  *   - a near branch to a non-canonical address faults at the target: registers are canonical
  *     and a #GP of one is not looked at further
  *   - CMPS reads ES:DI first: it shows when both fault
- *   - a far return takes a null SS whose RPL is not CS's, LSS one whose RPL is not the
- *     CPL: no null selectors on the stack, and elsewhere only 0
+ *   - a far return takes a null SS whose RPL is not CS's: no null selectors on the stack
  *   - LAR and LSL into ESP may leave ZF as it was
  *   - a far transfer does not set the accessed bit of CS's descriptor, and a far call takes a code
  *     segment with L and D; IRET and far RET do not look at the new CS's limit: code segments have
@@ -93,7 +92,7 @@ static uint16_t selector(void)
 	case 2:
 		return (uint16_t)((DESCRIPTORS - 2 + upto(5)) << 3 | upto(4)); /* about the end */
 	case 3:
-		return 0;
+		return (uint16_t)upto(4);
 	case 4:
 		return (uint16_t)rnd();
 	default:
