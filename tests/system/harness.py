@@ -40,16 +40,25 @@ class Skip(Exception):
     """This host lacks something; the text says what."""
 
 
-def material(build, kernel="cloud"):
-    """Paths of one of Debian's kernels and the small initramfs, fetched once into the build folder."""
-    done = subprocess.run([os.path.join(HERE, "fetch-material"), "--cache",
-                           os.path.join(build, "material"), "--kernel", kernel],
-                          capture_output=True, text=True, check=False)
+def fetch(program, *args):
+    """What one of the fetch-* programs says that it has: names and paths."""
+    done = subprocess.run([os.path.join(HERE, program), *args], capture_output=True, text=True,
+                          check=False)
     if done.returncode == SKIP:
         raise Skip(done.stdout.strip().removeprefix("SKIP: "))
     if done.returncode:
-        raise Failure(f"fetch-material failed: {done.stderr.strip()}")
+        raise Failure(f"{program} failed: {done.stderr.strip()}")
     return dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+
+
+def material(build, kernel="cloud"):
+    """Paths of one of Debian's kernels and the small initramfs, fetched once into the build folder."""
+    return fetch("fetch-material", "--cache", os.path.join(build, "material"), "--kernel", kernel)
+
+
+def debian(build):
+    """Paths of a whole Debian 12: kernel, initrd, image of its root; built once in the build folder."""
+    return fetch("fetch-debian", "--cache", os.path.join(build, "material", "debian"))
 
 
 class Console:
@@ -92,6 +101,12 @@ class Console:
     def type(self, text):
         self.process.stdin.write(text.encode())
         self.process.stdin.flush()
+
+    def login(self, seconds=120):
+        """As root, without a password, from the login prompt to the shell's."""
+        at = len(self.text)
+        self.type("root\n")
+        self.wait_for(PROMPT, seconds, at)
 
     def run(self, command, seconds=60):
         """What a command printed in the guest's shell."""

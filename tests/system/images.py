@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Disk images for the guests of the demo and the system tests, and a look at them from outside."""
+import json
 import os
 import shutil
 import subprocess
@@ -53,6 +54,11 @@ class Images:
         self.run("create", self.path(name), size)
         return self.share(name)
 
+    def vhd(self, name, raw):
+        """A dynamic VHD with what a raw image holds."""
+        self.run("convert", raw, self.path(name))
+        return self.share(name)
+
     def root(self, name, busybox, work):
         """A dynamic VHD with an ext4 file system made of busybox."""
         tree = os.path.join(work, "tree")
@@ -70,14 +76,21 @@ class Images:
         raw = os.path.join(work, "root.img")
         subprocess.run([tool("mke2fs"), "-q", "-t", "ext4", "-L", "root", "-d", tree, raw, "128M"],
                        check=True, capture_output=True)
-        self.run("convert", raw, self.path(name))
-        return self.share(name)
+        return self.vhd(name, raw)
 
     def clean(self, name):
         """What a look from outside finds wrong with the image; "" if nothing."""
         done = subprocess.run([self.program, "check", self.path(name)], capture_output=True,
                               text=True, check=False)
         return "" if done.returncode == 0 else done.stdout + done.stderr
+
+    def damage(self, name):
+        """What a look from outside finds that can cost data; "" if nothing."""
+        done = subprocess.run([self.program, "check", "--json", self.path(name)],
+                              capture_output=True, text=True, check=False)
+        found = json.loads(done.stdout or "[]")
+        good = len(found) == 1 and found[0]["readable"] and not found[0]["errors"]
+        return "" if good else done.stdout + done.stderr
 
     def fsck(self, name, work, recover):
         """The same for its file system, after replaying the journal if recover."""
