@@ -3,6 +3,7 @@
 #
 #   make            build
 #   make demo       build, fetch Debian's kernel and busybox, boot them, show what ran
+#   make demo-debian  a whole Debian 12 from a VHD to its login prompt, beside QEMU
 #   make check      every suite, short forms; closes with one line of counts
 #   make check-long the long forms of fuzz, differential and soak runs
 #   make bench      the benches, ours beside a peer (ONLY=name for one)
@@ -29,6 +30,9 @@ $(BUILD)/build.ninja: | packages
 
 demo: packages all
 	tests/system/demo --build $(BUILD)
+
+demo-debian: packages all
+	tests/system/demo_debian --build $(BUILD)
 
 check: packages all
 	tests/run-suites --build $(BUILD) $(if $(SUITE),--suite $(SUITE))
@@ -59,4 +63,4 @@ tsan: packages
 clean:
 	rm -rf $(BUILD) build-asan build-tsan
 
-.PHONY: all packages demo check check-long bench run install asan ubsan tsan clean
+.PHONY: all packages demo demo-debian check check-long bench run install asan ubsan tsan clean

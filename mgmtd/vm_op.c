@@ -65,7 +65,9 @@ static const struct step shutdown_steps[] = {
 	{ROLE_INTEGRATION, MSG_UNIT_SHUTDOWN, 20, 0, "waiting for the guest's word"},
 };
 
+/* Disks that are not closed in time, or whose process has gone, are as after a power cut. */
 static const struct step off_steps[] = {
+	{ROLE_STORAGE, MSG_UNIT_CLOSE, 60, 0, "closing the disks"},
 	{BROKER, MSG_VM_DESTROY, 60, 0, "ending its processes"},
 };
 
@@ -142,6 +144,16 @@ static void op_failed(struct vm *vm, const struct fault *f)
 	guest_event_pending(vm);
 }
 
+static void go_on(struct vm *vm);
+
+/* A step on the way to Off did not work: the next ones end the machine all the same. */
+static void off_regardless(struct vm *vm, const struct fault *f)
+{
+	event_add(vm->d, SEV_WARNING, "vm.disks-not-closed", vm->def.name, NULL, "%s", f->what);
+	vm->step++;
+	go_on(vm);
+}
+
 static void run_step(struct vm *vm)
 {
 	const struct step *s = &ops[vm->op].steps[vm->step];
@@ -158,6 +170,8 @@ static void run_step(struct vm *vm)
 		return;
 	if (s->message == MSG_VM_DESTROY)
 		vm_ended(vm, f.what);
+	else if (vm->op == OP_OFF)
+		off_regardless(vm, &f);
 	else
 		op_failed(vm, &f);
 }
@@ -181,7 +195,10 @@ static void on_timeout(void *arg)
 	fault_set(&f, BULKHEAD__ERROR_CODE__ERROR_TIMEOUT, NULL,
 		  "the %s did not answer within %u seconds while %s", vm_role_name(s->to),
 		  s->timeout_s, s->doing);
-	op_failed(vm, &f);
+	if (vm->op == OP_OFF)
+		off_regardless(vm, &f);
+	else
+		op_failed(vm, &f);
 }
 
 static void arm(struct vm *vm, unsigned seconds)
@@ -196,7 +213,8 @@ static void finish(struct vm *vm);
 
 static bool lacks(const struct vm *vm, unsigned to)
 {
-	return (to == ROLE_STORAGE && !vm->def.ndisks) ||
+	return (to == ROLE_STORAGE &&
+		(!vm->def.ndisks || (vm->op == OP_OFF && vm->run.unit[to].fd < 0))) ||
 	       (to == ROLE_INTEGRATION && !vm->def.integration);
 }
 
@@ -269,7 +287,7 @@ void vm_answer(struct vm *vm, unsigned answerer, uint64_t cookie, int error, con
 		if (error)
 			vm_ended(vm, vm->reason);
 		else
-			run_step(vm);
+			go_on(vm);
 		return;
 	}
 	if (s->message == MSG_VM_CREATE) {
@@ -282,7 +300,10 @@ void vm_answer(struct vm *vm, unsigned answerer, uint64_t cookie, int error, con
 		op_failed(vm, &f);
 		return;
 	}
-	if (error && error != ENOENT)
+	if (error && s->to != BROKER)
+		event_add(vm->d, SEV_WARNING, "vm.disks-not-closed", vm->def.name, NULL, "%s",
+			  text);
+	else if (error && error != ENOENT)
 		event_add(vm->d, SEV_ERROR, "vm.leftover", vm->def.name, NULL,
 			  "the broker could not end its processes: %s", text);
 	vm->step++;

@@ -408,6 +408,7 @@ static const struct declaration declarations[] = {
 	{MSG_UNIT_RUN, NO_FDS, sizeof(struct msg_unit_run), unit_run_ok, "UNIT_RUN"},
 	{MSG_UNIT_PAUSE, NO_FDS, sizeof(struct msg_plain), plain_ok, "UNIT_PAUSE"},
 	{MSG_UNIT_RESET, NO_FDS, sizeof(struct msg_plain), plain_ok, "UNIT_RESET"},
+	{MSG_UNIT_CLOSE, NO_FDS, sizeof(struct msg_plain), plain_ok, "UNIT_CLOSE"},
 	{MSG_UNIT_DONE, NO_FDS, sizeof(struct msg_unit_done), unit_done_ok, "UNIT_DONE"},
 	{MSG_EVENT_GUEST, NO_FDS, sizeof(struct msg_event_guest), event_guest_ok, "EVENT_GUEST"},
 	{MSG_UNIT_SHUTDOWN, NO_FDS, sizeof(struct msg_unit_shutdown), unit_shutdown_ok,

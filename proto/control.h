@@ -66,6 +66,7 @@ enum control_type {
 	MSG_UNIT_PAUSE,         /* stop; the answer (UNIT_DONE) carries the guest clock */
 	MSG_UNIT_RESET,         /* to power-on state; only while paused or never run */
 	MSG_UNIT_DONE,          /* answer to all of these */
+	MSG_UNIT_CLOSE,         /* storage: flush and close every image; it serves nothing from then on */
 	MSG_UNIT_SHUTDOWN,      /* integration: ask the guest; answered with UNIT_DONE when it has answered */
 
 	/* events from a child to mgmtd */
@@ -88,7 +89,7 @@ struct msg_error {
 	char text[CONTROL_TEXT_BYTES];          /* what, where, what to do */
 };
 
-struct msg_plain {                              /* HOST_INFO, OK, UNIT_LOAD, UNIT_PAUSE, UNIT_RESET */
+struct msg_plain {                              /* HOST_INFO, OK, UNIT_LOAD, _PAUSE, _RESET, _CLOSE */
 	struct msg_header h;
 };
 

@@ -54,6 +54,13 @@ class Images:
         self.run("create", self.path(name), size)
         return self.share(name)
 
+    def preallocated(self, name, mib):
+        """A raw image whose blocks are all there, and not zero."""
+        with open(self.path(name), "wb") as f:
+            for _ in range(mib):
+                f.write(os.urandom(1 << 20))
+        return self.share(name)
+
     def vhd(self, name, raw):
         """A dynamic VHD with what a raw image holds."""
         self.run("convert", raw, self.path(name))

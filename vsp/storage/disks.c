@@ -77,3 +77,20 @@ int disks_open(struct storage *s, const int *fds, char *why, size_t why_size)
 	}
 	return err;
 }
+
+int disks_close(struct storage *s, char *why, size_t why_size)
+{
+	int first = 0;
+
+	for (unsigned i = 0; i < s->config.disks; i++) {
+		int err = disk_close(s->unit[i].disk);
+
+		s->unit[i].disk = NULL;
+		if (err && !first) {
+			snprintf(why, why_size, "disk %u:%u was not closed cleanly: %s",
+				 s->disk[i].controller, s->disk[i].lun, strerror(-err));
+			first = err;
+		}
+	}
+	return first;
+}

@@ -73,6 +73,7 @@ static const struct sandbox_rule rules[] = {
 	{SCMP_SYS(pwrite64), "images: zeroes, where a hole cannot be made"},
 	{SCMP_SYS(pwritev), "images: data from guest pages, tables"},
 	{SCMP_SYS(fdatasync), "SYNCHRONIZE CACHE"},
+	{SCMP_SYS(close), "images, at the end of a run"},
 	{SCMP_SYS(ftruncate), "images that grow"},
 	{SCMP_SYS(fallocate),
 	 "gives back what the guest unmapped",

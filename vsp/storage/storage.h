@@ -106,6 +106,7 @@ struct storage {
 	_Atomic uint32_t outstanding; /* of all channels */
 	_Atomic bool want_wake;       /* main waits for requests to end */
 	bool running, pausing;
+	bool closing; /* the pause is for good: the images are closed at its end */
 	struct request *held; /* main's: the last that was taken; nowhere else */
 	unsigned pool_only;   /* requests that go to the pool before main tries one again */
 	unsigned slow;        /* how many those will be the next time */
@@ -115,6 +116,8 @@ struct storage {
 /* disks.c: opens every disk; fds as in START_STORAGE, taken over. 0, or a negative errno and why.
  */
 int disks_open(struct storage *s, const int *fds, char *why, size_t why_size);
+/* Flushes and closes every image; nothing may be outstanding. The first error, and why. */
+int disks_close(struct storage *s, char *why, size_t why_size);
 
 /* storvsp.c */
 extern const struct provider_ops storvsp_ops;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The unit socket: mgmtd asks, we do it and answer UNIT_DONE. A pause is answered when every
- * request that was taken has ended: from then on no guest page is touched.
+ * request that was taken has ended: from then on no guest page is touched. A close is a pause after
+ * which the images are closed, so that they are left tidy; it is the last thing asked.
  */
 #include "vsp/storage/storage.h"
 
@@ -26,6 +27,12 @@ void unit_settle(struct storage *s)
 	if (atomic_load(&s->outstanding))
 		return;
 	s->pausing = false;
+	if (s->closing) {
+		char why[CONTROL_TEXT_BYTES] = "";
+
+		s->pause_answer.error = -disks_close(s, why, sizeof(why));
+		control_text(s->pause_answer.text, sizeof(s->pause_answer.text), "%s", why);
+	}
 	answer(s, &s->pause_answer);
 }
 
@@ -48,12 +55,16 @@ static void handle(struct storage *s, const struct msg_header *h)
 	struct msg_unit_done done = {0};
 
 	control_header(&done.h, MSG_UNIT_DONE, h->cookie);
+	if (s->closing)
+		fatal("mgmtd sent a message (type %u) after the close", h->type);
 	switch (h->type) {
 	case MSG_UNIT_RUN:
 		s->running = true;
 		provider_pause(&s->provider, false);
 		break;
 	case MSG_UNIT_PAUSE:
+	case MSG_UNIT_CLOSE:
+		s->closing = h->type == MSG_UNIT_CLOSE;
 		s->running = false;
 		provider_pause(&s->provider, true);
 		s->pausing = true;
