@@ -13,7 +13,7 @@
  *   --expect TEXT   wait for the text          --pause    stop; time must stand still meanwhile
  *   --send TEXT     write it ("\n": new line)  --resume   go on
  *   --silence MS    nothing must be printed    --reset    power off and on (while paused)
- *                                              --leave    hang up on the partition, which ends it
+ *   --flutter N     --resume, --pause, N times --leave    hang up on the partition, which ends it
  *
  * Exit status: the value the guest writes to the exit device; 0 also for power off; otherwise one
  * of the numbers below.
@@ -57,6 +57,7 @@ enum step_kind {
 	STEP_SILENCE,
 	STEP_PAUSE,
 	STEP_RESUME,
+	STEP_FLUTTER,
 	STEP_RESET,
 	STEP_LEAVE
 };
@@ -442,6 +443,12 @@ static void converse(void)
 		case STEP_RESUME:
 			resume_vm();
 			break;
+		case STEP_FLUTTER:
+			for (int n = atoi(s->text); n > 0; n--) {
+				resume_vm();
+				pause_vm();
+			}
+			break;
 		case STEP_RESET:
 			reset_vm();
 			break;
@@ -567,8 +574,8 @@ static void __attribute__((noreturn)) usage(void)
 		"usage: run [--backend emu|kvm|auto] [--vcpus N] [--ram MIB] [--timeout S]\n"
 		"           [--module FILE]... [--cmdline TEXT] [--interactive] [--stamps]\n"
 		"           [--quiet] [--build DIR] [--status N] [STEP]... KERNEL\n"
-		"steps: --expect TEXT, --send TEXT, --silence MS, --pause, --resume, --reset, "
-		"--leave\n");
+		"steps: --expect TEXT, --send TEXT, --silence MS, --pause, --resume, --flutter N, "
+		"--reset, --leave\n");
 	exit(STATUS_SETUP);
 }
 
@@ -620,6 +627,7 @@ static void read_options(int argc, char **argv)
 		SILENCE,
 		PAUSE,
 		RESUME,
+		FLUTTER,
 		RESET,
 		LEAVE,
 		STATUS,
@@ -640,6 +648,7 @@ static void read_options(int argc, char **argv)
 		{"silence", 1, NULL, SILENCE},
 		{"pause", 0, NULL, PAUSE},
 		{"resume", 0, NULL, RESUME},
+		{"flutter", 1, NULL, FLUTTER},
 		{"reset", 0, NULL, RESET},
 		{"leave", 0, NULL, LEAVE},
 		{"status", 1, NULL, STATUS},
@@ -699,6 +708,9 @@ static void read_options(int argc, char **argv)
 			break;
 		case RESUME:
 			add_step(STEP_RESUME, NULL);
+			break;
+		case FLUTTER:
+			add_step(STEP_FLUTTER, optarg);
 			break;
 		case RESET:
 			add_step(STEP_RESET, NULL);

@@ -14,7 +14,7 @@
  * before sandbox_enter(); the channels, whose other end is the worker, are first read after it.
  *
  * vCPU threads: each is running (inside run() or about to be), asleep (HLT, or waiting for SIPI) on
- * its attention word, or parked (outside run(), its registers free for others) on `hold`. To park
+ * its attention word, or parked (outside run(), its registers free for others) on `releases`. To park
  * all, the main thread sets hold and kicks; the last one to park rings the doorbell. A vCPU in the
  * middle of a device read parks when the worker has answered.
  *
@@ -78,6 +78,7 @@ struct partition {
 
 	_Atomic uint64_t ticket;   /* next one for an intercept */
 	_Atomic uint32_t hold;     /* 1: park */
+	_Atomic uint32_t releases; /* so often those that had parked were let go: parked threads wait on it */
 	_Atomic uint32_t unparked; /* threads not parked */
 
 	enum part_state state;

@@ -62,12 +62,15 @@ static void thread_sleep(struct vcpu_thread *t, uint32_t bits)
 static void thread_park(struct vcpu_thread *t)
 {
 	struct partition *p = t->part;
+	/* Not `hold` itself: the next pause may set that again before we have seen it clear, and we
+	 * would sleep on without having been counted. */
+	uint32_t releases = atomic_load(&p->releases);
 
 	atomic_store(&t->where, WHERE_PARKED);
 	if (atomic_fetch_sub(&p->unparked, 1) == 1)
 		ring_main(p);
-	while (atomic_load(&p->hold))
-		futex_wait(&p->hold, 1);
+	while (atomic_load(&p->releases) == releases)
+		futex_wait(&p->releases, releases);
 	/* threads_release() has counted us in again. */
 	atomic_store(&t->where, WHERE_RUNNING);
 }
@@ -237,5 +240,6 @@ void threads_release(struct partition *p)
 {
 	atomic_store(&p->unparked, p->config.vcpus);
 	atomic_store(&p->hold, 0);
-	futex_wake(&p->hold, INT_MAX);
+	atomic_fetch_add(&p->releases, 1);
+	futex_wake(&p->releases, INT_MAX);
 }

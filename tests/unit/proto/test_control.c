@@ -282,6 +282,7 @@ static const struct kind {
 	{MSG_UNIT_RUN, sizeof(struct msg_unit_run), 0, unit_run},
 	{MSG_UNIT_PAUSE, sizeof(struct msg_plain), 0, plain},
 	{MSG_UNIT_RESET, sizeof(struct msg_plain), 0, plain},
+	{MSG_UNIT_CLOSE, sizeof(struct msg_plain), 0, plain},
 	{MSG_UNIT_DONE, sizeof(struct msg_unit_done), 0, unit_done},
 	{MSG_EVENT_GUEST, sizeof(struct msg_event_guest), 0, event_guest},
 };
