@@ -26,14 +26,33 @@
 #define SPIN_FIRST_NS  8000u /* the first step up from not spinning */
 #define SPIN_LEAST_NS  1000u /* below this it is not worth the look at the clock */
 #define SPINS_PER_LOOK 16    /* turns between two looks at the clock */
+#define REST_FIRST     16u   /* waits without a spin after one that had to see its end and did not */
+#define REST_LAST      1024u
 
-uint64_t spin_adapt(uint64_t spin_ns, uint64_t waited_ns)
+uint64_t spin_begin(struct spin *s)
 {
-	if (waited_ns > SHORT_WAIT_NS)
-		return spin_ns / 2 < SPIN_LEAST_NS ? 0 : spin_ns / 2;
-	if (spin_ns == 0)
-		return SPIN_FIRST_NS;
-	return spin_ns * 2 > CHANNEL_SPIN_MAX_NS ? CHANNEL_SPIN_MAX_NS : spin_ns * 2;
+	if (!s->rest)
+		return s->ns;
+	s->rest--;
+	return 0;
+}
+
+/* Waits that are short although the longest spin never sees their end are those for a peer that
+ * needs the core we spin on: both were faster if we slept at once. So rest, longer each time; now
+ * and then look whether the peer has a core of its own by now. */
+void spin_learn(struct spin *s, uint64_t spun_ns, uint64_t waited_ns)
+{
+	if (waited_ns > SHORT_WAIT_NS) {
+		s->ns = s->ns / 2 < SPIN_LEAST_NS ? 0 : s->ns / 2;
+	} else if (waited_ns > spun_ns && spun_ns == CHANNEL_SPIN_MAX_NS) {
+		s->rests = s->rests ? 2 * s->rests : REST_FIRST;
+		s->rest = s->rests = s->rests < REST_LAST ? s->rests : REST_LAST;
+	} else {
+		if (waited_ns <= spun_ns)
+			s->rests = 0;
+		s->ns = s->ns ? 2 * s->ns : SPIN_FIRST_NS;
+		s->ns = s->ns < CHANNEL_SPIN_MAX_NS ? s->ns : CHANNEL_SPIN_MAX_NS;
+	}
 }
 
 static bool ring_bytes_ok(uint64_t bytes)
@@ -235,14 +254,14 @@ static int wait_for(struct channel *ch, wait_condition *cond, size_t bytes, int6
 		return -EINTR;
 	uint64_t start = monotonic_ns();
 	uint64_t deadline = timeout_ns < 0 ? 0 : start + (uint64_t)timeout_ns;
-	uint64_t spin_ns = ch->spin_ns;
+	uint64_t spin_ns = spin_begin(&ch->spin);
 	if (deadline && spin_ns > (uint64_t)timeout_ns)
 		spin_ns = (uint64_t)timeout_ns;
 	if (spin_ns)
 		rc = spin(ch, cond, bytes, start + spin_ns, stop);
 	while (!rc)
 		rc = doorbell_sleep(ch, cond, bytes, deadline, stop);
-	ch->spin_ns = spin_adapt(ch->spin_ns, monotonic_ns() - start);
+	spin_learn(&ch->spin, spin_ns, monotonic_ns() - start);
 	return rc;
 }
 

@@ -25,13 +25,20 @@ struct channel_fds {
 };
 #define CHANNEL_FDS_NONE { -1, -1, -1 }
 
+/* How long a waiter polls before it sleeps, learned from its last waits (channel.c). */
+struct spin {
+	uint64_t ns;            /* 0 to CHANNEL_SPIN_MAX_NS */
+	uint32_t rest;          /* waits to come that do not poll */
+	uint32_t rests;         /* the last such rest's length */
+};
+
 struct channel {
 	struct ring_writer out;
 	struct ring_reader in;
 	struct channel_fds fds; /* owned */
 	void *map;              /* owned mapping */
 	size_t map_bytes;
-	uint64_t spin_ns;       /* current adaptive spin, 0 to CHANNEL_SPIN_MAX_NS */
+	struct spin spin;       /* of channel_wait() */
 };
 #define CHANNEL_SPIN_MAX_NS 50000u      /* never spin longer than about a futile sleep costs */
 

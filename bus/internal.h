@@ -32,8 +32,11 @@ int memfd_sealed(const char *name, uint64_t size);
 /* 0 if fd is such a memfd and its size is between min and max; *size (may be NULL) is set. */
 int memfd_check(int fd, uint64_t min, uint64_t max, uint64_t *size);
 
-/* channel.c: how long to poll before the next sleep, given how long the last wait was. */
-uint64_t spin_adapt(uint64_t spin_ns, uint64_t waited_ns);
+/* channel.c: how long to poll in the wait that begins; and what is learned from a wait of waited_ns
+ * of which the first spun_ns were to be polled. */
+struct spin;
+uint64_t spin_begin(struct spin *s);
+void spin_learn(struct spin *s, uint64_t spun_ns, uint64_t waited_ns);
 
 /* Tells the core that this is a spin. */
 static inline void cpu_relax(void)

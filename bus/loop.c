@@ -61,8 +61,10 @@ struct loop {
 	int value;
 	uint64_t channel_active_ns; /* when a channel last had something; 0: not since the sleep */
 	uint64_t silent_from_ns;    /* when channels fell silent before the last sleep */
+	bool waited;                /* a turn found nothing since then */
 	uint64_t fd_look_ns;        /* when descriptors were last looked at */
-	uint64_t spin_ns;
+	struct spin spin;
+	uint64_t spin_ns; /* the spin of the current wait */
 };
 
 uint64_t monotonic_ns(void)
@@ -267,10 +269,11 @@ static bool run_channels(struct loop *l)
 /* A channel had something: how long was it silent? Learn from that how long to poll next time. */
 static void channel_was_active(struct loop *l, uint64_t now)
 {
-	if (l->silent_from_ns) {
-		l->spin_ns = spin_adapt(l->spin_ns, now - l->silent_from_ns);
-		l->silent_from_ns = 0;
-	}
+	uint64_t from = l->silent_from_ns ? l->silent_from_ns : l->channel_active_ns;
+	if (from && l->waited)
+		spin_learn(&l->spin, l->spin_ns, now - from);
+	l->waited = false;
+	l->silent_from_ns = 0;
 	l->channel_active_ns = now;
 }
 
@@ -370,6 +373,10 @@ static void turn(struct loop *l)
 	uint64_t now = l->channel_active_ns || busy ? monotonic_ns() : 0;
 	if (busy)
 		channel_was_active(l, now);
+	if (!busy && !l->waited && l->channel_active_ns) {
+		l->waited = true;
+		l->spin_ns = spin_begin(&l->spin);
+	}
 	if (busy || (l->channel_active_ns && now - l->channel_active_ns < l->spin_ns)) {
 		if (now - l->fd_look_ns > FD_LOOK_NS) {
 			l->fd_look_ns = now;

@@ -65,7 +65,7 @@ static void channel_clean(void)
 
 static void await(void)
 {
-	ch.spin_ns = may_spin ? CHANNEL_SPIN_MAX_NS : 0;
+	ch.spin = (struct spin){.ns = may_spin ? CHANNEL_SPIN_MAX_NS : 0};
 	need(channel_wait(&ch, 20000000000, NULL) == 0);
 }
 

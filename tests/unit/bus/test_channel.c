@@ -190,7 +190,7 @@ static void sleepy(struct channel *ch, uint64_t seed, bool first)
 	struct ring_packet pkt;
 	for (unsigned i = 0; i < SLEEPY_ROUNDS * suite_scale(20); i++) {
 		if (!first || i) {
-			ch->spin_ns = 0;
+			ch->spin.ns = 0;
 			require(channel_wait(ch, LONG_WAIT_NS, NULL) == 0);
 			require(channel_recv(ch, &pkt, &v, sizeof(v)) == 8);
 		}
@@ -222,7 +222,7 @@ static void far_slow_reader(struct channel *ch)
 	uint64_t words[128], seed = 8;
 	struct ring_packet pkt;
 	for (unsigned i = 0; i < FLOOD;) {
-		ch->spin_ns = 0;
+		ch->spin.ns = 0;
 		require(channel_wait(ch, LONG_WAIT_NS, NULL) == 0);
 		for (unsigned n = 1 + rnd(&seed) % 20; n && ring_readable(&ch->in); n--, i++) {
 			require(channel_recv(ch, &pkt, words, sizeof(words)) > 0);
@@ -245,7 +245,7 @@ START_TEST(a_full_ring_wakes_its_writer_when_there_is_room)
 			continue;
 		}
 		ck_assert_int_eq(rc, -EAGAIN);
-		here.spin_ns = 0;
+		here.spin.ns = 0;
 		waits++;
 		ck_assert_int_eq(channel_wait_room(&here, bytes, LONG_WAIT_NS, NULL), 0);
 	}
@@ -331,7 +331,7 @@ START_TEST(a_wait_ends_at_its_time_or_when_told)
 	ck_assert_int_eq(channel_recv(&here, &pkt, &v, sizeof(v)), 8);
 	stop = 1;
 	ck_assert_int_eq(channel_wait(&here, -1, &stop), -EINTR);
-	here.spin_ns = CHANNEL_SPIN_MAX_NS;
+	here.spin.ns = CHANNEL_SPIN_MAX_NS;
 	ck_assert_int_eq(channel_wait(&here, -1, &stop), -EINTR);
 }
 END_TEST
@@ -357,18 +357,36 @@ END_TEST
 
 START_TEST(spinning_stops_when_it_is_in_vain_and_comes_back_when_it_pays)
 {
-	here.spin_ns = CHANNEL_SPIN_MAX_NS;
+	here.spin.ns = CHANNEL_SPIN_MAX_NS;
 	for (unsigned i = 0; i < 10; i++)
 		ck_assert_int_eq(channel_wait(&here, 1000000, NULL), -ETIMEDOUT);
-	ck_assert_uint_eq(here.spin_ns, 0);
+	ck_assert_uint_eq(here.spin.ns, 0);
 
-	uint64_t spin = 0;
+	struct spin s = {0};
 	for (unsigned i = 0; i < 10; i++)
-		spin = spin_adapt(spin, 1000);
-	ck_assert_uint_eq(spin, CHANNEL_SPIN_MAX_NS);
+		spin_learn(&s, spin_begin(&s), 1000);
+	ck_assert_uint_eq(s.ns, CHANNEL_SPIN_MAX_NS);
 	for (unsigned i = 0; i < 10; i++)
-		spin = spin_adapt(spin, 1000000000);
-	ck_assert_uint_eq(spin, 0);
+		spin_learn(&s, spin_begin(&s), 1000000000);
+	ck_assert_uint_eq(s.ns, 0);
+}
+END_TEST
+
+/* A peer on the same core answers only when we sleep, however long we spin before. */
+START_TEST(who_spins_in_the_peers_way_soon_does_so_in_one_wait_of_a_thousand)
+{
+	struct spin s = {0};
+	unsigned spun = 0;
+	for (unsigned i = 0; i < 20000; i++) {
+		uint64_t ns = spin_begin(&s);
+		spun += ns > 0;
+		spin_learn(&s, ns, ns + 8000);
+	}
+	ck_assert_uint_lt(spun, 40);
+	/* The peer moves to another core. */
+	for (unsigned i = 0; i < 1100; i++)
+		spin_learn(&s, spin_begin(&s), 3000);
+	ck_assert_uint_eq(spin_begin(&s), CHANNEL_SPIN_MAX_NS);
 }
 END_TEST
 
@@ -381,7 +399,7 @@ static uint64_t cpu_ns(void)
 
 START_TEST(an_idle_wait_uses_no_processor)
 {
-	here.spin_ns = CHANNEL_SPIN_MAX_NS;
+	here.spin.ns = CHANNEL_SPIN_MAX_NS;
 	uint64_t before = cpu_ns();
 	ck_assert_int_eq(channel_wait(&here, 400000000, NULL), -ETIMEDOUT);
 	ck_assert_uint_lt(cpu_ns() - before, 20000000); /* 5% of the time */
@@ -509,6 +527,7 @@ int main(void)
 	tcase_add_test(t, a_wait_ends_at_its_time_or_when_told);
 	tcase_add_test(t, a_sleeping_wait_can_be_stopped);
 	tcase_add_test(t, spinning_stops_when_it_is_in_vain_and_comes_back_when_it_pays);
+	tcase_add_test(t, who_spins_in_the_peers_way_soon_does_so_in_one_wait_of_a_thousand);
 	tcase_add_test(t, an_idle_wait_uses_no_processor);
 	tcase_add_test(t, two_full_ends_do_not_wait_for_each_other);
 	tcase_add_test(t, a_blocking_doorbell_does_not_block_its_reader);
