@@ -282,7 +282,6 @@ static void alignment_check(void)
 	static uint64_t word[2];
 
 	SKIP_ON_QEMU("no alignment checks");
-	SKIP_ON_EMU("alignment checks");
 	WRITE_CR(0, READ_CR(0) | 0x40000); /* AM */
 	EXPECT_EQ(catch_user(u_unaligned, word, FLAG_AC, &f), AC);
 	EXPECT_EQ(f.error, 0);

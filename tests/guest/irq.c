@@ -371,7 +371,6 @@ static void nmi_is_taken_with_interrupts_off_and_not_nested(void)
 static void sti_shadow(void)
 {
 	SKIP_ON_WEAK_KVM("delivery at the end of the shadow");
-	SKIP_ON_EMU("an interrupt between the instruction after STI and the next");
 	taken = 0;
 	set_handler(0x50, note);
 	apic_icr(0, APIC_SELF | 0x50);

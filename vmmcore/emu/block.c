@@ -489,7 +489,7 @@ struct emu_block *emu_block_get(struct emu_cpu *cpu)
 	from = cpu->link_from;
 	cpu->link_from = NULL;
 	j = jc_at(cpu, cpu->rip);
-	if (j->rip == cpu->rip && j->tag == cpu->jc_tag && !cpu->single &&
+	if (j->rip == cpu->rip && j->tag == cpu->jc_tag &&
 	    atomic_load_explicit(j->block->gen_ptr, memory_order_acquire) == j->block->gen) {
 		cpu->gpr[EMU_PC] = cpu->rip - ((cpu->rip + cpu->cs_off) & 0xfff);
 		if (from)
@@ -497,9 +497,7 @@ struct emu_block *emu_block_get(struct emu_cpu *cpu)
 		return j->block;
 	}
 	locate(cpu, &s);
-	if (cpu->single)
-		s.max = 1;
-	if (s.nolink || s.max == 1)
+	if (s.nolink)
 		return make_transient(cpu, &s);
 	key = s.gpa << 2 | cpu->mode;
 	b = find(cpu, key);
@@ -513,4 +511,15 @@ struct emu_block *emu_block_get(struct emu_cpu *cpu)
 		from->link = b;
 	*j = (struct emu_jc){.rip = cpu->rip, .tag = cpu->jc_tag, .block = b};
 	return b;
+}
+
+struct emu_block *emu_block_get_one(struct emu_cpu *cpu)
+{
+	struct site s = {.max = 1};
+
+	if (unlikely(emu_jit_full(cpu)))
+		flush_blocks(cpu);
+	cpu->link_from = NULL;
+	locate(cpu, &s);
+	return make_transient(cpu, &s);
 }

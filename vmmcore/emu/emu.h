@@ -385,6 +385,8 @@ int emu_blocks_init(struct emu_cpu *cpu, size_t arena_size);
 void emu_blocks_fini(struct emu_cpu *cpu);
 /* The block at cpu->rip, with gpr[EMU_PC] set. Raises the faults of an instruction fetch. */
 struct emu_block *emu_block_get(struct emu_cpu *cpu);
+/* A block of the one instruction there, for one run. */
+struct emu_block *emu_block_get_one(struct emu_cpu *cpu);
 /* The block whose first instruction this is. */
 static inline struct emu_block *emu_block_of(struct emu_insn *first)
 {

@@ -126,7 +126,7 @@ static void run_single(struct emu_cpu *cpu)
 	unsigned op;
 
 	check_code_breakpoints(cpu);
-	b = emu_block_get(cpu);
+	b = emu_block_get_one(cpu);
 	cpu->rflags &= ~FL_RF;
 	cpu->shadow = 0;
 	cpu->db_hits = 0;
@@ -140,6 +140,20 @@ static void run_single(struct emu_cpu *cpu)
 		return;
 	if (trap || cpu->db_hits)
 		raise_db(cpu, (trap ? 0x4000 : 0) | cpu->db_hits);
+}
+
+/* The instruction in the shadow of STI or MOV SS, alone: what waits comes right behind it. */
+static void run_shadowed(struct emu_cpu *cpu)
+{
+	struct emu_block *b;
+
+	/* No look-up of where it leads succeeds. */
+	cpu->jc_tag = UINT64_MAX;
+	b = emu_block_get_one(cpu);
+	cpu->shadow = 0;
+	cpu->rflags &= ~FL_RF;
+	b->insn[0].fn(cpu, b->insn);
+	emu_mode_update(cpu);
 }
 
 /* ---- the loop ---- */
@@ -162,6 +176,10 @@ static enum vcpu_stop loop(struct emu_cpu *cpu)
 			return VCPU_STOP_HALT;
 		if (unlikely(cpu->single)) {
 			run_single(cpu);
+			continue;
+		}
+		if (unlikely(cpu->shadow) && (att || cpu->nmi_pending)) {
+			run_shadowed(cpu);
 			continue;
 		}
 		b = emu_block_get(cpu);
