@@ -17,8 +17,8 @@ static void leaf1(uint32_t out[4])
 {
 	out[0] = SIGNATURE;
 	out[1] = 8 << 8; /* CLFLUSH line: 64 bytes */
-	/* SSE3, SSSE3, CX16, SSE4.1, SSE4.2, POPCNT */
-	out[2] = BIT(0) | BIT(9) | BIT(13) | BIT(19) | BIT(20) | BIT(23);
+	/* SSE3, SSSE3, CX16, PCID, SSE4.1, SSE4.2, POPCNT */
+	out[2] = BIT(0) | BIT(9) | BIT(13) | BIT(17) | BIT(19) | BIT(20) | BIT(23);
 	/* FPU, DE, PSE, TSC, MSR, PAE, CX8, APIC, SEP, MTRR, PGE, CMOV, PAT, PSE36, CLFSH, MMX,
 	 * FXSR, SSE, SSE2 */
 	out[3] = BIT(0) | BIT(2) | BIT(3) | BIT(4) | BIT(5) | BIT(6) | BIT(8) | BIT(9) | BIT(11) |
@@ -45,8 +45,8 @@ static void leaf7(uint32_t subleaf, uint32_t out[4])
 {
 	if (subleaf)
 		return;
-	/* FSGSBASE, TSC_ADJUST, SMEP, ERMS, no FCS and FDS, SMAP */
-	out[1] = BIT(0) | BIT(1) | BIT(7) | BIT(9) | BIT(13) | BIT(20);
+	/* FSGSBASE, TSC_ADJUST, SMEP, ERMS, INVPCID, no FCS and FDS, SMAP */
+	out[1] = BIT(0) | BIT(1) | BIT(7) | BIT(9) | BIT(10) | BIT(13) | BIT(20);
 	out[2] = BIT(2);           /* UMIP */
 	out[3] = BIT(4) | BIT(29); /* fast short REP MOV, ARCH_CAPABILITIES */
 }

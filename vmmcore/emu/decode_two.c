@@ -553,6 +553,10 @@ void dec_simd(struct dec *d, unsigned map, uint8_t b)
 	i->rm = (uint8_t)d->rm;
 	if (plain_move(d, map, b))
 		return;
+	if (map == 2 && b == 0x82) {
+		dec_op(d, d->mem && simd_prefix(d) == EMU_PFX_66 ? OP_invpcid : OP_ud);
+		return;
+	}
 	op = emu_simd_lookup(map, simd_prefix(d), b, (d->rex & 8) != 0, d->mem, d->reg & 7);
 	if (!op) {
 		dec_ud(d);

@@ -329,6 +329,10 @@ struct emu_vm {
 #define CR4_SMEP       0x100000ull
 #define CR4_SMAP       0x200000ull
 
+/* Bit 63 of a value for CR3 with CR4.PCIDE: keep what is cached for the PCID. */
+#define CR3_KEEP (1ull << 63)
+#define CR3_PCID 0xfffull
+
 #define EFER_SCE 0x1ull
 #define EFER_LME 0x100ull
 #define EFER_LMA 0x400ull

@@ -56,7 +56,7 @@ void emu_set_cr0(struct emu_cpu *cpu, struct emu_insn *i, uint64_t value)
 			emu_raise_err(cpu, i, EXC_GP, 0);
 		}
 	} else if (!(value & CR0_PG) && (old & CR0_PG)) {
-		if (emu_long_mode(cpu) && cpu->mode == EMU_M64)
+		if ((emu_long_mode(cpu) && cpu->mode == EMU_M64) || (cpu->cr4 & CR4_PCIDE))
 			emu_raise_err(cpu, i, EXC_GP, 0);
 		cpu->efer &= ~EFER_LMA;
 	}
@@ -66,8 +66,12 @@ void emu_set_cr0(struct emu_cpu *cpu, struct emu_insn *i, uint64_t value)
 	emu_mode_update(cpu);
 }
 
+/* The soft-TLB has entries of the current PCID only: a load of CR3 drops them whether it asks for
+ * that or not (SDM vol. 3A 4.10.4.1 allows dropping more than is asked). */
 void emu_set_cr3(struct emu_cpu *cpu, struct emu_insn *i, uint64_t value)
 {
+	if (cpu->cr4 & CR4_PCIDE)
+		value &= ~CR3_KEEP;
 	if (emu_long_mode(cpu)) {
 		if (value >> EMU_PHYS_BITS)
 			emu_raise_err(cpu, i, EXC_GP, 0);
@@ -81,8 +85,8 @@ void emu_set_cr3(struct emu_cpu *cpu, struct emu_insn *i, uint64_t value)
 }
 
 #define CR4_KNOWN                                                                                  \
-	(CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_PCE |  \
-	 CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_UMIP | CR4_FSGSBASE | CR4_SMEP | CR4_SMAP)
+	(CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCE | CR4_OSFXSR | CR4_OSXMMEXCPT |  \
+	 CR4_UMIP | CR4_FSGSBASE | CR4_PCIDE | CR4_SMEP | CR4_SMAP)
 
 void emu_set_cr4(struct emu_cpu *cpu, struct emu_insn *i, uint64_t value)
 {
@@ -92,11 +96,14 @@ void emu_set_cr4(struct emu_cpu *cpu, struct emu_insn *i, uint64_t value)
 		emu_raise_err(cpu, i, EXC_GP, 0);
 	if (emu_long_mode(cpu) && !(value & CR4_PAE))
 		emu_raise_err(cpu, i, EXC_GP, 0);
+	if ((value & CR4_PCIDE) && !(old & CR4_PCIDE) &&
+	    (!emu_long_mode(cpu) || (cpu->cr3 & CR3_PCID)))
+		emu_raise_err(cpu, i, EXC_GP, 0);
 	if (!emu_long_mode(cpu) && (cpu->cr0 & CR0_PG) && (value & CR4_PAE) &&
 	    ((value ^ old) & (CR4_PAE | CR4_PGE | CR4_PSE)) && emu_load_pdptes(cpu, cpu->cr3))
 		emu_raise_err(cpu, i, EXC_GP, 0);
 	cpu->cr4 = value;
-	if ((value ^ old) & (CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP | CR4_SMAP))
+	if ((value ^ old) & (CR4_PAE | CR4_PGE | CR4_PSE | CR4_PCIDE | CR4_SMEP | CR4_SMAP))
 		emu_tlb_flush(cpu);
 	emu_mode_update(cpu);
 }
@@ -455,9 +462,28 @@ LAST_OP(invlpg)
 	emu_tlb_flush_page(cpu, a);
 }
 
+/* SDM vol. 2A, INVPCID. The type is in the register, PCID and address are in memory. */
 LAST_OP(invpcid)
 {
-	emu_raise(cpu, i, EXC_UD); /* not announced */
+	enum { ONE_ADDRESS, ONE_PCID, ALL_AND_GLOBAL, ALL };
+	uint64_t type = cpu->mode == EMU_M64 ? RD64(i->reg) : RD32(i->reg), desc[2];
+
+	need_cpl0(cpu, i);
+	if (type > ALL)
+		emu_raise_err(cpu, i, EXC_GP, 0);
+	emu_load_bytes(cpu, i, ea(cpu, i, 16, false), desc, 16);
+	if ((desc[0] & ~CR3_PCID) || (type == ONE_ADDRESS && !emu_canonical(desc[1])) ||
+	    (type <= ONE_PCID && desc[0] && !(cpu->cr4 & CR4_PCIDE)))
+		emu_raise_err(cpu, i, EXC_GP, 0);
+	/* Of other PCIDs nothing is cached. */
+	if (type <= ONE_PCID && (cpu->cr4 & CR4_PCIDE) && desc[0] != (cpu->cr3 & CR3_PCID))
+		return;
+	if (type == ONE_ADDRESS)
+		emu_tlb_flush_page(cpu, desc[1]);
+	else if (type == ALL_AND_GLOBAL)
+		emu_tlb_flush(cpu);
+	else
+		emu_tlb_flush_local(cpu);
 }
 
 /* INVD and WBINVD: there is no cache to write back. */

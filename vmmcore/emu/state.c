@@ -63,6 +63,8 @@ static bool possible(const struct vcpu_state *st)
 		return false;
 	if (lma != (pg && lme) || (lma && !(st->cr4 & CR4_PAE)))
 		return false;
+	if ((st->cr4 & CR4_PCIDE) && !lma)
+		return false;
 	return !(lma && (st->rflags & FL_VM));
 }
 
