@@ -2,38 +2,16 @@
  *
  * Guest sysdiff: into a random state by IRETQ, out of it by whatever vector comes.
  */
+#include "stubs.inc"
+
 	.text
 	.balign	16
 	.globl	sys_stubs, sys_run, sys_case
 sys_stubs:
-	.set	n, 0
-	.rept	256
-	.balign	16
-	.if	(n == 8) || (n >= 10 && n <= 14) || (n == 17) || (n == 21) || (n == 29) || (n == 30)
-	.else
-	push	$0
-	.endif
-	push	$n
-	jmp	sys_common
-	.set	n, n + 1
-	.endr
+	VECTOR_STUBS sys_common
 
 sys_common:
-	push	%rax
-	push	%rcx
-	push	%rdx
-	push	%rbx
-	push	%rbp
-	push	%rsi
-	push	%rdi
-	push	%r8
-	push	%r9
-	push	%r10
-	push	%r11
-	push	%r12
-	push	%r13
-	push	%r14
-	push	%r15
+	PUSH_REGISTERS
 	mov	%ds, %eax
 	push	%rax
 	mov	%es, %eax

@@ -92,7 +92,7 @@ static void deliver_real(struct emu_cpu *cpu, const struct event *e)
 	entry = (uint32_t)emu_sys_load(cpu, NULL, cpu->idt.base + e->vector * 4, 4);
 	emu_frame_init(cpu, &f, &cpu->seg[S_SS], cpu->gpr[R_SP], 0);
 	f.error = 0;
-	emu_frame_probe(cpu, NULL, &f, 6);
+	emu_frame_probe(cpu, NULL, &f, 2, 6);
 	emu_frame_push(cpu, NULL, &f, 2, emu_get_rflags(cpu));
 	emu_frame_push(cpu, NULL, &f, 2, cpu->seg[S_CS].selector);
 	emu_frame_push(cpu, NULL, &f, 2, cpu->rip);
@@ -187,7 +187,7 @@ static void deliver_long(struct emu_cpu *cpu, const struct event *e, struct idt_
 	emu_frame_init(cpu, &f, &seg, sp & ~15ull, g->cpl);
 	f.flat = true;
 	f.error = e->ext;
-	emu_frame_probe(cpu, NULL, &f, 40 + (e->has_error ? 8 : 0));
+	emu_frame_probe(cpu, NULL, &f, 8, 40 + (e->has_error ? 8 : 0));
 	emu_frame_push(cpu, NULL, &f, 8, ss);
 	emu_frame_push(cpu, NULL, &f, 8, old_sp);
 	emu_frame_push(cpu, NULL, &f, 8, pushed_flags(cpu, e));
@@ -239,7 +239,7 @@ static void deliver_legacy(struct emu_cpu *cpu, const struct event *e, struct id
 	}
 	emu_frame_init(cpu, &f, &ss, sp, g->cpl);
 	f.error = inner ? (new_ss & ~3u) | e->ext : e->ext;
-	emu_frame_probe(cpu, NULL, &f, n);
+	emu_frame_probe(cpu, NULL, &f, size, n);
 	emu_check_target(cpu, NULL, g->desc, g->off);
 	push_legacy(cpu, e, &f, size, inner);
 	if (inner) {

@@ -46,14 +46,18 @@ static void probe_one(struct emu_cpu *cpu, struct emu_insn *i, const struct emu_
 	if (f->flat && !emu_canonical(lin))
 		emu_raise_err(cpu, i, EXC_SS, f->error);
 	emu_tlb_get(cpu, i, f->idx, lin, ACC_W);
+	/* A push across pages touches the upper one, too. */
+	if ((lin & 0xfff) + size > PAGE_SIZE)
+		emu_tlb_get(cpu, i, f->idx, (lin & PAGE_MASK) + PAGE_SIZE, ACC_W);
 }
 
-/* Raises what pushing n bytes would raise. */
-void emu_frame_probe(struct emu_cpu *cpu, struct emu_insn *i, struct emu_frame *f, unsigned n)
+/* Raises what pushing n bytes, `size` at a time, would raise. */
+void emu_frame_probe(struct emu_cpu *cpu, struct emu_insn *i, struct emu_frame *f, unsigned size,
+		     unsigned n)
 {
 	uint64_t mask = f->flat ? UINT64_MAX : f->mask;
 
-	probe_one(cpu, i, f, (f->sp - 1) & mask, 1);
+	probe_one(cpu, i, f, (f->sp - size) & mask, size);
 	probe_one(cpu, i, f, (f->sp - n) & mask, 1);
 }
 
@@ -302,7 +306,7 @@ static void call_inner(struct emu_cpu *cpu, struct emu_insn *i, const struct gat
 		params[n] = emu_stack_peek(cpu, i, n * g->size, g->size);
 	emu_frame_init(cpu, &f, &ss, new_sp, cpl);
 	f.flat = emu_long_mode(cpu);
-	emu_frame_probe(cpu, i, &f, (4 + g->params) * g->size);
+	emu_frame_probe(cpu, i, &f, g->size, (4 + g->params) * g->size);
 	emu_check_target(cpu, i, g->desc, g->off);
 	emu_frame_push(cpu, i, &f, g->size, old.selector);
 	emu_frame_push(cpu, i, &f, g->size, cpu->gpr[R_SP]);
@@ -323,14 +327,12 @@ static void call_inner(struct emu_cpu *cpu, struct emu_insn *i, const struct gat
 static void call_same(struct emu_cpu *cpu, struct emu_insn *i, uint16_t sel, uint64_t desc,
 		      uint64_t off, unsigned size)
 {
-	uint64_t next = emu_next_rip(cpu, i), old;
+	uint64_t next = emu_next_rip(cpu, i);
 
 	off = clip_rip(cpu, desc, off);
 	emu_check_target(cpu, i, desc, off);
 	emu_stack_probe(cpu, i, size * 2);
 	emu_desc_accessed(cpu, i, sel, desc);
-	old = cpu->gpr[R_SP];
-	(void)old;
 	emu_push(cpu, i, size, cpu->seg[S_CS].selector);
 	emu_push(cpu, i, size, next);
 	emu_set_cs(cpu, sel, desc, cpu->cpl);

@@ -89,7 +89,8 @@ struct emu_frame {
 
 void emu_frame_init(struct emu_cpu *cpu, struct emu_frame *f, const struct vcpu_seg *ss,
 		    uint64_t sp, unsigned cpl);
-void emu_frame_probe(struct emu_cpu *cpu, struct emu_insn *i, struct emu_frame *f, unsigned n);
+void emu_frame_probe(struct emu_cpu *cpu, struct emu_insn *i, struct emu_frame *f, unsigned size,
+		     unsigned n);
 void emu_frame_push(struct emu_cpu *cpu, struct emu_insn *i, struct emu_frame *f, unsigned size,
 		    uint64_t v);
 

@@ -42,10 +42,12 @@ static void read_tss(struct emu_cpu *cpu, struct emu_insn *i, uint64_t base, boo
 		t->trap = rd(cpu, i, base, 0x64, 2) & 1;
 		return;
 	}
+	/* The manual leaves the upper halves of the registers open: they stay. */
 	t->eip = rd(cpu, i, base, 0x0e, 2);
 	t->eflags = rd(cpu, i, base, 0x10, 2);
 	for (unsigned n = 0; n < 8; n++)
-		t->gpr[n] = rd(cpu, i, base, 0x12 + 2 * n, 2) | 0xffff0000;
+		t->gpr[n] =
+			((uint32_t)cpu->gpr[n] & 0xffff0000) | rd(cpu, i, base, 0x12 + 2 * n, 2);
 	for (unsigned n = 0; n < 4; n++)
 		t->seg[n] = (uint16_t)rd(cpu, i, base, 0x22 + 2 * n, 2);
 	t->ldt = (uint16_t)rd(cpu, i, base, 0x2a, 2);
@@ -102,19 +104,27 @@ static void load_data(struct emu_cpu *cpu, unsigned seg, uint16_t sel)
 	emu_desc_to_seg(&cpu->seg[seg], sel, desc | DESC_A);
 }
 
+/* All selectors are the new task's before the first descriptor is looked at. */
+static void load_selectors(struct emu_cpu *cpu, const struct tss *t)
+{
+	if (emu_v86(cpu))
+		cpu->cpl = 3;
+	for (unsigned n = 0; n < 6; n++) {
+		if (emu_v86(cpu))
+			emu_real_seg(cpu, n, t->seg[n]);
+		else
+			cpu->seg[n] =
+				(struct vcpu_seg){.selector = t->seg[n], .attr = SEG_ATTR_UNUSABLE};
+	}
+}
+
 static void load_segments(struct emu_cpu *cpu, const struct tss *t)
 {
 	static const uint8_t data[4] = {S_ES, S_DS, S_FS, S_GS};
 	uint64_t desc;
 
-	if (emu_v86(cpu)) {
-		cpu->cpl = 3;
-		for (unsigned n = 0; n < 6; n++)
-			emu_real_seg(cpu, n, t->seg[n]);
+	if (emu_v86(cpu))
 		return;
-	}
-	for (unsigned n = 0; n < 6; n++)
-		cpu->seg[n] = (struct vcpu_seg){.selector = t->seg[n], .attr = SEG_ATTR_UNUSABLE};
 	load_cs(cpu, t->seg[S_CS]);
 	desc = emu_check_new_ss(cpu, NULL, t->seg[S_SS], cpu->cpl, 0);
 	emu_desc_accessed(cpu, NULL, t->seg[S_SS], desc);
@@ -185,6 +195,7 @@ void emu_task_switch(struct emu_cpu *cpu, struct emu_insn *i, uint16_t sel, uint
 	commit(cpu, &t, wide);
 	/* From here on faults belong to the new task. */
 	emu_mode_update(cpu);
+	load_selectors(cpu, &t);
 	load_ldt(cpu, t.ldt);
 	load_segments(cpu, &t);
 	emu_jc_flush(cpu);

@@ -4,39 +4,16 @@
  * vol. 3A table 6-1), vector, registers, then interrupt(frame).
  */
 #include "guest.h"
+#include "stubs.inc"
 
 	.text
 	.balign	16
 	.globl	vector_stubs
 vector_stubs:
-	.set	n, 0
-	.rept	256
-	.balign	16
-	.if	(n == 8) || (n >= 10 && n <= 14) || (n == 17) || (n == 21) || (n == 29) || (n == 30)
-	.else
-	push	$0
-	.endif
-	push	$n
-	jmp	common
-	.set	n, n + 1
-	.endr
+	VECTOR_STUBS common
 
 common:
-	push	%rax
-	push	%rcx
-	push	%rdx
-	push	%rbx
-	push	%rbp
-	push	%rsi
-	push	%rdi
-	push	%r8
-	push	%r9
-	push	%r10
-	push	%r11
-	push	%r12
-	push	%r13
-	push	%r14
-	push	%r15
+	PUSH_REGISTERS
 	cld
 	mov	%rsp, %rdi
 	mov	%rsp, %rbp

@@ -273,13 +273,10 @@ static const struct invpcid_case {
 	int vector;    /* or -1 */
 	unsigned gone; /* bits: must not be seen any more */
 } invpcid_cases[] = {
-	{0, 5, 1, -1, 2},
-	{0, 5, 0, -1, 0}, /* global: may stay */
-	{1, 5, 0, -1, 2},
-	{2, 0, 0, -1, 3},
-	{3, 0, 0, -1, 2},
-	{4, 0, 0, 13, 0},      /* no such type */
-	{2, 0x1000, 0, 13, 0}, /* reserved bits of the descriptor */
+	{0, 5, 1, -1, 2},      {0, 5, 0, -1, 0}, /* global: may stay */
+	{1, 5, 0, -1, 2},      {2, 0, 0, -1, 3},
+	{3, 0, 0, -1, 2},      {4, 0, 0, 13, 0}, /* no such type */
+	{2, 0x1000, 0, 13, 0},                   /* reserved bits of the descriptor */
 };
 
 START_TEST(invpcid_invalidates_what_its_type_says)
