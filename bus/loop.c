@@ -19,7 +19,7 @@
 #include "bus/internal.h"
 #include "bus/loop.h"
 
-enum source_kind { SOURCE_FD, SOURCE_TIMER, SOURCE_CHANNEL };
+enum source_kind { SOURCE_FD, SOURCE_TIMER, SOURCE_CHANNEL, SOURCE_POLL, SOURCE_KINDS };
 
 /* Busy channels must not starve descriptors: look at these at least so often. */
 #define FD_LOOK_NS      20000u
@@ -47,12 +47,16 @@ struct loop_source {
 			bool (*fn)(void *arg);
 			bool left; /* there was something, and the handler did not take it */
 		} channel;
+		struct {
+			bool (*fn)(void *arg);
+			bool (*arm)(void *arg, bool sleep);
+		} poll;
 	};
 };
 
 struct loop {
 	int epoll, wake;                /* owned */
-	struct loop_source *sources[3]; /* by kind; owned */
+	struct loop_source *sources[SOURCE_KINDS]; /* by kind; owned */
 	void (*wake_fn)(void *arg);
 	void *wake_arg;
 	bool any_dead;
@@ -108,7 +112,7 @@ void loop_free(struct loop *l)
 {
 	if (!l)
 		return;
-	for (unsigned i = 0; i < 3; i++)
+	for (unsigned i = 0; i < SOURCE_KINDS; i++)
 		free_list(&l->sources[i], false);
 	if (l->epoll >= 0)
 		close(l->epoll);
@@ -192,6 +196,18 @@ struct loop_source *loop_add_channel(struct loop *l, struct channel *ch, bool (*
 	return watch(s, ch->fds.doorbell_in, EPOLLIN);
 }
 
+struct loop_source *loop_add_poll(struct loop *l, bool (*poll)(void *arg),
+				  bool (*arm)(void *arg, bool sleep), void *arg)
+{
+	struct loop_source *s = add_source(l, SOURCE_POLL, arg);
+	if (s) {
+		s->poll.fn = poll;
+		s->poll.arm = arm;
+		arm(arg, false);
+	}
+	return s;
+}
+
 void loop_remove(struct loop_source *s)
 {
 	if (!s || s->dead)
@@ -263,6 +279,9 @@ static bool run_channels(struct loop *l)
 			s->channel.left = there && !took;
 			any |= took;
 		}
+	for (struct loop_source *s = l->sources[SOURCE_POLL]; s && !l->stop; s = s->next)
+		if (!s->dead)
+			any |= s->poll.fn(s->arg);
 	return any;
 }
 
@@ -318,6 +337,9 @@ static bool arm_channels(struct loop *l, bool *left)
 		*left |= s->channel.left;
 		any |= !s->channel.left;
 	}
+	for (struct loop_source *s = l->sources[SOURCE_POLL]; s; s = s->next)
+		if (!s->dead)
+			any |= s->poll.arm(s->arg, true);
 	return any;
 }
 
@@ -326,6 +348,9 @@ static void mask_channels(struct loop *l)
 	for (struct loop_source *s = l->sources[SOURCE_CHANNEL]; s; s = s->next)
 		if (!s->dead)
 			ring_reader_mask(&s->channel.ch->in);
+	for (struct loop_source *s = l->sources[SOURCE_POLL]; s; s = s->next)
+		if (!s->dead)
+			s->poll.arm(s->arg, false);
 }
 
 /* Time until the first timer; false if there is none. */
@@ -395,7 +420,7 @@ int loop_run(struct loop *l)
 		turn(l);
 		if (l->any_dead) {
 			l->any_dead = false;
-			for (unsigned i = 0; i < 3; i++)
+			for (unsigned i = 0; i < SOURCE_KINDS; i++)
 				free_list(&l->sources[i], true);
 		}
 	}

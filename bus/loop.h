@@ -33,6 +33,13 @@ void loop_timer_set(struct loop_source *s, uint64_t deadline_ns);
 struct loop_source *loop_add_channel(struct loop *l, struct channel *ch, bool (*fn)(void *arg),
 				     void *arg);
 
+/* Memory that is looked at in each turn, for what has no doorbell of its own. poll handles what
+ * there is (bounded work per call) and returns whether it found any. Before the loop sleeps it calls
+ * arm(arg, true): from now on whoever writes there makes a watched channel ring; true: there is
+ * something already. After a sleep, and while it is busy, arm(arg, false): nobody need ring. */
+struct loop_source *loop_add_poll(struct loop *l, bool (*poll)(void *arg),
+				  bool (*arm)(void *arg, bool sleep), void *arg);
+
 void loop_remove(struct loop_source *s);
 
 int loop_run(struct loop *l);           /* until loop_stop; returns its value */

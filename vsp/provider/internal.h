@@ -10,5 +10,7 @@
 
 /* ring.c */
 int provider_watch_signals(struct provider *p);
+/* After a channel was opened or closed. */
+void provider_rings_changed(struct provider *p);
 
 #endif

@@ -117,8 +117,9 @@ static void open_finish(struct provider_channel *ch)
 		return;
 	}
 	ring_reader_mask(&ch->ring.in);
+	provider_rings_changed(p);
 	simple(p, PROVIDER_OPEN_DONE, ch->id, 1);
-	provider_look(p); /* unmasks */
+	provider_look(p);
 }
 
 static void pages_complete(struct provider *p)
@@ -194,6 +195,7 @@ static void close_channel(struct provider *p, uint32_t id)
 
 	if (ch && ch->state == PROVIDER_OPEN_NOW) {
 		ch->state = PROVIDER_CLOSING;
+		provider_rings_changed(p);
 		p->ops->close(ch);
 	} else if (!ch || ch->state == PROVIDER_IDLE) { /* it was refused, or never open */
 		simple(p, PROVIDER_CLOSE_DONE, id, 0);

@@ -65,6 +65,7 @@ struct provider_channel {
 	uint32_t id;
 	uint16_t subchannel;
 	enum provider_channel_state state;
+	bool held;              /* the device takes no packets before it asks for a look */
 	bool unwanted;          /* rescinded before it had an id */
 	struct guest_ring ring; /* owned; mapped from open to closed */
 	pthread_mutex_t out_lock;
@@ -88,6 +89,8 @@ struct provider {
 	_Atomic bool any_owed;
 	bool paused;
 	struct provider_channel channel[PROVIDER_CHANNELS];
+	struct provider_channel *open[PROVIDER_CHANNELS]; /* those that the loop polls */
+	unsigned open_channels;
 	struct provider_channel *collecting; /* whose pages come next */
 	struct provider_channel stray;       /* collects pages for a channel that is no more */
 };

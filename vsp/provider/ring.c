@@ -2,9 +2,10 @@
  *
  * The guest's rings, and who is told when there is something in them.
  *
- * While the provider looks, the guest's signals are masked; before it stops, it unmasks and looks
- * once more. After each signal it looks at all of its channels: there are few, and so a signal that
- * finds the signal channel full is not lost.
+ * While the loop is awake it polls the rings, and the guest's signals are masked: a busy guest
+ * sends none. Before it sleeps it unmasks and looks once more. After each signal it looks at all of
+ * its channels, also at those without packets, whose guest may have made room for answers: there
+ * are few, and so a signal that finds the signal channel full is not lost.
  *
  * Pages of a ring hold no code that anybody would run, so writing them marks no page (guestmem.h).
  */
@@ -15,7 +16,6 @@
 #include "bus/log.h"
 
 #define SIGNAL_BATCH 256
-#define LOOKS        16
 
 /* ---- to the guest ---- */
 
@@ -73,28 +73,65 @@ ptrdiff_t provider_recv(struct provider_channel *ch, struct ring_packet *pkt, vo
 	return n;
 }
 
-/* Bounded: a guest that never stops writing must not keep the loop from the rest. */
+/* Takes what is there, for a bounded time. A channel whose device can take no more stays masked
+ * until the device asks for a look. */
 static void look(struct provider_channel *ch)
 {
-	struct provider *p = ch->provider;
-
-	for (unsigned i = 0; i < LOOKS; i++) {
-		ring_reader_mask(&ch->ring.in);
-		if (!p->ops->readable(ch) || ch->state != PROVIDER_OPEN_NOW)
-			return; /* stays masked */
-		if (!ring_reader_unmask(&ch->ring.in))
-			return;
-	}
-	loop_wake(p->loop);
+	ch->held = !ch->provider->ops->readable(ch);
 }
 
 void provider_look(struct provider *p)
 {
 	if (p->paused)
 		return;
+	for (unsigned i = 0; i < p->open_channels; i++)
+		if (p->open[i]->state == PROVIDER_OPEN_NOW)
+			look(p->open[i]);
+}
+
+void provider_rings_changed(struct provider *p)
+{
+	p->open_channels = 0;
 	for (unsigned i = 0; i < PROVIDER_CHANNELS; i++)
 		if (p->channel[i].state == PROVIDER_OPEN_NOW)
-			look(&p->channel[i]);
+			p->open[p->open_channels++] = &p->channel[i];
+}
+
+static bool waits_for_packets(const struct provider *p, unsigned i)
+{
+	return !p->paused && p->open[i]->state == PROVIDER_OPEN_NOW && !p->open[i]->held;
+}
+
+static bool poll_rings(void *arg)
+{
+	struct provider *p = arg;
+	bool any = false;
+
+	for (unsigned i = 0; i < p->open_channels; i++) {
+		struct provider_channel *ch = p->open[i];
+
+		if (!waits_for_packets(p, i) || !ring_readable(&ch->ring.in))
+			continue;
+		look(ch);
+		any |= !ch->held;
+	}
+	return any;
+}
+
+static bool arm_rings(void *arg, bool sleep)
+{
+	struct provider *p = arg;
+	bool any = false;
+
+	for (unsigned i = 0; i < p->open_channels; i++) {
+		struct provider_channel *ch = p->open[i];
+
+		if (!sleep && ch->state == PROVIDER_OPEN_NOW)
+			ring_reader_mask(&ch->ring.in);
+		else if (sleep && waits_for_packets(p, i))
+			any |= ring_reader_unmask(&ch->ring.in);
+	}
+	return any;
 }
 
 void provider_pause(struct provider *p, bool paused)
@@ -127,5 +164,8 @@ static bool on_partition(void *arg)
 
 int provider_watch_signals(struct provider *p)
 {
-	return loop_add_channel(p->loop, &p->partition, on_partition, p) ? 0 : -errno;
+	if (!loop_add_channel(p->loop, &p->partition, on_partition, p) ||
+	    !loop_add_poll(p->loop, poll_rings, arm_rings, p))
+		return -errno;
+	return 0;
 }

@@ -41,22 +41,20 @@ static void to_pool(struct storage *s, struct request *r)
 	pthread_mutex_unlock(&s->pool.lock);
 }
 
-void request_submit(struct storage *s, struct request *r)
-{
-	if (s->held)
-		to_pool(s, s->held);
-	s->held = r;
-}
-
-/* READ and WRITE of 6, 10 and 16 bytes, without FUA; the latter two have it in the same bit. */
-static bool quick(const struct request *r)
+/* READ and WRITE of 6, 10 and 16 bytes; FUA is in the same bit of the latter two. */
+static bool is_read(const struct request *r)
 {
 	uint8_t op = r->cmd.cdb[0];
-	bool six = op == 0x08 || op == 0x0a,
-	     more = op == 0x28 || op == 0x2a || op == 0x88 || op == 0x8a;
 
-	return (six || (more && !(r->cmd.cdb[1] & 0x08))) && r->cmd.data_bytes <= INLINE_BYTES &&
-	       (!r->unit || !r->unit->write_through);
+	return op == 0x08 || op == 0x28 || op == 0x88;
+}
+
+static bool is_quick_write(const struct request *r)
+{
+	uint8_t op = r->cmd.cdb[0];
+
+	return (op == 0x0a || ((op == 0x2a || op == 0x8a) && !(r->cmd.cdb[1] & 0x08))) &&
+	       r->cmd.data_bytes <= INLINE_BYTES && (!r->unit || !r->unit->write_through);
 }
 
 /* The outcome as the guest's driver expects it. */
@@ -84,14 +82,21 @@ static void fill_answer(struct request *r)
 		srb->srb_status |= SRB_AUTOSENSE_VALID;
 }
 
-static void carry_out(struct storage *s, struct request *r)
+/* False: it would have to wait, and was told not to. */
+static bool carry_out(struct storage *s, struct request *r, bool nowait)
 {
 	static atomic_flag said_full = ATOMIC_FLAG_INIT;
 	bool from_device = r->packet.srb.data_in == 1;
+	enum scsi_result result = SCSI_DONE;
 
-	if (!r->unit) {
+	r->cmd.nowait = nowait;
+	if (!r->unit)
 		scsi_no_unit(&r->cmd);
-	} else if (scsi_execute(r->unit, &r->cmd) == SCSI_NO_SPACE) {
+	else
+		result = scsi_execute(r->unit, &r->cmd);
+	if (result == SCSI_AGAIN)
+		return false;
+	if (result == SCSI_NO_SPACE) {
 		scsi_no_space(&r->cmd);
 		if (!atomic_flag_test_and_set(&said_full))
 			log_error("a disk's file system is full: the guest's write failed");
@@ -105,29 +110,54 @@ static void carry_out(struct storage *s, struct request *r)
 		r->packet.srb.scsi_status = 0;
 	}
 	storvsp_complete(s, r);
+	return true;
+}
+
+/* A write cannot be told not to wait on every file system: if one was slow, the next few go to the
+ * pool. */
+static bool write_here(struct storage *s, struct request *r)
+{
+	uint64_t began;
+
+	if (s->pool_only) {
+		s->pool_only--;
+		return false;
+	}
+	began = monotonic_ns();
+	carry_out(s, r, false);
+	if (monotonic_ns() - began <= INLINE_NS) {
+		s->slow /= 2;
+		return true;
+	}
+	s->slow = s->slow * 2 + 2 < INLINE_PAUSE ? s->slow * 2 + 2 : INLINE_PAUSE;
+	s->pool_only = s->slow;
+	return true;
+}
+
+/* Carries it out in this thread if that is quick. */
+static bool here(struct storage *s, struct request *r)
+{
+	if (is_read(r))
+		return carry_out(s, r, true);
+	return is_quick_write(r) && write_here(s, r);
+}
+
+void request_submit(struct storage *s, struct request *r)
+{
+	if (r->cmd.data_bytes <= SMALL_BYTES && here(s, r))
+		return;
+	if (s->held)
+		to_pool(s, s->held);
+	s->held = r;
 }
 
 void request_flush(struct storage *s)
 {
 	struct request *r = s->held;
-	uint64_t began;
 
 	s->held = NULL;
-	if (!r)
-		return;
-	if (s->pool_only || !quick(r)) {
-		s->pool_only -= s->pool_only > 0;
+	if (r && (r->cmd.data_bytes <= SMALL_BYTES || !here(s, r)))
 		to_pool(s, r);
-		return;
-	}
-	began = monotonic_ns();
-	carry_out(s, r);
-	if (monotonic_ns() - began <= INLINE_NS) {
-		s->slow /= 2;
-		return;
-	}
-	s->slow = s->slow * 2 + 2 < INLINE_PAUSE ? s->slow * 2 + 2 : INLINE_PAUSE;
-	s->pool_only = s->slow;
 }
 
 static void *pool_thread(void *arg)
@@ -150,7 +180,7 @@ static void *pool_thread(void *arg)
 		if (!p->first)
 			p->last = &p->first;
 		pthread_mutex_unlock(&p->lock);
-		carry_out(s, r);
+		carry_out(s, r, false);
 	}
 	return NULL;
 }

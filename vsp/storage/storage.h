@@ -17,9 +17,10 @@
  * outside of what our filter sees. Requests are taken from a fixed stock; when it is empty, packets
  * wait in the guest's own ring.
  *
- * The last of the requests that came together is carried out by the main thread itself, if it is a
- * small read or write and such have been quick of late (INLINE_NS): handing it to a thread and
- * being woken costs more than a read from the page cache.
+ * The main thread itself carries out small reads and writes, and the last of the larger ones that came
+ * together: handing one to a thread and being woken costs more than a copy from the page cache. Reads
+ * do not wait there (RWF_NOWAIT): those that need a device go on to the pool. Writes do so when such
+ * have been slow of late (INLINE_NS).
  *
  * Threads: main (loop, rings' reading ends, protocol) and POOL_THREADS. A channel is not closed
  * before its outstanding count is 0.
@@ -41,7 +42,8 @@ enum {
 	/* 256 KiB that begin in the middle of a page, and as much again for odd drivers */
 	REQUEST_IOVS = 2 * VSTOR_MAX_TRANSFER / 4096 + 2,
 	SUB_CHANNELS = 7, /* of a controller, beside its first */
-	INLINE_BYTES = 65536,
+	SMALL_BYTES = 16384,  /* dearer to hand over than to copy */
+	INLINE_BYTES = 65536, /* of a write */
 	INLINE_NS = 100000,  /* one that took longer sends the next few to the pool, ... */
 	INLINE_PAUSE = 1024, /* ... and if that happens again and again, at most so many */
 };

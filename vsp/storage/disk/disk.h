@@ -129,6 +129,9 @@ int disk_fd(const struct disk *disk); /* still the disk's */
 
 /* All or nothing: 0 when every byte was moved. Offsets past the end: -EINVAL. */
 int disk_readv(struct disk *disk, const struct iovec *iov, int n, uint64_t offset);
+/* The same if nobody has to wait for a device; otherwise -EAGAIN, and some bytes may have been moved.
+ * Tables that are not in memory yet are waited for. */
+int disk_readv_now(struct disk *disk, const struct iovec *iov, int n, uint64_t offset);
 int disk_writev(struct disk *disk, const struct iovec *iov, int n, uint64_t offset);
 int disk_read(struct disk *disk, void *buf, size_t length, uint64_t offset);
 int disk_write(struct disk *disk, const void *buf, size_t length, uint64_t offset);

@@ -83,7 +83,7 @@ static uint64_t vector_length(const struct iovec *iov, int n)
 	return total;
 }
 
-int disk_readv(struct disk *d, const struct iovec *iov, int n, uint64_t offset)
+static int read_vector(struct disk *d, const struct iovec *iov, int n, uint64_t offset, bool now)
 {
 	uint64_t left = vector_length(iov, n);
 	struct cursor c = {iov, n, 0};
@@ -91,8 +91,10 @@ int disk_readv(struct disk *d, const struct iovec *iov, int n, uint64_t offset)
 
 	if (!request_ok(d, offset, left))
 		return -EINVAL;
-	d->count.reads++;
-	d->count.read_bytes += left;
+	if (!now) {
+		d->count.reads++;
+		d->count.read_bytes += left;
+	}
 	while (left) {
 		uint64_t run = left, at = 0;
 		struct disk *from;
@@ -102,7 +104,7 @@ int disk_readv(struct disk *d, const struct iovec *iov, int n, uint64_t offset)
 			return err;
 		pieces = cursor_take(&c, &run, part);
 		if (from)
-			err = io_readv(from->fd, part, pieces, at);
+			err = io_readv(from->fd, part, pieces, at, now);
 		else
 			for (int i = 0; i < pieces; i++)
 				memset(part[i].iov_base, 0, part[i].iov_len);
@@ -112,6 +114,22 @@ int disk_readv(struct disk *d, const struct iovec *iov, int n, uint64_t offset)
 		left -= run;
 	}
 	return 0;
+}
+
+int disk_readv(struct disk *d, const struct iovec *iov, int n, uint64_t offset)
+{
+	return read_vector(d, iov, n, offset, false);
+}
+
+int disk_readv_now(struct disk *d, const struct iovec *iov, int n, uint64_t offset)
+{
+	int err = read_vector(d, iov, n, offset, true);
+
+	if (!err) { /* otherwise the read that follows is counted */
+		d->count.reads++;
+		d->count.read_bytes += vector_length(iov, n);
+	}
+	return err;
 }
 
 int disk_writev(struct disk *d, const struct iovec *iov, int n, uint64_t offset)

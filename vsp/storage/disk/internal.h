@@ -93,7 +93,8 @@ void disk_note_allocation(struct disk *d);
 
 /* io.c: whole transfers; reads past the end of the file give zeros. */
 int io_read(int fd, void *buf, size_t length, uint64_t offset);
-int io_readv(int fd, const struct iovec *iov, int n, uint64_t offset);
+/* now: only what needs no waiting for a device; -EAGAIN if that is not all. */
+int io_readv(int fd, const struct iovec *iov, int n, uint64_t offset, bool now);
 int io_write(const struct disk_io *io, int fd, const void *buf, size_t length, uint64_t offset);
 int io_writev(const struct disk_io *io, int fd, const struct iovec *iov, int n, uint64_t offset);
 int io_size(int fd, uint64_t *size, bool *device);

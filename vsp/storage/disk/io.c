@@ -127,8 +127,22 @@ static size_t iov_total(const struct iovec *iov, int n)
 	return total;
 }
 
+/* A file system that cannot promise not to wait (EOPNOTSUPP) has to be taken for one that waits. */
+static ssize_t read_some(int fd, const struct iovec *iov, int n, uint64_t offset, bool now)
+{
+	ssize_t r;
+
+	if (!now)
+		return preadv(fd, iov, n, (off_t)offset);
+	r = preadv2(fd, iov, n, (off_t)offset, RWF_NOWAIT);
+	if (r < 0 && errno == EOPNOTSUPP)
+		errno = EAGAIN;
+	return r;
+}
+
+/* io NULL: reads. */
 static int transfer(const struct disk_io *io, int fd, const struct iovec *iov, int n,
-		    uint64_t offset)
+		    uint64_t offset, bool now)
 {
 	size_t total = iov_total(iov, n), done = 0;
 	struct iovec rest[64];
@@ -143,7 +157,7 @@ static int transfer(const struct disk_io *io, int fd, const struct iovec *iov, i
 			offset += done;
 			done = 0;
 		}
-		r = io ? io->pwritev(fd, iov, n, offset) : preadv(fd, iov, n, (off_t)offset);
+		r = io ? io->pwritev(fd, iov, n, offset) : read_some(fd, iov, n, offset, now);
 		if (r < 0) {
 			int err = io ? (int)-r : errno;
 
@@ -165,11 +179,11 @@ static int transfer(const struct disk_io *io, int fd, const struct iovec *iov, i
 
 /* In batches, so that the rest after a short transfer fits a small array. */
 static int batches(const struct disk_io *io, int fd, const struct iovec *iov, int n,
-		   uint64_t offset)
+		   uint64_t offset, bool now)
 {
 	while (n > 0) {
 		int batch = n > 64 ? 64 : n;
-		int err = transfer(io, fd, iov, batch, offset);
+		int err = transfer(io, fd, iov, batch, offset, now);
 
 		if (err)
 			return err;
@@ -180,14 +194,14 @@ static int batches(const struct disk_io *io, int fd, const struct iovec *iov, in
 	return 0;
 }
 
-int io_readv(int fd, const struct iovec *iov, int n, uint64_t offset)
+int io_readv(int fd, const struct iovec *iov, int n, uint64_t offset, bool now)
 {
-	return batches(NULL, fd, iov, n, offset);
+	return batches(NULL, fd, iov, n, offset, now);
 }
 
 int io_writev(const struct disk_io *io, int fd, const struct iovec *iov, int n, uint64_t offset)
 {
-	return batches(io, fd, iov, n, offset);
+	return batches(io, fd, iov, n, offset, false);
 }
 
 int io_size(int fd, uint64_t *size, bool *device)

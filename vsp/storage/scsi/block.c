@@ -93,7 +93,10 @@ enum scsi_result scsi_transfer(struct scsi_unit *u, struct scsi_command *cmd)
 		return SCSI_DONE;
 	}
 	if (read) {
-		rc = disk_readv(u->disk, iov, n, e.lba * scsi_block_bytes(u));
+		rc = (cmd->nowait ? disk_readv_now : disk_readv)(u->disk, iov, n,
+								 e.lba * scsi_block_bytes(u));
+		if (rc == -EAGAIN && cmd->nowait)
+			return SCSI_AGAIN;
 		if (rc)
 			scsi_fail_at(cmd, SENSE_MEDIUM_READ_ERROR, e.lba);
 		else

@@ -53,6 +53,7 @@ struct scsi_command {
 	const struct iovec *iov;
 	int iovcnt;
 	size_t data_bytes; /* sum of iov */
+	bool nowait; /* a read that would have to wait for a device ends with SCSI_AGAIN */
 	/* Units of the target, for REPORT LUNS: bit per LUN. */
 	uint64_t luns;
 
@@ -63,8 +64,9 @@ struct scsi_command {
 };
 
 /* Carries out one command; blocks for I/O. The outcome is in cmd. A write that meets a full host
- * file system ends with SCSI_NO_SPACE, changing nothing: the caller may pause the VM and repeat. */
-enum scsi_result { SCSI_DONE, SCSI_NO_SPACE };
+ * file system ends with SCSI_NO_SPACE, changing nothing: the caller may pause the VM and repeat. SCSI_AGAIN: only
+ * if cmd->nowait; the command is to be carried out again without it. */
+enum scsi_result { SCSI_DONE, SCSI_NO_SPACE, SCSI_AGAIN };
 enum scsi_result scsi_execute(struct scsi_unit *unit, struct scsi_command *cmd);
 
 /* The outcome for a guest that shall not wait for room: its write failed, for want of space. */
