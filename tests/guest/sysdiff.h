@@ -6,33 +6,9 @@
 #define BULKHEAD_TESTS_GUEST_SYSDIFF_H
 
 #include "guest.h"
+#include "sysdiff_table.h"
 
 enum { EVERY = 500 }; /* cases from sum to sum, as in compare-processors */
-
-/* Modes in which an instruction is run, and what else there is to it. ONLY: in sysdiff_legacy. */
-enum {
-	M64 = 1,
-	M32 = 2,
-	M16 = 4,
-	LEGACY = M32 | M16,
-	ANY = 7,
-	LOCKS = 8,
-	NEAR = 16,
-	NO_W = 32,
-	ONLY = 64,
-	FARS = 128
-};
-
-/* Opcode bytes, whether a ModRM byte follows with which reg field (8: any; -1: none), bytes of
- * immediate (FAR: a far pointer), modes. */
-enum { FAR = 255 };
-struct form {
-	const char *name;
-	uint8_t n, op[3];
-	int8_t reg;
-	uint8_t imm;
-	uint16_t modes;
-};
 
 void random_init(void); /* option "seed" */
 uint64_t rnd(void);

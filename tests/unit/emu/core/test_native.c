@@ -11,11 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
+#include "forms.h"
 #include "machine.h"
 #include "native.h"
 
-#define BUFFER 0x20000000ull /* the same address here and in the guest */
+#define BUFFER     0x20000000ull /* the same address here and in the guest */
+#define BUFFER_FAR (BUFFER | 1ull << 44)
 enum { BUFFER_SIZE = 8192, RAM = 0x20000000 + (2 << 20) };
 
 #define CF  0x001u
@@ -202,6 +205,8 @@ static const struct form forms[] = {
 };
 
 static unsigned cases = 400;
+static unsigned long compared; /* cases that came out alike */
+static struct op_set met;
 static uint64_t seed = 1;
 static struct machine *machine;
 static struct vcpu_state start;
@@ -478,6 +483,8 @@ static bool agree(const struct form *f, const struct instance *c)
 		fprintf(stderr, "memory differs\n");
 		goto differ;
 	}
+	compared++;
+	forms_mark(&met, c->code, c->n, EMU_M64);
 	return true;
 differ:
 	show(f, c, &want, &got);
@@ -499,10 +506,159 @@ START_TEST(form_behaves_as_on_the_host)
 }
 END_TEST
 
+/* Instruction after instruction: stack, branches, and what has no ModRM byte. RBX points to memory
+ * that holds anything. RSP must come out as it went in, and no address of code in a register. */
+static const struct sequence {
+	const char *name;
+	uint8_t n, code[28];
+	uint16_t undefined;
+} sequences[] = {
+	{"push r, pop r", 2, {0x50, 0x59}, 0},
+	{"push m, pop m", 5, {0xff, 0x33, 0x8f, 0x43, 0x08}, 0},
+	{"push i8, push iz, pop", 9, {0x6a, 0x85, 0x68, 1, 2, 3, 0x84, 0x58, 0x5a}, 0},
+	{"16-bit push and pop", 4, {0x66, 0x50, 0x66, 0x59}, 0},
+	{"16-bit push m, pop m", 7, {0x66, 0xff, 0x33, 0x66, 0x8f, 0x43, 0x04}, 0},
+	{"enter, leave", 5, {0xc8, 0x10, 0, 0, 0xc9}, 0},
+	{"16-bit enter, leave",
+	 12,
+	 {0x55, 0x48, 0x89, 0xe5, 0x66, 0xc8, 0, 0, 0, 0x66, 0xc9, 0x5d},
+	 0},
+	/* call 1f; jmp 2f; 1: inc %ecx; ret; 2: */
+	{"call, ret, jmp", 10, {0xe8, 2, 0, 0, 0, 0xeb, 3, 0xff, 0xc1, 0xc3}, 0},
+	/* lea 1f(%rip), %rax; call *%rax; jmp 2f; 1: xor %eax, %eax; ret; 2: */
+	{"call r", 14, {0x48, 0x8d, 5, 4, 0, 0, 0, 0xff, 0xd0, 0xeb, 3, 0x31, 0xc0, 0xc3}, AF},
+	/* lea 1f(%rip), %rax; mov %rax, (%rbx); call *(%rbx); jmp 2f; 1: xor %eax, %eax; mov %rax,
+	 * (%rbx); ret; 2: */
+	{"call m",
+	 20,
+	 {0x48, 0x8d, 5,    7, 0,    0,    0,    0x48, 0x89, 3,
+	  0xff, 0x13, 0xeb, 6, 0x31, 0xc0, 0x48, 0x89, 3,    0xc3},
+	 AF},
+	/* lea 1f(%rip), %rax; jmp *%rax; 1: xor %eax, %eax */
+	{"jmp r", 11, {0x48, 0x8d, 5, 2, 0, 0, 0, 0xff, 0xe0, 0x31, 0xc0}, AF},
+	/* The same through (%rbx). */
+	{"jmp m",
+	 17,
+	 {0x48, 0x8d, 5, 5, 0, 0, 0, 0x48, 0x89, 3, 0xff, 0x23, 0x31, 0xc0, 0x48, 0x89, 3},
+	 AF},
+	{"jmp near", 7, {0xe9, 2, 0, 0, 0, 0xff, 0xc1}, 0},
+	/* mov $5, %ecx; 1: add %ecx, %eax; loop 1b, and its kin */
+	{"loop", 9, {0xb9, 5, 0, 0, 0, 1, 0xc8, 0xe2, 0xfc}, 0},
+	{"loope", 9, {0xb9, 5, 0, 0, 0, 1, 0xc8, 0xe1, 0xfc}, 0},
+	{"loopne", 9, {0xb9, 5, 0, 0, 0, 1, 0xc8, 0xe0, 0xfc}, 0},
+	{"jrcxz", 4, {0xe3, 2, 0xff, 0xc0}, 0},
+	{"xlat", 1, {0xd7}, 0},
+	/* pushfq; pop %rax; and $0x8d5, %eax; push %rax; popfq */
+	{"pushf, popf", 9, {0x9c, 0x58, 0x25, 0xd5, 8, 0, 0, 0x50, 0x9d}, 0},
+	{"moffs",
+	 20,
+	 {0xa1, 0, 0x10, 0, 0x20, 0, 0, 0, 0, 0x90, 0xa3, 8, 0x10, 0, 0x20, 0, 0, 0, 0, 0x90},
+	 0},
+	{"moffs beyond 32 bits",
+	 22,
+	 {0x48, 0xa1, 0, 0x10, 0, 0x20, 0, 0x10, 0, 0, 0x90,
+	  0x66, 0xa3, 8, 0x10, 0, 0x20, 0, 0x10, 0, 0, 0x90},
+	 0},
+	{"mov $8, m", 11, {0xc6, 3, 5, 0x66, 0xc7, 0x43, 2, 1, 2, 0x90, 0x90}, 0},
+	{"std, cld", 2, {0xfd, 0xfc}, 0},
+	{"fences", 9, {0x0f, 0xae, 0xe8, 0x0f, 0xae, 0xf0, 0x0f, 0xae, 0xf8}, 0},
+	{"pause", 2, {0xf3, 0x90}, 0},
+	{"clflush", 3, {0x0f, 0xae, 0x3b}, 0},
+	{"bswap 16 aside", 3, {0x48, 0x0f, 0xc8}, 0},
+};
+
+START_TEST(sequence_behaves_as_on_the_host)
+{
+	const struct sequence *q = &sequences[_i];
+	struct form f = {.name = q->name, .undefined = q->undefined, .digit = -2};
+	struct instance c;
+	unsigned bad = 0;
+
+	for (unsigned n = 0; n < cases && bad < 3; n++) {
+		memset(&c, 0, sizeof(c));
+		for (unsigned r = 0; r < 16; r++)
+			c.regs.gpr[r] = operand();
+		c.regs.gpr[R_BX] = BUFFER + 4096 + 8 * (rnd() % 64);
+		c.regs.rflags = rnd() & ALL;
+		memcpy(c.code, q->code, q->n);
+		c.n = q->n;
+		if (!agree(&f, &c))
+			bad++;
+	}
+	ck_assert_msg(!bad, "%s differs from the host", q->name);
+}
+END_TEST
+
+/* Conditional jumps, short and near, over an instruction that shows. */
+START_TEST(condition_branches_as_on_the_host)
+{
+	struct form f = {.name = "jcc", .digit = -2};
+	struct instance c;
+	unsigned bad = 0;
+
+	for (unsigned n = 0; n < cases && bad < 3; n++) {
+		memset(&c, 0, sizeof(c));
+		for (unsigned r = 0; r < 16; r++)
+			c.regs.gpr[r] = operand();
+		c.regs.rflags = rnd() & ALL;
+		if (rnd() % 2) {
+			emit(&c, 0x70 | (unsigned)_i | 2 << 8, 2);
+		} else {
+			emit(&c, 0x0f | (0x80 | (unsigned)_i) << 8, 2);
+			emit(&c, 2, 4);
+		}
+		emit(&c, 0xc8ff, 2); /* dec %eax */
+		if (!agree(&f, &c))
+			bad++;
+	}
+	ck_assert_msg(!bad, "condition %d differs from the host", _i);
+}
+END_TEST
+
+/* Operations of 64-bit code that user mode can run, and those that came out alike here. */
+static unsigned report(void)
+{
+	struct op_set all;
+	unsigned announced = 0, covered = 0;
+
+	forms_announced(&all, EMU_M64);
+	for (unsigned op = 0; op < OP_COUNT; op++) {
+		if (!all.has[op] || forms_system(op) || forms_fpu(op))
+			continue;
+		announced++;
+		if (met.has[op])
+			covered++;
+		else
+			printf("not compared: %s\n", emu_op_name(op));
+	}
+	printf("integer instructions, 64-bit code: %u operations covered of %u announced by the "
+	       "decoder, %lu cases, 0 mismatches\n",
+	       covered, announced, compared);
+	return announced - covered;
+}
+
+/* The buffer at both its addresses. */
+static bool share_buffer(void)
+{
+	int fd = memfd_create("buffer", MFD_CLOEXEC);
+	const uint64_t at[] = {BUFFER, BUFFER_FAR};
+
+	if (fd < 0 || ftruncate(fd, BUFFER_SIZE))
+		return false;
+	for (unsigned n = 0; n < 2; n++)
+		if (mmap((void *)at[n], BUFFER_SIZE, PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0) != (void *)at[n])
+			return false;
+	close(fd);
+	return true;
+}
+
 static void set_up(void)
 {
 	machine = machine_new(1, RAM);
 	machine_long(machine, &start, 0);
+	/* All of it once more from 1 << 44 on. */
+	machine_write64(machine, M_TABLES + 32 * 8, 0x2000 | 7);
 }
 
 static void tear_down(void)
@@ -521,12 +677,13 @@ int main(int argc, char **argv)
 		printf("SKIP: the host is not x86-64, or gives no executable memory\n");
 		return 77;
 	}
+	if (getenv("BULKHEAD_LONG"))
+		cases = 40000;
 	if (argc > 1)
 		cases = (unsigned)atoi(argv[1]);
 	if (argc > 2)
 		seed = strtoull(argv[2], NULL, 0) | 1;
-	if (mmap((void *)BUFFER, BUFFER_SIZE, PROT_READ | PROT_WRITE,
-		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) != (void *)BUFFER) {
+	if (!share_buffer()) {
 		printf("SKIP: the address of the shared buffer is taken\n");
 		return 77;
 	}
@@ -534,11 +691,16 @@ int main(int argc, char **argv)
 	tcase_set_timeout(t, 0);
 	tcase_add_loop_test(t, form_behaves_as_on_the_host, 0,
 			    (int)(sizeof(forms) / sizeof(forms[0])));
+	tcase_add_loop_test(t, sequence_behaves_as_on_the_host, 0,
+			    (int)(sizeof(sequences) / sizeof(sequences[0])));
+	tcase_add_loop_test(t, condition_branches_as_on_the_host, 0, 16);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_set_fork_status(r, CK_NOFORK);
 	srunner_run_all(r, CK_NORMAL);
 	failed = srunner_ntests_failed(r);
 	srunner_free(r);
+	if (!failed && report())
+		failed = 1;
 	return failed ? 1 : 0;
 }
