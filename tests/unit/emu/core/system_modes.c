@@ -124,6 +124,33 @@ START_TEST(ports_by_the_permission_map)
 }
 END_TEST
 
+START_TEST(strings_to_and_from_ports)
+{
+	uint16_t in[3];
+
+	machine_long(m, &st, 0);
+	machine_write64(m, 0x100000, 0x030201);
+	st.gpr[R_SI] = 0x100000;
+	st.gpr[R_DI] = 0x101000;
+	st.gpr[R_CX] = 3;
+	st.gpr[R_DX] = 0x80;
+	m->pio.answer = 0xbeef;
+	/* rep outsb; mov $2, %ecx; rep insw; hlt */
+	RUN(0xf3, 0x6e, 0xb9, 2, 0, 0, 0, 0x66, 0xf3, 0x6d, 0xf4);
+	ck_assert_uint_eq(m->pio.writes, 3);
+	ck_assert_uint_eq(m->pio.value, 3);
+	ck_assert_uint_eq(m->pio.reads, 2);
+	ck_assert_uint_eq(m->pio.size, 2);
+	memcpy(in, machine_ram(m, 0x101000), sizeof(in));
+	ck_assert_uint_eq(in[0], 0xbeef);
+	ck_assert_uint_eq(in[1], 0xbeef);
+	ck_assert_uint_eq(in[2], 0);
+	ck_assert_uint_eq(st.gpr[R_SI], 0x100003);
+	ck_assert_uint_eq(st.gpr[R_DI], 0x101004);
+	ck_assert_uint_eq(st.gpr[R_CX], 0);
+}
+END_TEST
+
 START_TEST(call_gate_to_level_0_copies_parameters)
 {
 	uint64_t gate = (M_CODE + 0x40) & 0xffff;
@@ -226,6 +253,7 @@ void add_modes(Suite *s)
 	tcase_add_test(t, segment_limit_is_checked_outside_long_mode);
 	tcase_add_loop_test(t, loading_bad_selectors, 0, 5);
 	tcase_add_test(t, ports_by_the_permission_map);
+	tcase_add_test(t, strings_to_and_from_ports);
 	tcase_add_test(t, call_gate_to_level_0_copies_parameters);
 	tcase_add_test(t, virtual_8086_and_back);
 	tcase_add_test(t, state_goes_in_and_comes_out);

@@ -15,7 +15,7 @@ static const struct {
 	const char *by;
 } elsewhere[] = {
 	{OP_mov_cr_r, "system_modes.c, guests modes and faults"},
-	{OP_mov_dr_r, "system_exceptions.c, guest debug"},
+	{OP_mov_dr_r, "system_interrupts.c, guest features"},
 	{OP_lgdt, "guest modes"},
 	{OP_lidt, "guests modes and faults"},
 	{OP_ltr, "guests modes and faults"},
