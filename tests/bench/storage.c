@@ -2,12 +2,13 @@
  *
  * One run of the storage path without a processor: hosted client -> storvsp -> raw file.
  *
- *   storage_client FILE read|write BYTES DEPTH random|sequential MILLISECONDS
+ *   storage_client FILE [PEER]read|write|durable BYTES DEPTH random|sequential MILLISECONDS
  *
- * Prints requests per second. With limitread and limitwrite the same is done by plain pread() and
- * pwrite() in as many threads as the depth: what the file itself can give. With nbdread and
- * nbdwrite FILE is the socket of an NBD server whose export "d" has 256 MiB.
+ * Prints requests per second. "durable" writes are on the disk when they are answered (FUA). PEER
+ * uring and threads: storage_limit.h, what the file itself can give. PEER nbd: FILE is the socket
+ * of an NBD server whose export "d" has 256 MiB.
  */
+#include "tests/bench/storage_limit.h"
 #include "tests/unit/storage/hosted.h"
 
 #include <endian.h>
@@ -23,8 +24,7 @@
 static int fd;
 static uint64_t file_bytes, end;
 static uint32_t bytes;
-static bool sequential;
-static const char *what;
+static bool sequential, reading, durable;
 
 static uint64_t next_random(uint64_t *x)
 {
@@ -40,36 +40,6 @@ static uint64_t place(uint64_t *state)
 	return (sequential ? (*state)++ % slots : next_random(state) % slots) * bytes;
 }
 
-/* ---- the limit: threads with pread and pwrite ---- */
-
-static void *plain_thread(void *arg)
-{
-	uint64_t state = (uintptr_t)arg * 0x9e3779b97f4a7c15ull + 1, n = 0;
-	char *buf = aligned_alloc(4096, bytes);
-
-	memset(buf, 1, bytes);
-	for (; monotonic_ns() < end; n++)
-		if ((strstr(what, "read") ? pread(fd, buf, bytes, (off_t)place(&state))
-					  : pwrite(fd, buf, bytes, (off_t)place(&state))) < 0)
-			exit(1);
-	return (void *)n;
-}
-
-static uint64_t plain(unsigned depth)
-{
-	pthread_t t[64];
-	uint64_t n = 0;
-	void *mine;
-
-	for (unsigned i = 0; i < depth; i++)
-		pthread_create(&t[i], NULL, plain_thread, (void *)(uintptr_t)(i + 1));
-	for (unsigned i = 0; i < depth; i++) {
-		pthread_join(t[i], &mine);
-		n += (uintptr_t)mine;
-	}
-	return n;
-}
-
 /* ---- ours ---- */
 
 static void submit(struct hosted_channel *c, uint64_t slot, uint64_t *state)
@@ -77,10 +47,10 @@ static void submit(struct hosted_channel *c, uint64_t slot, uint64_t *state)
 	uint64_t pages[64], at = place(state) / 512;
 	uint32_t n = bytes / 4096, blocks = bytes / 512;
 	struct storvsc_io io = {.id = slot + 1,
-				.cdb = {what[0] == 'r' ? 0x28 : 0x2a, 0, at >> 24, at >> 16,
-					at >> 8, at, 0, blocks >> 8, blocks},
+				.cdb = {reading ? 0x28 : 0x2a, durable ? 0x08 : 0, at >> 24,
+					at >> 16, at >> 8, at, 0, blocks >> 8, blocks},
 				.cdb_bytes = 10,
-				.from_device = what[0] == 'r',
+				.from_device = reading,
 				.bytes = bytes,
 				.pages = pages,
 				.npages = n};
@@ -150,15 +120,14 @@ static void nbd_open(const char *path)
 
 static void nbd_submit(uint64_t slot, uint64_t *state, char *buf)
 {
-	bool reading = strstr(what, "read");
 	struct {
 		uint32_t magic;
 		uint16_t flags, type;
 		uint64_t handle, from;
 		uint32_t length;
 	} __attribute__((packed))
-	m = {htobe32(0x25609513), 0, htobe16(!reading), slot, htobe64(place(state)),
-	     htobe32(bytes)};
+	m = {htobe32(0x25609513),   htobe16(durable), htobe16(!reading), slot,
+	     htobe64(place(state)), htobe32(bytes)};
 
 	all(put_some, &m, sizeof(m));
 	if (!reading)
@@ -180,25 +149,35 @@ static uint64_t nbd(unsigned depth)
 		all(read, &m, sizeof(m));
 		if (m.error)
 			exit(1);
-		if (strstr(what, "read"))
+		if (reading)
 			all(read, buf, bytes);
 		nbd_submit(m.handle, &state, buf);
 	}
 	return n;
 }
 
+/* "uringread" and the like: the peer, of which there may be none, and the request. */
+static bool parse(const char *what)
+{
+	size_t n = strlen(what);
+
+	reading = n >= 4 && !strcmp(what + n - 4, "read");
+	durable = n >= 7 && !strcmp(what + n - 7, "durable");
+	return reading || durable || (n >= 5 && !strcmp(what + n - 5, "write"));
+}
+
 int main(int argc, char **argv)
 {
-	struct stat st;
+	const char *what = argc == 7 ? argv[2] : "";
+	struct stat st = {.st_size = 256 << 20};
+	struct limit limit;
 	unsigned depth, ms;
 	uint64_t n;
 
-	if (argc != 7)
+	if (!parse(what))
 		return 2;
-	what = argv[2];
 	if (!strncmp(what, "nbd", 3)) {
 		nbd_open(argv[1]);
-		st.st_size = 256 << 20;
 	} else {
 		fd = open(argv[1], O_RDWR);
 		if (fd < 0 || fstat(fd, &st))
@@ -210,10 +189,13 @@ int main(int argc, char **argv)
 	sequential = argv[5][0] == 's';
 	ms = (unsigned)atoi(argv[6]);
 	end = monotonic_ns() + ms * 1000000ull;
+	limit = (struct limit){fd, reading, durable, bytes, depth, end, place};
 	if (!strncmp(what, "nbd", 3))
 		n = nbd(depth);
+	else if (!strncmp(what, "uring", 5))
+		n = limit_uring(&limit);
 	else
-		n = !strncmp(what, "limit", 5) ? plain(depth) : ours(depth);
+		n = !strncmp(what, "threads", 7) ? limit_threads(&limit) : ours(depth);
 	printf("%.1f\n", (double)n * 1000 / ms);
 	return 0;
 }
