@@ -7,13 +7,20 @@
 typedef unsigned __int128 u128;
 typedef __int128 s128;
 
+/* Multiplication defines CF and OF only; the others are clear, here and in translated code. */
+#define FL_MUL(big)                                                                                \
+	do {                                                                                       \
+		cpu->fl_res = 1;                                                                   \
+		cpu->fl_aux = (big) ? AUX_CF : 0;                                                  \
+	} while (0)
+
 /* AX = AL * n */
 static inline void mul8(struct emu_cpu *cpu, uint8_t n)
 {
 	uint16_t r = (uint16_t)(RD8(0) * n);
 
 	WR16(R_AX, r);
-	FL_RES_CO(8, r, r >> 8 != 0, r >> 8 != 0);
+	FL_MUL(r >> 8 != 0);
 }
 
 static inline void imul8(struct emu_cpu *cpu, uint8_t n)
@@ -22,7 +29,7 @@ static inline void imul8(struct emu_cpu *cpu, uint8_t n)
 	bool big = r != (int8_t)r;
 
 	WR16(R_AX, r);
-	FL_RES_CO(8, r, big, big);
+	FL_MUL(big);
 }
 
 /* DX:AX = AX * n */
@@ -33,7 +40,7 @@ static inline void imul8(struct emu_cpu *cpu, uint8_t n)
 		uint##s##_t hi = (uint##s##_t)(r >> (s));                                          \
 		WR##s(R_AX, (uint##s##_t)r);                                                       \
 		WR##s(R_DX, hi);                                                                   \
-		FL_RES_CO(s, (uint##s##_t)r, hi != 0, hi != 0);                                    \
+		FL_MUL(hi != 0);                                    \
 	}                                                                                          \
 	static inline void imul##s(struct emu_cpu *cpu, uint##s##_t n)                             \
 	{                                                                                          \
@@ -41,13 +48,13 @@ static inline void imul8(struct emu_cpu *cpu, uint8_t n)
 		bool big = r != (int##s##_t)r;                                                     \
 		WR##s(R_AX, (uint##s##_t)r);                                                       \
 		WR##s(R_DX, (uint##s##_t)(r >> (s)));                                              \
-		FL_RES_CO(s, (uint##s##_t)r, big, big);                                            \
+		FL_MUL(big);                                            \
 	}                                                                                          \
 	static inline uint##s##_t imul2_##s(struct emu_cpu *cpu, uint##s##_t a, uint##s##_t b)     \
 	{                                                                                          \
 		swide r = (swide)(int##s##_t)a * (int##s##_t)b;                                    \
 		bool big = r != (int##s##_t)r;                                                     \
-		FL_RES_CO(s, (uint##s##_t)r, big, big);                                            \
+		FL_MUL(big);                                            \
 		return (uint##s##_t)r;                                                             \
 	}                                                                                          \
 	OP(imul2_rr_##s)                                                                           \

@@ -62,10 +62,11 @@ void jit_link(struct emu_cpu *cpu, struct emu_block *b)
 	cpu->jit_site = 0;
 	if (cpu->jit_from->link != b)
 		return;
-	at = b->live_in ? s.with_save : s.direct;
 	/* Forward inside one page nothing needs to be checked: the generation was compared when
 	 * the page was entered, and a loop must jump backward somewhere. */
 	to = b->insn[0].off > s.from_off && s.gen == b->gen ? b->body : b->checked;
+	/* The check is where interrupts are taken, which show the flags as they are. */
+	at = b->live_in || to == b->checked ? s.with_save : s.direct;
 	d = (int32_t)(to - (at + 4));
 	memcpy(j->rw + at, &d, 4);
 }

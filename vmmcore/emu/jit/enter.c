@@ -12,8 +12,7 @@
 enum emu_engine emu_engine = EMU_ENGINE_DEFAULT;
 unsigned emu_jit_threshold = 24;
 
-/* Until the test suites and the stock kernels have run on it for a while. */
-enum { TRANSLATOR_BY_DEFAULT = 0 };
+enum { TRANSLATOR_BY_DEFAULT = 1 };
 
 static bool wanted(void)
 {

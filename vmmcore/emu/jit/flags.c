@@ -17,6 +17,13 @@ void fl_emit_save(struct emit *e)
 	e_mov(e, H_AX, rm_reg(H_11));
 }
 
+void fl_emit_no_af(struct emit *e)
+{
+	e_alu_imm(e, 0, 4,
+		  rm_at(H_BP, (int32_t)offsetof(struct emu_cpu, jit_fl) + JF_A / 8 - TR_BIAS),
+		  (uint8_t)~(1u << JF_A % 8));
+}
+
 void fl_emit_load(struct emit *e)
 {
 	e_mov(e, H_11, rm_reg(H_AX));
@@ -36,12 +43,20 @@ void fl_keep(struct tr *t, unsigned need)
 	assert(!(need & ~t->host_ok));
 	fl_emit_save(&t->e);
 	t->mem_ok = t->host_ok;
+	if (t->no_af && (need & F_A)) {
+		fl_emit_no_af(&t->e);
+		fl_clobber(t);
+	} else if (t->no_af) {
+		t->mem_ok &= ~(unsigned)F_A;
+	}
 }
 
 void fl_wrote(struct tr *t, unsigned written)
 {
 	t->host_ok = written;
 	t->mem_ok &= ~written;
+	if (written & F_A)
+		t->no_af = false;
 }
 
 void fl_restore(struct tr *t, unsigned need)
@@ -57,6 +72,7 @@ void fl_restore(struct tr *t, unsigned need)
 	}
 	fl_emit_load(&t->e);
 	t->host_ok = t->mem_ok;
+	t->no_af = false;
 }
 
 unsigned fl_cc_reads(unsigned cc)
@@ -79,6 +95,7 @@ unsigned fl_cond(struct tr *t, unsigned cc)
 	if (b == 0xff) {
 		fl_emit_load(&t->e);
 		t->host_ok = t->mem_ok;
+		t->no_af = false;
 		return cc;
 	}
 	enc(&t->e, 0, 0x0fba, 4, TR_CPU(jit_fl));

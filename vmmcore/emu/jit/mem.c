@@ -72,12 +72,11 @@ struct rm mem_tlb(struct tr *t, unsigned lin, unsigned bytes, bool write)
 
 bool mem_aligned(struct tr *t, unsigned bytes, unsigned align, bool write, struct rm *m)
 {
-	unsigned lin, reads, writes;
+	unsigned lin;
 
 	if (t->i->ea & (EA_LEGACY | EA_A16 | EA_RIPX))
 		return false;
-	jit_flag_use(t->i, &reads, &writes);
-	fl_keep(t, reads | (t->live & ~writes));
+	fl_keep(t, F_ALL);
 	if (!mem_ea(t, t->i, &lin))
 		return false;
 	if (align > 1) {

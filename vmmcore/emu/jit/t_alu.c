@@ -237,6 +237,7 @@ static bool shift_cl_flags(struct tr *t, unsigned kind, unsigned sz)
 	zero = e_jcc8(e, CC_Z);
 	enc_sz(e, sz, 0xd2, kind, d);
 	fl_emit_save(e);
+	fl_emit_no_af(e);
 	e_here8(e, zero);
 	/* A 32-bit result is zero-extended even then. */
 	if (sz == 2 && d.reg != H_NONE)
@@ -289,6 +290,7 @@ static bool shift(struct tr *t)
 		t->host_ok |= kept;
 	} else {
 		fl_wrote(t, F_ALL);
+		t->no_af = true;
 	}
 	return true;
 }
@@ -300,7 +302,9 @@ static bool dshift(struct tr *t)
 	unsigned count = i->imm & (sz == 3 ? 63 : 31), s;
 	struct rm d;
 
-	if (sz == 1 || (form & 1) || (form == 0 && !count) || (form == 2 && t->live))
+	/* OF is undefined, and not the same everywhere, unless the count is 1. */
+	if (sz == 1 || (form & 1) || (form == 0 && !count) || (form == 2 && t->live) ||
+	    (count != 1 && (t->live & F_O)))
 		return false;
 	s = source(t, i->rm, sz);
 	d = wr_begin(t, i->reg, sz);
@@ -308,34 +312,39 @@ static bool dshift(struct tr *t)
 	if (form == 0)
 		e8(&t->e, count);
 	wr_end(t, i->reg, sz);
-	if (form == 0)
+	if (form == 0) {
 		fl_wrote(t, F_ALL);
-	else
+		t->no_af = true;
+	} else {
 		t->host_ok = t->mem_ok = 0;
+	}
 	return true;
 }
 
 /* ---- bits ---- */
 
-/* ZF stays: it must be in the host's flags. Uses R10. */
-static void keep_zf(struct tr *t)
+/* After a bit test: CF is defined, and ours keeps the others. Processors do as well, but do not
+ * promise it; so those that somebody looks at have been kept (fl_keep), and CF joins them. */
+static void bit_flags(struct tr *t)
 {
 	struct emit *e = &t->e;
+	const struct rm second = rm_at(H_BP, (int32_t)offsetof(struct emu_cpu, jit_fl) + 1 - TR_BIAS);
 
-	if (!(t->live & F_Z) || (t->host_ok & F_Z))
+	if (!(t->live & ~(unsigned)F_C)) {
+		fl_wrote(t, F_C);
 		return;
-	assert(t->mem_ok & F_Z);
-	enc(e, 0, 0x0fb7, H_10, TR_CPU(jit_fl));
-	e_alu_imm(e, 2, 4, rm_reg(H_10), 1u << JF_Z);
-	e_alu_imm(e, 2, 6, rm_reg(H_10), 1u << JF_Z);
-	t->host_ok = F_Z;
+	}
+	enc(e, E_BYTE, 0x0f92, 0, rm_reg(H_11)); /* SETC */
+	e_alu_imm(e, 0, 4, second, (uint8_t)~(1u << (JF_C - 8)));
+	enc(e, E_BYTE, 0x08, H_11, second);
+	t->host_ok = 0;
+	t->mem_ok |= F_C;
 }
 
 static bool bits(struct tr *t)
 {
 	const struct emu_insn *i = t->i;
 	unsigned k = i->op - OP_bt_rr_16, op = k / 18, form = k % 18 / 3, sz = k % 3 + 1;
-	unsigned zf;
 	struct rm m;
 
 	if (form == 2 || form == 4)
@@ -353,8 +362,7 @@ static bool bits(struct tr *t)
 			m = rm_reg(H_9);
 		}
 	}
-	keep_zf(t);
-	zf = t->host_ok & F_Z;
+	fl_keep(t, t->live & ~(unsigned)F_C);
 	if (form == 0) {
 		unsigned s = source(t, i->rm, sz);
 
@@ -369,34 +377,35 @@ static bool bits(struct tr *t)
 		else
 			e_store(&t->e, tr_greg(i->reg), H_9);
 	}
-	fl_wrote(t, F_ALL & ~F_Z);
-	t->host_ok |= zf;
+	bit_flags(t);
 	return true;
 }
 
-/* BSF, BSR: a zero source leaves the destination alone. */
+/* BSF, BSR: a zero source leaves the destination alone. ZF is all that is defined, and processors
+ * differ in the others; ours has them as a TEST of the source leaves them. */
 static bool scan(struct tr *t)
 {
 	const struct emu_insn *i = t->i;
-	unsigned k = i->op - OP_bsf_r_16, op = k / 6, mem = k % 6 / 3, sz = k % 3 + 1;
+	unsigned k = i->op - OP_bsf_r_16, op = k / 6, mem = k % 6 / 3, sz = k % 3 + 1, s;
 	struct emit *e = &t->e;
-	struct rm s = tr_greg(i->rm), d = tr_greg(i->reg);
+	struct rm m = tr_greg(i->rm);
 	uint8_t *zero;
 
 	if (sz == 1)
 		return false;
-	if (mem && !mem_operand(t, 1u << sz, false, &s))
+	if (mem && !mem_operand(t, 1u << sz, false, &m))
 		return false;
 	if (op == 2) {
-		enc(e, sz_flags(sz) | E_F3, 0x0fb8, H_10, s);
+		enc(e, sz_flags(sz) | E_F3, 0x0fb8, H_10, m);
 		tr_write(t, i->reg, H_10);
 	} else {
-		enc(e, sz_flags(sz), op ? 0x0fbd : 0x0fbc, H_10, s);
+		if (mem)
+			load(t, sz, m);
+		s = mem ? (unsigned)H_10 : source(t, i->rm, sz);
+		enc(e, sz_flags(sz), op ? 0x0fbd : 0x0fbc, H_11, rm_reg(s));
+		enc_sz(e, sz, 0x84, s, rm_reg(s));
 		zero = e_jcc8(e, CC_Z);
-		if (d.reg != H_NONE)
-			e_mov(e, d.reg, rm_reg(H_10));
-		else
-			e_store(e, d, H_10);
+		tr_write(t, i->reg, H_11);
 		e_here8(e, zero);
 	}
 	fl_wrote(t, F_ALL);
@@ -404,6 +413,23 @@ static bool scan(struct tr *t)
 }
 
 /* ---- multiplication, division ---- */
+
+/* Only CF and OF, which are equal, are defined; processors differ in the others. Ours clears them. */
+static void mul_flags(struct tr *t)
+{
+	struct emit *e = &t->e;
+
+	if (!(t->live & ~(unsigned)(F_C | F_O))) {
+		fl_wrote(t, F_ALL);
+		t->host_ok = F_C | F_O;
+		return;
+	}
+	enc(e, 0, 0x1b, H_11, rm_reg(H_11)); /* SBB: all ones if CF */
+	e_alu_imm(e, 2, 4, rm_reg(H_11), 1u << JF_C | 1u << JF_O);
+	enc(e, E_66, 0x89, H_11, TR_CPU(jit_fl));
+	t->host_ok = 0;
+	t->mem_ok = F_ALL;
+}
 
 static bool imul(struct tr *t)
 {
@@ -431,7 +457,7 @@ static bool imul(struct tr *t)
 		if (d == H_NONE)
 			tr_write(t, i->reg, H_10);
 	}
-	fl_wrote(t, F_ALL);
+	mul_flags(t);
 	return true;
 }
 
@@ -450,7 +476,7 @@ static bool mul(struct tr *t)
 		s = tr_gsz(i->reg, sz);
 	}
 	enc_sz(&t->e, sz, 0xf6, 4 + op, s);
-	fl_wrote(t, F_ALL);
+	mul_flags(t);
 	return true;
 }
 

@@ -72,7 +72,7 @@ static void go_or_interpret(struct tr *t, void (*before)(struct tr *))
 static void add_exit(struct tr *t, uint8_t *from)
 {
 	t->exits[t->exit_count++] =
-		(struct exit_stub){.from = from, .insn = t->i, .save = (F_ALL & ~t->mem_ok) != 0};
+		(struct exit_stub){.from = from, .insn = t->i, .save = (F_ALL & ~t->mem_ok) != 0, .no_af = t->no_af};
 }
 
 /* Offset in the page. */
@@ -97,6 +97,8 @@ void tr_exits(struct tr *t)
 		s.direct = s.with_save = (uint32_t)(x->from - t->j->rw);
 		if (x->save) {
 			fl_emit_save(e);
+			if (x->no_af)
+				fl_emit_no_af(e);
 			at = e_jmp(e);
 			s.with_save = (uint32_t)(at - t->j->rw);
 			e_target(e, at, e->p);

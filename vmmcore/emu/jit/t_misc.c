@@ -181,10 +181,10 @@ static bool stack(struct tr *t)
 
 	switch (i->op) {
 	case OP_push_r64:
-		fl_keep(t, t->live);
+		fl_keep(t, F_ALL);
 		return push_value(t, tr_host(i->rm) == H_NONE ? (unsigned)H_9 : tr_host(i->rm));
 	case OP_push_i64:
-		fl_keep(t, t->live);
+		fl_keep(t, F_ALL);
 		return push_value(t, H_NONE);
 	case OP_push_m64:
 		if (!mem_operand(t, 8, false, &m))
@@ -193,14 +193,14 @@ static bool stack(struct tr *t)
 		e_store(e, TR_CPU(jit_target), H_10);
 		return push_value(t, H_10);
 	case OP_pop_r64:
-		fl_keep(t, t->live);
+		fl_keep(t, F_ALL);
 		m = mem_tlb(t, H_15, 8, false);
 		e_mov(e, H_10, m);
 		e_lea(e, H_15, rm_at(H_15, 8));
 		tr_write(t, i->rm, H_10);
 		return true;
 	case OP_leave64:
-		fl_keep(t, t->live);
+		fl_keep(t, F_ALL);
 		m = mem_tlb(t, H_14, 8, false);
 		e_mov(e, H_10, m);
 		e_lea(e, H_15, rm_at(H_14, 8));
@@ -348,7 +348,7 @@ static bool carry_flag(struct tr *t)
 /* At level 0, where it is always allowed. */
 static bool cli(struct tr *t)
 {
-	fl_keep(t, t->live);
+	fl_keep(t, F_ALL);
 	enc(&t->e, 0, 0x80, 7, TR_CPU(cpl));
 	e8(&t->e, 0);
 	fl_clobber(t);

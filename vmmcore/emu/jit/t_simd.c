@@ -26,13 +26,11 @@ static void store_xmm(struct tr *t, unsigned guest, unsigned host)
  * on from here. Nothing that changes this is translated. */
 static void check_sse(struct tr *t)
 {
-	unsigned reads, writes;
 	struct stub *s;
 
 	if (t->sse_checked)
 		return;
-	jit_flag_use(t->i, &reads, &writes);
-	fl_keep(t, reads | (t->live & ~writes));
+	fl_keep(t, F_ALL);
 	s = &t->stubs[t->stub_count++];
 	*s = (struct stub){.insn = t->i};
 	enc(&t->e, 0, 0xf6, 0, TR_CPU(fpu_trap));

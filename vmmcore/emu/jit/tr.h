@@ -11,8 +11,9 @@
  *
  * Flags: after an instruction that sets them they are in the host's flags, until something needs
  * those (the soft-TLB's compare does); then what will still be looked at goes to cpu->jit_fl, in
- * the order LAHF and SETO give (flags.c). Flags that nothing in the block and no exit from it can
- * see before they are overwritten are not kept; a fault in between reports older ones.
+ * the order LAHF and SETO give (flags.c). Flags that are overwritten before anything can look at
+ * them are not kept; what can fault, and the check at a block's beginning, look at all of them.
+ * What the manual leaves undefined is defined by the interpreter, whatever the host does.
  */
 #ifndef BULKHEAD_EMU_JIT_TR_H
 #define BULKHEAD_EMU_JIT_TR_H
@@ -53,6 +54,7 @@ struct exit_stub {
 	uint8_t *from;
 	const struct emu_insn *insn;
 	bool save; /* flags are in the host only */
+	bool no_af;
 };
 
 struct tr {
@@ -62,6 +64,7 @@ struct tr {
 	struct emu_block *b;
 	struct emu_insn *i;
 	unsigned host_ok, mem_ok; /* flags that are right in the host's flags, in jit_fl */
+	bool no_af;               /* AF is clear, whatever the host's is (shifts: undefined) */
 	unsigned live;            /* flags somebody looks at after this instruction */
 	bool sse_checked;         /* this block has made sure that SSE does not trap */
 	struct stub stubs[EMU_BLOCK_INSNS * 2];
@@ -152,6 +155,8 @@ void fl_restore(struct tr *t, unsigned need);
 /* Returns the host condition that stands for guest condition cc, now. */
 unsigned fl_cond(struct tr *t, unsigned cc);
 void fl_emit_save(struct emit *e);
+/* Clears AF in jit_fl; the host's flags go. */
+void fl_emit_no_af(struct emit *e);
 void fl_emit_load(struct emit *e);
 unsigned fl_cc_reads(unsigned cc);
 

@@ -30,8 +30,7 @@ static void set_use(unsigned op, unsigned *reads, unsigned *writes)
 	else if (IN(op, inc_r_8, dec_lm_64))
 		*writes = F_ALL & ~F_C;
 	else if (IN(op, bt_rr_16, btc_lmi_64))
-		/* Undefined but for CF and ZF, which stays. */
-		*writes = F_ALL & ~F_Z;
+		*writes = F_C;
 	else if (IN(op, cmov_o_rr_16, cmov_nle_rm_64))
 		*reads = fl_cc_reads((op - OP_cmov_o_rr_16) & 15);
 	else if (IN(op, set_o_r, set_nle_m))
@@ -73,6 +72,48 @@ void jit_flag_use(const struct emu_insn *i, unsigned *reads, unsigned *writes)
 		if (!*reads && !*writes)
 			*reads = F_ALL;
 	}
+}
+
+/* Registers in, registers out: between this instruction and the one before it nobody can look. */
+static bool cannot_fault(const struct emu_insn *i)
+{
+	unsigned op = i->op;
+
+	if (IN(op, add_rr_8, cmp_lmi_64)) {
+		unsigned form = (op - OP_add_rr_8) % 28 / 4;
+
+		return form == 0 || form == 3;
+	}
+	if (IN(op, test_rr_8, test_mi_64))
+		return (op - OP_test_rr_8) / 4 % 2 == 0;
+	if (IN(op, inc_r_8, neg_lm_64))
+		return (op - OP_inc_r_8) % 12 < 4;
+	if (IN(op, rol_ri_8, sar_mc_64))
+		return (op - OP_rol_ri_8) / 4 % 2 == 0;
+	if (IN(op, shld_ri_16, shrd_mc_64))
+		return (op - OP_shld_ri_16) / 3 % 2 == 0;
+	if (IN(op, bt_rr_16, btc_lmi_64))
+		return (op - OP_bt_rr_16) % 18 < 6;
+	if (IN(op, imul2_rr_16, imul3_rm_64))
+		return (op - OP_imul2_rr_16) / 3 % 2 == 0;
+	if (IN(op, mul_r_8, imul1_m_64))
+		return (op - OP_mul_r_8) % 8 < 4;
+	if (IN(op, bsf_r_16, popcnt_m_64))
+		return (op - OP_bsf_r_16) % 6 < 3;
+	if (IN(op, mov_rr_8, mov_mi_64)) {
+		unsigned form = (op - OP_mov_rr_8) / 4;
+
+		return form == 0 || form == 3;
+	}
+	if (IN(op, zx8r_16, sx32m_64)) {
+		bool zero = op < OP_sx8r_16;
+
+		return op - (zero ? OP_zx8r_16 : OP_sx8r_16) < (zero ? 3u : 6u);
+	}
+	return IN(op, lea_16, lea_64) || IN(op, cmov_o_rr_16, cmov_nle_rr_64) ||
+	       IN(op, set_o_r, set_nle_r) || IN(op, xchg_rr_8, xchg_rr_64) ||
+	       IN(op, bswap_32, cqo) || IN(op, clc, cmc) || IN(op, j_o_near, j_nle_near) ||
+	       op == OP_nop;
 }
 
 /* The interpreter's handler looks at the flags or changes them. */
@@ -162,12 +203,14 @@ static void by_interpreter(struct tr *t)
 	unsigned reads, writes;
 
 	jit_flag_use(t->i, &reads, &writes);
-	fl_keep(t, reads | (t->live & ~writes));
+	fl_keep(t, cannot_fault(t->i) ? reads | (t->live & ~writes) : F_ALL);
 	e_const(&t->e, H_11, arena_offset(t, t->i));
 	go_thunk(t, e_call(&t->e), flags ? t->j->interp_fl : t->j->interp);
 	fl_clobber(t);
-	if (flags)
+	if (flags) {
 		t->host_ok = t->mem_ok = F_ALL;
+		t->no_af = false;
+	}
 	/* Control registers of the FPU may have changed. */
 	t->sse_checked = false;
 }
@@ -193,6 +236,9 @@ static void liveness(const struct emu_block *b, uint8_t *live, unsigned count)
 		}
 		jit_flag_use(&b->insn[n], &reads, &writes);
 		l = (l & ~writes) | reads;
+		/* A fault shows all that it finds. */
+		if (!cannot_fault(&b->insn[n]))
+			l = F_ALL;
 	}
 	/* live[n] so far: after instruction n. What the block itself needs: */
 	live[count + 1] = (uint8_t)l;
@@ -227,6 +273,7 @@ static bool one(struct tr *t)
 {
 	struct emit before = t->e;
 	unsigned host = t->host_ok, mem = t->mem_ok, stubs = t->stub_count;
+	bool no_af = t->no_af;
 	bool ok = tr_alu(t) || tr_misc(t) || tr_simd(t) || tr_branch(t);
 
 	if (!ok) {
@@ -234,6 +281,7 @@ static bool one(struct tr *t)
 		t->e = before;
 		t->host_ok = host;
 		t->mem_ok = mem;
+		t->no_af = no_af;
 		t->stub_count = stubs;
 		t->slow = NULL;
 		by_interpreter(t);
