@@ -104,7 +104,7 @@ static void answer(struct console *c, struct console_input *in, const struct fau
 
 static void push(struct console *c)
 {
-	while (c->inputs) {
+	while (c->inputs && c->fd >= 0) {
 		struct console_input *in = c->inputs;
 		ssize_t n = send(c->fd, in->data + in->sent, in->bytes - in->sent,
 				 MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -127,7 +127,8 @@ int console_write(struct console *c, const struct client *client, uint64_t reque
 {
 	struct console_input *in, **link;
 
-	if (c->fd < 0)
+	/* While its processes are being made the input waits for them. */
+	if (c->fd < 0 && c->vm->state != STATE_TURNING_ON)
 		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_WRONG_STATE, "start it first",
 				 "%s is %s: nobody reads its console", c->vm->def.name,
 				 state_name(c->vm->state));
@@ -182,7 +183,8 @@ int console_open(struct console *c, int fd)
 {
 	int flags = fcntl(fd, F_GETFL);
 
-	console_close(c);
+	if (c->fd >= 0)
+		console_close(c);
 	c->fd = fd;
 	if (!c->keep)
 		c->keep = malloc(CONSOLE_KEEP);
@@ -191,7 +193,10 @@ int console_open(struct console *c, int fd)
 	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK))
 		return -errno;
 	c->source = loop_add_fd(c->vm->d->loop, fd, EPOLLIN, on_ready, c);
-	return c->source ? 0 : -errno;
+	if (!c->source)
+		return -errno;
+	push(c);
+	return 0;
 }
 
 void console_close(struct console *c)
@@ -199,12 +204,13 @@ void console_close(struct console *c)
 	struct fault f;
 	bool gone;
 
-	if (c->fd < 0)
+	if (c->fd < 0 && !c->inputs)
 		return;
-	for (int i = 0; i < DRAIN_READS && take(c, &gone); i++)
+	for (int i = 0; c->fd >= 0 && i < DRAIN_READS && take(c, &gone); i++)
 		;
 	unwatch(c);
-	close(c->fd);
+	if (c->fd >= 0)
+		close(c->fd);
 	c->fd = -1;
 	fault_set(&f, BULKHEAD__ERROR_CODE__ERROR_WRONG_STATE, NULL,
 		  "%s was turned off before the guest read this", c->vm->def.name);
