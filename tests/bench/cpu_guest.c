@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the shell of the guest cannot do by itself, for the bench `cpu`: run in the guest, linked
- * statically.
+ * What the shell of the guest cannot do by itself, for the benches `cpu` and `smp`: run in the
+ * guest, linked statically.
  *
  *   cpu_guest float    arithmetic on doubles, the same sum on every IEEE processor
  *   cpu_guest faults   touches fresh pages
+ *   cpu_guest threads N   the same work by N threads, each a part of it
  */
+#include <pthread.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -48,11 +52,59 @@ static int faults(void)
 	return 0;
 }
 
+enum { PARTS = 8, MAX_THREADS = 4, WORDS = 4096 };
+static unsigned thread_count;
+static uint64_t sums[PARTS];
+
+/* Arithmetic over 32 KiB: no other thread's memory, no system call. */
+static uint64_t part(unsigned n)
+{
+	uint64_t a[WORDS], x = n + 1;
+
+	for (unsigned i = 0; i < WORDS; i++)
+		a[i] = x = x * 6364136223846793005u + 1442695040888963407u;
+	for (unsigned round = 0; round < 25000; round++)
+		for (unsigned i = 0; i < WORDS; i++) {
+			x ^= a[i];
+			x = (x << 13 | x >> 51) + (x >> 7);
+			a[i] += x;
+		}
+	return x;
+}
+
+static void *worker(void *arg)
+{
+	for (unsigned n = (unsigned)(uintptr_t)arg; n < PARTS; n += thread_count)
+		sums[n] = part(n);
+	return NULL;
+}
+
+static int threads(const char *count)
+{
+	pthread_t t[MAX_THREADS];
+	uint64_t sum = 0;
+
+	thread_count = (unsigned)atoi(count);
+	if (!thread_count || thread_count > MAX_THREADS)
+		return 2;
+	for (unsigned n = 0; n < thread_count; n++)
+		if (pthread_create(&t[n], NULL, worker, (void *)(uintptr_t)n))
+			return 1;
+	for (unsigned n = 0; n < thread_count; n++)
+		pthread_join(t[n], NULL);
+	for (unsigned n = 0; n < PARTS; n++)
+		sum ^= sums[n];
+	printf("%lx\n", sum);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 2 && !strcmp(argv[1], "float"))
 		return floating();
 	if (argc == 2 && !strcmp(argv[1], "faults"))
 		return faults();
+	if (argc == 3 && !strcmp(argv[1], "threads"))
+		return threads(argv[2]);
 	return 2;
 }
