@@ -17,6 +17,7 @@
 #include <time.h>
 
 #include "machine.h"
+#include "vmmcore/emu/jit/jit.h"
 
 enum { RAM = 1 << 20, GUARD = 1 << 20 };
 
@@ -155,28 +156,91 @@ static void disturb_tables(struct vcpu_state *st)
 	}
 }
 
-static void random_state(struct vcpu_state *st)
+/* The modes code runs in, and how often each has been started. */
+enum mode { REAL, V86, PROTECTED_16, PROTECTED_32, COMPATIBLE_16, COMPATIBLE_32, LONG, MODES };
+static const char *const mode_names[MODES] = {"real",
+					      "virtual-8086",
+					      "16-bit protected",
+					      "32-bit protected",
+					      "16-bit compatible",
+					      "32-bit compatible",
+					      "64-bit"};
+static _Atomic unsigned long mode_runs[MODES];
+
+enum { PD_32 = 0x5000, PDPT_PAE = 0x5fe0 };
+
+/* Legacy paging, of either kind: one to one. */
+static void legacy_paging(struct vcpu_state *st)
 {
-	switch (rnd() % 5) {
-	case 0:
+	if (rnd() % 2) {
+		for (uint32_t n = 0; n < 256; n++) {
+			uint32_t pde = n << 22 | 0x87;
+
+			machine_write(m, PD_32 + n * 4, &pde, 4);
+		}
+		st->cr3 = PD_32;
+		st->cr4 |= 0x10;
+	} else {
+		machine_write64(m, PDPT_PAE, 0x3001);
+		machine_write64(m, PDPT_PAE + 8, 0x4001);
+		machine_write64(m, PDPT_PAE + 16, 0);
+		machine_write64(m, PDPT_PAE + 24, 0);
+		st->cr3 = PDPT_PAE;
+		st->cr4 |= 0x20;
+	}
+	st->cr0 |= 0x80000000;
+}
+
+static void virtual_8086(struct vcpu_state *st)
+{
+	for (unsigned s = 0; s < 6; s++)
+		st->seg[s] = (struct vcpu_seg){
+			.selector = M_CODE >> 4, .base = M_CODE, .limit = 0xffff, .attr = 0xf3};
+	st->rip = 0;
+	st->gpr[R_SP] = 0x8000;
+}
+
+static void mode_state(struct vcpu_state *st, enum mode mode)
+{
+	unsigned cpl = rnd() % 2 ? 3 : 0;
+
+	switch (mode) {
+	case REAL:
 		machine_real(m, st);
 		break;
-	case 1:
-		machine_protected(m, st, rnd() % 2 ? 3 : 0);
+	case V86:
+		machine_protected(m, st, 3);
+		virtual_8086(st);
 		break;
-	case 2:
-		machine_protected(m, st, 0);
-		st->seg[S_CS].attr &= ~SEG_ATTR_DB;
+	case PROTECTED_16:
+	case PROTECTED_32:
+		machine_protected(m, st, cpl);
 		break;
 	default:
-		machine_long(m, st, rnd() % 2 ? 3 : 0);
+		machine_long(m, st, cpl);
 	}
+	if ((mode == V86 || mode == PROTECTED_16 || mode == PROTECTED_32) && rnd() % 2)
+		legacy_paging(st);
+	if (mode == PROTECTED_16)
+		st->seg[S_CS].attr &= ~SEG_ATTR_DB;
+	if (mode == COMPATIBLE_32 || mode == COMPATIBLE_16)
+		st->seg[S_CS].attr = (st->seg[S_CS].attr & ~(SEG_ATTR_L | SEG_ATTR_DB)) |
+				     (mode == COMPATIBLE_32 ? SEG_ATTR_DB : 0);
+}
+
+static void random_state(struct vcpu_state *st)
+{
+	enum mode mode = rnd() % 2 ? LONG : (enum mode)(rnd() % MODES);
+
+	mode_state(st, mode);
+	atomic_fetch_add(&mode_runs[mode], 1);
 	for (unsigned r = 0; r < 16; r++)
 		if (r != R_SP || rnd() % 4 == 0)
 			st->gpr[r] = rnd() % 4 ? address() : rnd();
 	st->rflags = 2 | (rnd() & 0xcd5) | (rnd() % 4 ? 0 : rnd() & 0x3f4f00);
-	if (st->efer & 0x400)
-		st->rflags &= ~0x20000ull;
+	st->rflags &= ~0x20000ull;
+	if (mode == V86)
+		st->rflags |= 0x20000;
 	if (rnd() % 4 == 0)
 		st->cr4 ^= rnd() & 0x310fa0;
 	if (st->efer & 0x400)
@@ -232,7 +296,16 @@ static void *other_vcpu(void *arg)
 	return NULL;
 }
 
-/* One vCPU; or two that write each other's code and page tables. */
+/* Every block is translated at once, or none is; the environment can say which, too. */
+static void engine(bool translator)
+{
+#if defined(__x86_64__)
+	emu_engine = translator ? EMU_ENGINE_TRANSLATOR : EMU_ENGINE_INTERPRETER;
+	emu_jit_threshold = 1;
+#endif
+}
+
+/* With either engine: one vCPU; or two that write each other's code and page tables. */
 START_TEST(random_code_stays_inside)
 {
 	struct itimerval t = {{0, 2000}, {0, 2000}};
@@ -241,21 +314,26 @@ START_TEST(random_code_stays_inside)
 	uint64_t first = seed;
 	pthread_t other;
 
-	m = machine_new(1 + (unsigned)_i, 4 << 20);
+	engine(_i % 2);
+	m = machine_new(1 + (unsigned)_i / 2, 4 << 20);
 	place_ram();
 	signal(SIGALRM, tick);
 	setitimer(ITIMER_REAL, &t, NULL);
-	if (_i)
+	if (_i / 2)
 		ck_assert_int_eq(pthread_create(&other, NULL, other_vcpu, &first), 0);
 	while (time(NULL) < end)
 		runs += run_once(&m->vcpu[0]);
 	atomic_store(&finished, true);
-	if (_i)
+	if (_i / 2)
 		pthread_join(other, NULL);
 	t = (struct itimerval){0};
 	setitimer(ITIMER_REAL, &t, NULL);
-	printf("%d vCPUs: %lu runs\n", 1 + _i, runs);
-	ck_assert_uint_gt(runs, 0);
+	printf("%s, %d vCPUs: %lu runs:", _i % 2 ? "translator" : "interpreter", 1 + _i / 2, runs);
+	for (unsigned n = 0; n < MODES; n++) {
+		printf(" %s %lu", mode_names[n], atomic_load(&mode_runs[n]));
+		ck_assert_uint_gt(mode_runs[n], 0);
+	}
+	printf("\n");
 }
 END_TEST
 
@@ -266,11 +344,13 @@ int main(int argc, char **argv)
 	SRunner *r;
 	int failed;
 
+	if (getenv("BULKHEAD_LONG"))
+		seconds = 60;
 	if (argc > 1)
 		seconds = (unsigned)atoi(argv[1]);
 	if (argc > 2)
 		seed = strtoull(argv[2], NULL, 0) | 1;
-	tcase_add_loop_test(t, random_code_stays_inside, 0, 2);
+	tcase_add_loop_test(t, random_code_stays_inside, 0, 4);
 	tcase_set_timeout(t, seconds + 20);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
