@@ -40,7 +40,7 @@ static inline void imul8(struct emu_cpu *cpu, uint8_t n)
 		uint##s##_t hi = (uint##s##_t)(r >> (s));                                          \
 		WR##s(R_AX, (uint##s##_t)r);                                                       \
 		WR##s(R_DX, hi);                                                                   \
-		FL_MUL(hi != 0);                                    \
+		FL_MUL(hi != 0);                                                                   \
 	}                                                                                          \
 	static inline void imul##s(struct emu_cpu *cpu, uint##s##_t n)                             \
 	{                                                                                          \
@@ -48,13 +48,13 @@ static inline void imul8(struct emu_cpu *cpu, uint8_t n)
 		bool big = r != (int##s##_t)r;                                                     \
 		WR##s(R_AX, (uint##s##_t)r);                                                       \
 		WR##s(R_DX, (uint##s##_t)(r >> (s)));                                              \
-		FL_MUL(big);                                            \
+		FL_MUL(big);                                                                       \
 	}                                                                                          \
 	static inline uint##s##_t imul2_##s(struct emu_cpu *cpu, uint##s##_t a, uint##s##_t b)     \
 	{                                                                                          \
 		swide r = (swide)(int##s##_t)a * (int##s##_t)b;                                    \
 		bool big = r != (int##s##_t)r;                                                     \
-		FL_MUL(big);                                            \
+		FL_MUL(big);                                                                       \
 		return (uint##s##_t)r;                                                             \
 	}                                                                                          \
 	OP(imul2_rr_##s)                                                                           \

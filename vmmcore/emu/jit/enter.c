@@ -11,6 +11,7 @@
 
 enum emu_engine emu_engine = EMU_ENGINE_DEFAULT;
 unsigned emu_jit_threshold = 24;
+unsigned emu_jit_odd_shifts;
 
 enum { TRANSLATOR_BY_DEFAULT = 1 };
 
@@ -33,7 +34,8 @@ void emu_jit_init(struct emu_cpu *cpu, size_t bytes)
 	const char *s;
 
 	/* SSE instructions are handed to the host as they are. */
-	if (!wanted() || !__builtin_cpu_supports("sse4.2") || !__builtin_cpu_supports("popcnt"))
+	if (!wanted() || !__builtin_cpu_supports("sse4.2") || !__builtin_cpu_supports("popcnt") ||
+	    !jit_host_logic())
 		return;
 	j = calloc(1, sizeof(*j));
 	if (!j)
@@ -42,6 +44,7 @@ void emu_jit_init(struct emu_cpu *cpu, size_t bytes)
 		free(j);
 		return;
 	}
+	j->odd_shifts = jit_host_shifts() | emu_jit_odd_shifts;
 	cpu->jit = j;
 	s = getenv("BULKHEAD_EMU_THRESHOLD");
 	if (s && atoi(s) > 0)

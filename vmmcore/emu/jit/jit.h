@@ -7,6 +7,7 @@
  *   thunk.c      the generated ways in and out, and into the interpreter for one instruction
  *   enter.c      counting executions, entering translated code, faults
  *   translate.c  a block: liveness of flags, dispatch to the parts below, stubs
+ *   host.c       what the host does where the manual leaves it open
  *   flags.c      where the guest's flags are: host flags or memory
  *   mem.c        addresses and the soft-TLB's fast path
  *   t_alu.c t_misc.c t_branch.c t_simd.c   instructions by kind
@@ -31,6 +32,8 @@
 enum emu_engine { EMU_ENGINE_DEFAULT, EMU_ENGINE_INTERPRETER, EMU_ENGINE_TRANSLATOR };
 extern enum emu_engine emu_engine;
 extern unsigned emu_jit_threshold;
+/* For tests: shifts and rotates to be treated as if the host's flags differed (host.c). */
+extern unsigned emu_jit_odd_shifts;
 
 /* Makes the cache, before the sandbox closes: a host that allows no executable mapping leaves
  * cpu->jit NULL, which is the interpreter. */

@@ -257,6 +257,8 @@ static bool shift(struct tr *t)
 
 	if (kind == 2 || kind == 3 || (!(form & 1) && tr_high8(i->reg, sz)))
 		return false;
+	if ((t->j->odd_shifts >> host & 1) && (form >= 2 || count != 1) && (t->live & (F_C | F_O)))
+		return false;
 	if (form >= 2) {
 		if (form == 2 && t->live)
 			return shift_cl_flags(t, host, sz);

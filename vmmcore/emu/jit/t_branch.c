@@ -71,8 +71,8 @@ static void go_or_interpret(struct tr *t, void (*before)(struct tr *))
 /* A jump inside the page that can be patched. */
 static void add_exit(struct tr *t, uint8_t *from)
 {
-	t->exits[t->exit_count++] =
-		(struct exit_stub){.from = from, .insn = t->i, .save = (F_ALL & ~t->mem_ok) != 0, .no_af = t->no_af};
+	t->exits[t->exit_count++] = (struct exit_stub){
+		.from = from, .insn = t->i, .save = (F_ALL & ~t->mem_ok) != 0, .no_af = t->no_af};
 }
 
 /* Offset in the page. */

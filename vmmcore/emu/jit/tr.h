@@ -31,6 +31,9 @@ struct emu_jit {
 	uint8_t *rw, *rx;          /* the two mappings of the same memory */
 	uint32_t size, used, base; /* base: where blocks begin, behind the thunks */
 	bool full;
+	/* Shifts and rotates (by opcode extension) whose flags are the interpreter's only for a
+	 * count of 1 and in what is defined. */
+	unsigned odd_shifts;
 	/* Offsets of the thunks. */
 	uint32_t enter, leave, cold, link, interp, interp_fl, last;
 };
@@ -87,6 +90,13 @@ struct jit_site {
 };
 /* Lets the branch that was left last lead to b, if it is b where it leads. */
 void jit_link(struct emu_cpu *cpu, struct emu_block *b);
+
+/* ---- host.c ---- */
+/* Shifts and rotates (bits, by opcode extension) whose undefined CF or OF are not the
+ * interpreter's. */
+unsigned jit_host_shifts(void);
+/* Whether AND, OR, XOR and TEST clear AF. */
+bool jit_host_logic(void);
 
 /* ---- thunk.c ---- */
 void jit_make_thunks(struct emu_cpu *cpu);
