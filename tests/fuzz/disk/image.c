@@ -2,9 +2,9 @@
 /*
  * Hostile disk images through every operation. A good image of each kind is changed where its
  * structures are, its checksums are made right again (or not), and then it is checked, opened,
- * read, written, discarded, resized, compacted, merged and repaired. What must hold: no crash, no
- * hang, no huge allocation, no write outside the file, none to a parent; and what opened writable
- * and closed without an error opens again.
+ * read, copied, written, discarded, resized, compacted, merged and repaired. What must hold: no
+ * crash, no hang, no huge allocation, no write outside the file, none to a parent; what opened
+ * writable and closed without an error opens again; a copy shows what its source shows.
  *
  * Input: kind, operations (2 bytes), seal; then changes: structure, offset (2), width and how (1),
  * value.
@@ -46,7 +46,7 @@ static struct kind {
 } kinds[KINDS];
 static int parents[2]; /* sealed against writing: a VHD, a VHDX */
 static uint64_t limit;
-static uint64_t opened, refused;
+static uint64_t opened, refused, copied;
 
 static void allowed(int fd, uint64_t offset, uint64_t length)
 {
@@ -398,6 +398,54 @@ static void merge(int fd, struct kind *k)
 	close(parent);
 }
 
+static void same_around(struct disk *a, struct disk *b)
+{
+	static char x[65536], y[65536];
+	uint64_t size = disk_size(a);
+	uint32_t n = size < sizeof(x) ? (uint32_t)size : sizeof(x);
+
+	for (unsigned i = 0; i < 5; i++) {
+		uint64_t at = (size - n) / 4 * i / 4096 * 4096;
+
+		fuzz_require(!disk_read(a, x, n, at) && !disk_read(b, y, n, at));
+		fuzz_require(!memcmp(x, y, n));
+	}
+}
+
+/* Into a new image of some kind, as conversion and the merging of a chain into a new file do. */
+static void copy_to_new(struct disk *from, unsigned ops)
+{
+	struct disk_create how = {
+		.format = ops & 0x400   ? DISK_FORMAT_VHDX
+			  : ops & 0x800 ? DISK_FORMAT_RAW
+					: DISK_FORMAT_VHD,
+		.type = ops & 0x1800 ? DISK_TYPE_FIXED : DISK_TYPE_DYNAMIC,
+		.sector_size = ops & 0x400 ? disk_sector_size(from) : 0,
+		.size = disk_size(from),
+		.timestamp = 1,
+	};
+	struct disk_options o = {
+		.format = how.format, .flags = DISK_RDWR | DISK_NO_LOCK, .io = &guarded};
+	int fd, again;
+	struct disk *to;
+
+	if (how.size >= 64u << 20)
+		return;
+	fd = memfd_create("copy", 0);
+	again = reopen(fd);
+	fuzz_require(fd >= 0 && again >= 0);
+	if (disk_create(fd, &how, &guarded) || disk_open(again, &o, &to)) {
+		close(again); /* a size that the format cannot have */
+	} else {
+		if (!disk_copy(from, to, NULL)) {
+			same_around(from, to);
+			copied++;
+		}
+		disk_close(to);
+	}
+	close(fd);
+}
+
 static void operate(int fd, struct kind *k, unsigned ops)
 {
 	int *parent = k->parent < 0 ? NULL : &parents[k->parent];
@@ -410,6 +458,8 @@ static void operate(int fd, struct kind *k, unsigned ops)
 	d = open_at(fd, any, parent);
 	if (d)
 		read_around(d, buf);
+	if (d && ops & 0x200)
+		copy_to_new(d, ops);
 	opened += d != NULL;
 	refused += d == NULL;
 	disk_close(d);
@@ -464,6 +514,6 @@ int fuzz_one(const uint8_t *data, size_t size)
 
 void fuzz_report(void)
 {
-	printf("images opened %llu, refused %llu\n", (unsigned long long)opened,
-	       (unsigned long long)refused);
+	printf("images opened %llu, refused %llu, copied %llu\n", (unsigned long long)opened,
+	       (unsigned long long)refused, (unsigned long long)copied);
 }

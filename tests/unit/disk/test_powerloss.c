@@ -10,7 +10,8 @@
 
 #define SIZE (24 * MiB)
 
-static int seeds = 6; /* write sequences for each shape; 200 with BULKHEAD_LONG */
+static int seeds = 6;    /* write sequences for each shape and test; 200 with BULKHEAD_LONG */
+static int op_seeds = 2; /* sequences of a compaction, resize or merge; 40 with BULKHEAD_LONG */
 
 static struct disk *open_recorded(struct replay *r, int fd, unsigned flags, struct parents *p)
 {
@@ -237,19 +238,28 @@ START_TEST(writes_survive_any_power_cut)
 END_TEST
 
 /* Zero blocks between data blocks, so that there is something to free and to move. */
-static void fill_for_compaction(struct replay *r, struct disk *d)
+static void fill_for_compaction(struct replay *r, struct disk *d, uint64_t seed)
 {
+	uint32_t data = 0xfff,
+		 zero = 0x555; /* blocks that are written; of them, those zeroed again */
+
+	if (seed) { /* 0: every second one */
+		data = (uint32_t)rnd(&seed) & 0xfff;
+		zero = (uint32_t)rnd(&seed) & 0xfff;
+	}
 	for (uint64_t b = 0; b < SIZE / (2 * MiB); b++)
-		guest_write(r, d, b * 4096 + 8, 8, 0xabc000 + b);
+		if (data >> b & 1)
+			guest_write(r, d, b * 4096 + 8, 8, 0xabc000 + b);
 	guest_flush(r, d);
-	for (uint64_t b = 0; b < SIZE / (2 * MiB); b += 2)
-		guest_write(r, d, b * 4096 + 8, 8, 0);
+	for (uint64_t b = 0; b < SIZE / (2 * MiB); b++)
+		if (data & zero & 1u << b)
+			guest_write(r, d, b * 4096 + 8, 8, 0);
 	guest_flush(r, d);
 }
 
 START_TEST(compaction_survives_any_power_cut)
 {
-	const struct shape *s = &shapes[_i];
+	const struct shape *s = &shapes[_i / op_seeds];
 	struct parents p;
 	struct expect x = {.parents = &p, .layers = 1, .write_after = true};
 	struct replay *r = replay_new();
@@ -257,7 +267,7 @@ START_TEST(compaction_survives_any_power_cut)
 	struct disk *d = open_recorded(r, fd, DISK_RDWR, &p);
 	struct disk_compact_report done;
 
-	fill_for_compaction(r, d);
+	fill_for_compaction(r, d, (uint64_t)(_i % op_seeds) * 7919);
 	ck_assert_int_eq(disk_compact(d, DISK_COMPACT_FS | DISK_COMPACT_TRUNCATE, NULL, &done), 0);
 	report("compact", s, r, replay_run(r, 4, check_state, &x));
 	disk_close(d);
@@ -268,15 +278,17 @@ END_TEST
 
 START_TEST(resizing_survives_any_power_cut)
 {
-	const struct shape *s = &shapes[_i];
+	const struct shape *s = &shapes[_i / op_seeds];
 	struct parents p;
 	struct expect x = {.parents = &p, .layers = 1, .write_after = true};
 	struct replay *r = replay_new();
 	int fd = make_shape(s, &p);
 	struct disk *d = open_recorded(r, fd, DISK_RDWR, &p);
 	uint64_t larger = s->format == DISK_FORMAT_VHD ? 700 * MiB : 200 * GiB;
+	uint64_t seed = (uint64_t)(_i % op_seeds) * 7919, blocks = seed ? rnd(&seed) % 8 : 4;
 
-	for (uint64_t b = 0; b < 4; b++)
+	larger -= seed ? rnd(&seed) % 4096 * 32768 : 0;
+	for (uint64_t b = 0; b < blocks; b++)
 		guest_write(r, d, b * 4096 + 8, 8, 0xabc000 + b);
 	replay_guest_zero(r, SIZE / 512, 2); /* where a fixed disk's footer was */
 	replay_guest_zero(r, SIZE / 512 - 2, 2);
@@ -296,7 +308,7 @@ START_TEST(resizing_survives_any_power_cut)
 	x.wanted_size[1] = 16 * MiB + 512 * 8;
 	x.wanted_size[0] = larger;
 	d = open_recorded(r, fd, DISK_RDWR, &p);
-	for (uint64_t b = 0; b < 4; b++)
+	for (uint64_t b = 0; b < blocks; b++)
 		replay_guest_write(r, b * 4096 + 8, 8, 0xabc000 + b);
 	replay_guest_zero(r, x.wanted_size[1] / 512, 2);
 	replay_guest_flushed(r);
@@ -311,12 +323,13 @@ END_TEST
 /* Parent and child both recorded: through the child everything stays as it was. */
 START_TEST(merging_survives_any_power_cut)
 {
-	const struct shape *s = &shapes[_i];
+	const struct shape *s = &shapes[_i / op_seeds];
 	struct parents p;
 	struct expect x = {.layers = 2};
 	struct replay *r;
 	struct disk *child, *parent;
 	struct disk_merge_report done;
+	uint64_t seed = (uint64_t)(_i % op_seeds) * 7919;
 	int fd;
 
 	if (s->type != DISK_TYPE_DIFFERENCING)
@@ -324,6 +337,8 @@ START_TEST(merging_survives_any_power_cut)
 	fd = make_shape(s, &p);
 	child = open_disk(fd, DISK_RDWR, &p);
 	r = replay_new();
+	if (seed)
+		guest_session(r, child, seed, 20);
 	for (uint64_t b = 0; b < 6; b++)
 		guest_write(r, child, b * 4096 + 8, 8, 0xabc000 + b);
 	ck_assert_int_eq(disk_write_zeroes(child, 4096 * 512 + 8 * 512, 512), 0);
@@ -371,13 +386,15 @@ int main(void)
 	SRunner *runner;
 	int failed;
 
-	if (getenv("BULKHEAD_LONG"))
+	if (getenv("BULKHEAD_LONG")) {
 		seeds = 200;
+		op_seeds = 40;
+	}
 	tcase_set_timeout(c, 300);
 	tcase_add_loop_test(c, writes_survive_any_power_cut, 0, SHAPES * seeds);
-	tcase_add_loop_test(c, compaction_survives_any_power_cut, 0, SHAPES);
-	tcase_add_loop_test(c, resizing_survives_any_power_cut, 0, SHAPES);
-	tcase_add_loop_test(c, merging_survives_any_power_cut, 0, SHAPES);
+	tcase_add_loop_test(c, compaction_survives_any_power_cut, 0, SHAPES * op_seeds);
+	tcase_add_loop_test(c, resizing_survives_any_power_cut, 0, SHAPES * op_seeds);
+	tcase_add_loop_test(c, merging_survives_any_power_cut, 0, SHAPES * op_seeds);
 	tcase_add_loop_test(c, replay_notices_missing_barriers, 0, SHAPES);
 	suite_add_tcase(suite, c);
 	runner = srunner_create(suite);

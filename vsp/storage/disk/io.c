@@ -253,8 +253,11 @@ bool io_is_zero(const void *buf, size_t length)
 
 int io_seek(int fd, uint64_t offset, uint64_t *length, bool *hole)
 {
-	off_t data = lseek(fd, (off_t)offset, SEEK_DATA), end;
+	off_t data, end;
 
+	if (offset > INT64_MAX) /* no hole but a damaged table; a read fails alike */
+		return -EINVAL;
+	data = lseek(fd, (off_t)offset, SEEK_DATA);
 	if (data < 0 && errno == ENXIO) { /* only a hole, to the end and past it */
 		*hole = true;
 		return 0;
