@@ -54,6 +54,7 @@ struct output {
 	char path[PATH_MAX], part[PATH_MAX + 32];
 	int fd; /* -1 once taken */
 	bool force;
+	bool no_sync; /* set after output_begin(): durable when the kernel likes */
 };
 int output_begin(struct output *o, const char *path, bool force);
 int output_commit(struct output *o); /* durable under its name, or -errno */

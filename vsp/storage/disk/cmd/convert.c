@@ -80,6 +80,7 @@ int copy_disk(struct disk *from, const struct copy_wish *w, const char *what)
 		err2 = disk_close(to);
 		err = err ? err : err2;
 	}
+	out.no_sync = w->no_sync;
 	if (!err)
 		return output_commit(&out);
 	output_abandon(&out);

@@ -22,6 +22,7 @@ int output_begin(struct output *o, const char *path, bool force)
 	strcpy(folder, path);
 	strcpy(name, path);
 	o->force = force;
+	o->no_sync = false;
 	o->fd = -1;
 	if (!lstat(path, &st) && (!force || !S_ISREG(st.st_mode)))
 		return -EEXIST;
@@ -67,7 +68,8 @@ int output_commit(struct output *o)
 		return err;
 	}
 	o->part[0] = '\0';
-	return sync_folder(o->path);
+	/* On journaling file systems this also writes out the file's data. */
+	return o->no_sync ? 0 : sync_folder(o->path);
 }
 
 void output_abandon(struct output *o)
