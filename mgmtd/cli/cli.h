@@ -57,9 +57,10 @@ void conn_close(struct cli *c);
 int conn_send(struct cli *c, Bulkhead__Request *r);
 /* The next reply within ms (or NULL, with *status 0 for a timeout). Free with free_reply(). */
 Bulkhead__Reply *conn_receive(struct cli *c, int ms, int *status);
-/* Like conn_receive, but also returns (NULL, status 0) when fd (if >= 0) is readable or a signal
- * came. */
-Bulkhead__Reply *conn_receive_or(struct cli *c, int ms, int fd, bool *fd_ready, int *status);
+/* Like conn_receive, but also returns (NULL, status 0) when wake or fd (each if >= 0) is readable or
+ * a signal came. One that came just before is not seen here: its handler makes wake readable. */
+Bulkhead__Reply *conn_receive_or(struct cli *c, int ms, int wake, int fd, bool *fd_ready,
+				 int *status);
 /* Asks and waits for the answer. An Error reply is printed and becomes the status; then *reply is
  * NULL. */
 int call(struct cli *c, Bulkhead__Request *r, Bulkhead__Reply **reply);

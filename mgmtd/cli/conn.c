@@ -313,22 +313,36 @@ static bool lost(struct conn *conn)
 	return conn->gone;
 }
 
-Bulkhead__Reply *conn_receive_or(struct cli *c, int ms, int fd, bool *fd_ready, int *status)
+Bulkhead__Reply *conn_receive_or(struct cli *c, int ms, int wake, int fd, bool *fd_ready,
+				 int *status)
 {
 	zmq_pollitem_t items[] = {
 		{.socket = c->conn->socket, .events = ZMQ_POLLIN},
 		{.socket = c->conn->monitor, .events = ZMQ_POLLIN},
-		{.fd = fd, .events = ZMQ_POLLIN},
+		{.fd = -1, .events = ZMQ_POLLIN},
+		{.fd = -1, .events = ZMQ_POLLIN},
 	};
+	zmq_pollitem_t *woken = NULL, *input = NULL;
+	int n = 2;
 	int64_t end = now_ms() + ms;
 
+	if (wake >= 0) {
+		woken = &items[n++];
+		woken->fd = wake;
+	}
+	if (fd >= 0) {
+		input = &items[n++];
+		input->fd = fd;
+	}
 	*status = EXIT_OK;
 	*fd_ready = false;
 	do {
 		int left = (int)(end - now_ms());
 
-		if (zmq_poll(items, fd >= 0 ? 3 : 2, left > 0 ? left : 0) < 0)
+		if (zmq_poll(items, n, left > 0 ? left : 0) < 0)
 			return NULL; /* a signal */
+		if (woken && woken->revents)
+			return NULL;
 		if (items[0].revents)
 			return take(c, status);
 		if (items[1].revents && lost(c->conn)) {
@@ -337,7 +351,7 @@ Bulkhead__Reply *conn_receive_or(struct cli *c, int ms, int fd, bool *fd_ready, 
 					  "the server closed the connection");
 			return NULL;
 		}
-		*fd_ready = fd >= 0 && items[2].revents;
+		*fd_ready = input && input->revents;
 	} while (!*fd_ready && now_ms() < end);
 	return NULL;
 }
@@ -346,7 +360,7 @@ Bulkhead__Reply *conn_receive(struct cli *c, int ms, int *status)
 {
 	bool ready;
 
-	return conn_receive_or(c, ms, -1, &ready, status);
+	return conn_receive_or(c, ms, -1, -1, &ready, status);
 }
 
 int call(struct cli *c, Bulkhead__Request *r, Bulkhead__Reply **reply)

@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
@@ -45,15 +46,25 @@ static void restore_terminal(void)
 	raw_mode = 0;
 }
 
+/* A signal that comes between the look at `interrupted` and the wait must end that wait. */
+static int wake_fd = -1;
+
 static void on_signal(int signal)
 {
+	static const uint64_t one = 1;
+	int error = errno;
+
 	interrupted = signal;
+	if (wake_fd >= 0 && write(wake_fd, &one, sizeof(one)) < 0)
+		errno = 0; /* it is readable already */
+	errno = error;
 }
 
 static void watch_signals(void)
 {
 	struct sigaction sa = {.sa_handler = on_signal};
 
+	wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	sigaction(SIGTERM, &sa, NULL);
 	sigaction(SIGHUP, &sa, NULL);
 	sigaction(SIGINT, &sa, NULL);
@@ -286,7 +297,8 @@ static int turn(struct session *s)
 		status = ask_for_output(s);
 	if (status)
 		return status;
-	r = conn_receive_or(s->c, (int)left, want_input ? STDIN_FILENO : -1, &ready, &status);
+	r = conn_receive_or(s->c, (int)left, wake_fd, want_input ? STDIN_FILENO : -1, &ready,
+			    &status);
 	if (r)
 		status = on_reply(s, r);
 	free_reply(r);

@@ -273,6 +273,12 @@ class Console(Base):
         self.make("c5", "--cmdline", "fail-load")
         self.assertIn("the kernel is not one", self.bh("start", "c5", "--console", status=FAILED))
 
+    def test_input_that_comes_before_the_console_is_there_is_not_lost(self):
+        self.make("c8", "--cmdline", "slow-create")
+        done = STACK.run("start", "--console", "c8", stdin="exit 3\n")
+        self.assertEqual(done.returncode, OK, done.stderr)
+        self.assertEqual(self.json("show", "c8")["exit_value"], 3)
+
     def test_the_console_of_a_machine_that_is_off_shows_its_last_words(self):
         self.make("c6")
         self.bh("start", "c6")

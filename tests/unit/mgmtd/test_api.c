@@ -163,7 +163,8 @@ START_TEST(a_machine_that_crashes_again_and_again_is_not_restarted_for_ever)
 		 stack.dir);
 	ck_assert_int_eq(create_text(&client, text, NULL), 0);
 	do_act(&client, "a", START);
-	/* Crashes while a reset is under way count as one, so there is no telling how many it takes. */
+	/* Crashes while a reset is under way count as one, so there is no telling how many it
+	 * takes. */
 	for (int i = 0; i < 2000 && vm_state(&client, "a") != BULKHEAD__VM_STATE__VM_OFF; i++)
 		type_line(&client, "a", "triple");
 	wait_state(&client, "a", BULKHEAD__VM_STATE__VM_OFF);
@@ -353,6 +354,44 @@ START_TEST(off_while_it_turns_on_cancels_the_start)
 	ck_assert_int_eq(reply->job->state, BULKHEAD__JOB_STATE__JOB_CANCELLED);
 	bulkhead__reply__free_unpacked(reply, NULL);
 	do_act(&client, "a", START); /* nothing is left of the first one */
+}
+END_TEST
+
+/* Asks for the start and does not wait for its end. */
+static void begin_start(const char *vm)
+{
+	Bulkhead__Request r = BULKHEAD__REQUEST__INIT;
+	Bulkhead__VmActionRequest a = BULKHEAD__VM_ACTION_REQUEST__INIT;
+	Bulkhead__Reply *reply;
+
+	a.vm = (char *)vm;
+	a.action = START;
+	r.body_case = BULKHEAD__REQUEST__BODY_VM_ACTION;
+	r.vm_action = &a;
+	reply = ask(&client, &r);
+	ck_assert_int_eq(reply->job->state, BULKHEAD__JOB_STATE__JOB_RUNNING);
+	bulkhead__reply__free_unpacked(reply, NULL);
+	ck_assert_int_eq(vm_state(&client, vm), BULKHEAD__VM_STATE__VM_TURNING_ON);
+}
+
+START_TEST(input_for_a_machine_that_turns_on_waits_for_its_console)
+{
+	ck_assert_int_eq(create_vm(&client, &stack, "a", "slow-create"), 0);
+	begin_start("a");
+	ck_assert_int_eq(type_line(&client, "a", "early bird"), 0);
+	wait_console(&client, "a", "heard: early bird");
+}
+END_TEST
+
+START_TEST(input_for_a_start_that_fails_is_answered_and_not_kept_for_the_next)
+{
+	ck_assert_int_eq(create_vm(&client, &stack, "a", "slow-create many-fds"), 0);
+	begin_start("a");
+	ck_assert_int_eq(type_line(&client, "a", "exit 3"),
+			 BULKHEAD__ERROR_CODE__ERROR_WRONG_STATE);
+	wait_state(&client, "a", BULKHEAD__VM_STATE__VM_OFF);
+	ck_assert_int_eq(type_line(&client, "a", "exit 3"),
+			 BULKHEAD__ERROR_CODE__ERROR_WRONG_STATE);
 }
 END_TEST
 
@@ -951,6 +990,8 @@ static Suite *api_suite(void)
 	tcase_add_test(t, a_key_of_the_server_cannot_be_given_to_a_guest);
 	tcase_add_test(t, off_while_it_turns_on_cancels_the_start);
 	tcase_add_test(t, cancelling_the_job_of_a_start_turns_it_off);
+	tcase_add_test(t, input_for_a_machine_that_turns_on_waits_for_its_console);
+	tcase_add_test(t, input_for_a_start_that_fails_is_answered_and_not_kept_for_the_next);
 	tcase_add_test(t, when_the_broker_dies_machines_are_off_and_a_new_broker_is_found);
 
 	t = add_case(s, "inventory");
