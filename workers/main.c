@@ -20,8 +20,10 @@
 
 #include "bus/log.h"
 #include "bus/sandbox.h"
+#include "proto/start.h"
 
-enum { BROKER_FD = 3, WORKER_END = 1 };
+enum { WORKER_END = 1 };
+#define NAME "worker"
 
 #define ARG(n, v)                                                                                  \
 	{                                                                                          \
@@ -76,56 +78,21 @@ static struct worker worker;
 /* Tells the broker why we cannot start, and ends. */
 __attribute__((format(printf, 1, 2), noreturn)) static void fail(const char *fmt, ...)
 {
-	struct msg_error msg = {0};
 	char text[CONTROL_TEXT_BYTES];
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	control_header(&msg.h, MSG_FAILED, 0);
-	msg.error = EINVAL;
-	control_text(msg.text, sizeof(msg.text), "%s", text);
-	msgsock_send(BROKER_FD, &msg.h, NULL, 0);
-	fatal("%s", text);
+	start_fail(NAME, EINVAL, text);
 }
 
-/* The received descriptors, handed out in order. control_check() has counted them. */
-struct fd_list {
-	int fd[MSG_MAX_FDS];
-	size_t count, next;
-};
-
-static int next_fd(struct fd_list *l)
+static void attach(struct channel *ch, struct start_fds *l, const char *what)
 {
-	return l->fd[l->next++];
-}
+	int err = channel_attach(ch, start_next_channel(l), WORKER_END);
 
-static void attach(struct channel *ch, struct fd_list *l, const char *what)
-{
-	struct channel_fds fds;
-	int err;
-
-	fds.memory = next_fd(l);
-	fds.doorbell_out = next_fd(l);
-	fds.doorbell_in = next_fd(l);
-	err = channel_attach(ch, fds, WORKER_END);
 	if (err)
-		fail("worker: the %s channel cannot be attached: %s", what, strerror(-err));
-}
-
-static void receive_start(struct msg_start_worker *start, struct fd_list *l)
-{
-	char why[CONTROL_TEXT_BYTES];
-	ptrdiff_t n = msgsock_recv(BROKER_FD, start, sizeof(*start), l->fd, MSG_MAX_FDS, &l->count);
-
-	if (n <= 0)
-		fatal("no start message on descriptor %d; this program is started by the broker",
-		      BROKER_FD);
-	if (control_check(start, (size_t)n, l->count, why, sizeof(why)))
-		fail("worker: bad start message: %s", why);
-	if (start->h.type != MSG_START_WORKER)
-		fail("worker: message %u is no start message", start->h.type);
+		fail("the %s channel cannot be attached: %s", what, strerror(-err));
 }
 
 static void host_line(void *arg, unsigned gsi, bool level)
@@ -151,13 +118,13 @@ static void build(struct worker *w)
 	chipset_init(&w->chipset, &host);
 	err = machine_build(&w->chipset, &w->config, line);
 	if (err)
-		fail("worker: two devices want the same port: %s", strerror(-err));
+		fail("two devices want the same port: %s", strerror(-err));
 }
 
-static void open_images(struct worker *w, struct fd_list *l)
+static void open_images(struct worker *w, struct start_fds *l)
 {
 	struct boot *b = &w->boot;
-	int err = boot_image_open(&b->kernel, next_fd(l), "kernel");
+	int err = boot_image_open(&b->kernel, start_next_fd(l), "kernel");
 
 	b->gm = &w->gm;
 	b->config = &w->config;
@@ -167,24 +134,24 @@ static void open_images(struct worker *w, struct fd_list *l)
 
 		if (i)
 			snprintf(what, sizeof(what), "module %u", i % CONTROL_MAX_MODULES);
-		err = boot_image_open(&b->module[i], next_fd(l), what);
+		err = boot_image_open(&b->module[i], start_next_fd(l), what);
 	}
 	if (err)
-		fail("worker: a boot file is not a regular file");
+		fail("a boot file is not a regular file");
 }
 
 /* Takes over everything that was handed over, in the order of proto/control.h. */
-static void set_up(struct worker *w, const struct msg_start_worker *start, struct fd_list *l)
+static void set_up(struct worker *w, const struct msg_start_worker *start, struct start_fds *l)
 {
 	int err, gen_fd, flags;
 
 	w->config = start->config;
-	w->unit_fd = next_fd(l);
-	w->ram_fd = next_fd(l);
-	gen_fd = next_fd(l);
+	w->unit_fd = start_next_fd(l);
+	w->ram_fd = start_next_fd(l);
+	gen_fd = start_next_fd(l);
 	err = guestmem_map(&w->gm, w->ram_fd, gen_fd, w->config.ram_bytes);
 	if (err)
-		fail("worker: the machine's RAM cannot be mapped: %s", strerror(-err));
+		fail("the machine's RAM cannot be mapped: %s", strerror(-err));
 	close(gen_fd);
 	attach(&w->platform.ch, l, "platform");
 	attach(&w->vmbus.ch, l, "VMBus");
@@ -198,10 +165,10 @@ static void set_up(struct worker *w, const struct msg_start_worker *start, struc
 
 	w->loop = loop_new();
 	if (!w->loop)
-		fail("worker: no event loop: %m");
+		fail("no event loop: %m");
 	flags = fcntl(w->unit_fd, F_GETFL);
 	if (flags < 0 || fcntl(w->unit_fd, F_SETFL, flags | O_NONBLOCK) < 0)
-		fail("worker: the unit socket cannot be made non-blocking: %m");
+		fail("the unit socket cannot be made non-blocking: %m");
 	err = intercept_start(w);
 	if (!err)
 		err = platform_start(w);
@@ -214,39 +181,21 @@ static void set_up(struct worker *w, const struct msg_start_worker *start, struc
 	if (!err)
 		err = unit_start(w);
 	for (unsigned i = 0; i < w->config.serials && !err; i++)
-		err = serial_start(w, &w->serial[i], next_fd(l), &w->chipset.com[i]);
+		err = serial_start(w, &w->serial[i], start_next_fd(l), &w->chipset.com[i]);
 	if (err)
-		fail("worker: the event loop does not take a descriptor: %s", strerror(-err));
+		fail("the event loop does not take a descriptor: %s", strerror(-err));
 	build(w);
 }
 
 static void confine(const struct msg_start_worker *start)
 {
-	struct sandbox_report r;
-	struct msg_ready ready = {0};
-	struct vm_process *p = &ready.process;
+	struct sandbox_report report;
 	char why[CONTROL_TEXT_BYTES];
-	int err;
 
-	p->pid = getpid();
-	if (sandbox_enter(&policy, start->uid, start->gid, start->sandbox_flags, &r, why,
+	if (sandbox_enter(&policy, start->uid, start->gid, start->sandbox_flags, &report, why,
 			  sizeof(why)))
-		fail("worker: %s", why);
-	control_header(&ready.h, MSG_READY, 0);
-	p->uid = r.uid;
-	p->syscalls_allowed = r.syscalls_allowed;
-	p->no_new_privs = r.no_new_privs;
-	p->seccomp_mode = r.seccomp_mode;
-	p->landlock_abi = r.landlock_abi;
-	p->empty_root = r.empty_root;
-	p->pid_namespace = r.pid_namespace;
-	p->net_namespace = r.net_namespace;
-	p->ipc_namespace = r.ipc_namespace;
-	p->uts_namespace = r.uts_namespace;
-	p->capabilities = r.capabilities;
-	err = msgsock_send(BROKER_FD, &ready.h, NULL, 0);
-	if (err)
-		fatal("the broker does not take READY (%d)", err);
+		fail("%s", why);
+	start_ready(&report);
 }
 
 /* The VMBus control plane allocates what a guest makes it hold (bounded by VMBUS_GPADL_PAGES_MAX
@@ -265,13 +214,13 @@ static void reserve_heap(void)
 int main(int argc, char **argv)
 {
 	static struct msg_start_worker start;
-	static struct fd_list fds;
+	static struct start_fds fds;
 
 	if (argc == 2 && !strcmp(argv[1], "--policy"))
 		return sandbox_policy_print(&policy);
 	log_open("bulkhead-worker", LOG_NOTE);
 	reserve_heap();
-	receive_start(&start, &fds);
+	start_receive(NAME, MSG_START_WORKER, &start, sizeof(start), &fds);
 	set_up(&worker, &start, &fds);
 	confine(&start);
 	_exit(loop_run(worker.loop));

@@ -19,9 +19,10 @@
 #include <unistd.h>
 
 #include "bus/log.h"
+#include "proto/start.h"
 #include "vmmcore/partition/partition.h"
 
-#define BROKER_FD 3
+#define NAME "partition"
 
 /* ---- what the process may do once it is confined ---- */
 
@@ -114,86 +115,25 @@ static struct sandbox_policy make_policy(bool kvm, bool start)
 	return policy;
 }
 
-/* Says to the broker why it does not work, and ends. */
-static void __attribute__((noreturn)) fail(int error, const char *why)
-{
-	struct msg_error msg = {.error = error < 0 ? -error : error};
-
-	control_text(msg.text, sizeof(msg.text), "%s", why);
-	control_header(&msg.h, MSG_FAILED, 0);
-	msgsock_send(BROKER_FD, &msg.h, NULL, 0);
-	fatal("%s", why);
-}
-
-static void send_ready(const struct sandbox_report *r)
-{
-	struct msg_ready msg = {
-		.process =
-			{
-				.pid = 1,
-				.uid = r->uid,
-				.syscalls_allowed = r->syscalls_allowed,
-				.no_new_privs = r->no_new_privs,
-				.seccomp_mode = r->seccomp_mode,
-				.landlock_abi = r->landlock_abi,
-				.empty_root = r->empty_root,
-				.pid_namespace = r->pid_namespace,
-				.net_namespace = r->net_namespace,
-				.ipc_namespace = r->ipc_namespace,
-				.uts_namespace = r->uts_namespace,
-				.capabilities = r->capabilities,
-			},
-	};
-
-	control_header(&msg.h, MSG_READY, 0);
-	if (msgsock_send(BROKER_FD, &msg.h, NULL, 0))
-		fatal("the broker is gone");
-}
-
-static struct channel_fds take_channel(const int *fds)
-{
-	return (struct channel_fds){fds[0], fds[1], fds[2]};
-}
-
 static void receive_start(struct msg_start_partition *start, struct part_fds *pf)
 {
-	union {
-		struct msg_header h;
-		struct msg_start_partition start;
-		uint8_t bytes[MSG_MAX_BYTES];
-	} msg;
-	char why[CONTROL_TEXT_BYTES];
-	int fds[MSG_MAX_FDS];
-	size_t nfds, n = 0;
-	ptrdiff_t bytes = msgsock_recv(BROKER_FD, &msg, sizeof(msg), fds, MSG_MAX_FDS, &nfds);
+	static struct start_fds l;
 
-	if (bytes <= 0)
-		fatal("no START from the broker on descriptor %d", BROKER_FD);
-	if (control_check(&msg, bytes, nfds, why, sizeof(why)))
-		fatal("START: %s", why);
-	if (msg.h.type != MSG_START_PARTITION)
-		fatal("START: message of type %u", msg.h.type);
-	*start = msg.start;
-	pf->unit = fds[n++];
-	pf->ram = fds[n++];
-	pf->gen = fds[n++];
-	pf->platform = take_channel(&fds[n]);
-	n += CHANNEL_FDS;
-	pf->vmbus = take_channel(&fds[n]);
-	n += CHANNEL_FDS;
-	for (unsigned i = 0; i < start->config.vcpus; i++, n += CHANNEL_FDS)
-		pf->intercept[i] = take_channel(&fds[n]);
+	start_receive(NAME, MSG_START_PARTITION, start, sizeof(*start), &l);
+	pf->unit = start_next_fd(&l);
+	pf->ram = start_next_fd(&l);
+	pf->gen = start_next_fd(&l);
+	pf->platform = start_next_channel(&l);
+	pf->vmbus = start_next_channel(&l);
+	for (unsigned i = 0; i < start->config.vcpus; i++)
+		pf->intercept[i] = start_next_channel(&l);
 	for (unsigned i = 0; i < PROVIDER_COUNT; i++)
 		pf->signal[i] = (struct channel_fds)CHANNEL_FDS_NONE;
-	if (start->config.disks) {
-		pf->signal[PROVIDER_STORAGE] = take_channel(&fds[n]);
-		n += CHANNEL_FDS;
-	}
-	if (start->config.integration) {
-		pf->signal[PROVIDER_INTEGRATION] = take_channel(&fds[n]);
-		n += CHANNEL_FDS;
-	}
-	pf->kvm = start->config.backend == BACKEND_KVM ? fds[n++] : -1;
+	if (start->config.disks)
+		pf->signal[PROVIDER_STORAGE] = start_next_channel(&l);
+	if (start->config.integration)
+		pf->signal[PROVIDER_INTEGRATION] = start_next_channel(&l);
+	pf->kvm = start->config.backend == BACKEND_KVM ? start_next_fd(&l) : -1;
 }
 
 /* The sandbox, the threads, the narrower sandbox. */
@@ -224,7 +164,7 @@ static void __attribute__((noreturn)) partition_main(void)
 {
 	static struct partition p = {.broker_sock = BROKER_FD};
 	static struct part_fds pf;
-	struct msg_start_partition start;
+	static struct msg_start_partition start;
 	struct sandbox_report report;
 	char why[CONTROL_TEXT_BYTES];
 	int r;
@@ -232,15 +172,15 @@ static void __attribute__((noreturn)) partition_main(void)
 	receive_start(&start, &pf);
 	r = partition_setup(&p, &start, &pf, why, sizeof(why));
 	if (r)
-		fail(r, why);
+		start_fail(NAME, r, why);
 	if (pf.kvm >= 0) /* the most powerful descriptor goes first */
 		close(pf.kvm);
 	close(pf.ram);
 	close(pf.gen);
 	r = run_confined(&p, &start, &report, why, sizeof(why));
 	if (r)
-		fail(r, why);
-	send_ready(&report);
+		start_fail(NAME, r, why);
+	start_ready(&report);
 	/* Not exit(): the vCPU threads run on until the end. */
 	_exit(loop_run(p.loop));
 }

@@ -7,13 +7,10 @@
 #define BULKHEAD_VSP_INTEGRATION_INTEGRATION_H
 
 #include "vsp/integration/services.h"
+#include "vsp/provider/process.h"
 
 struct integration {
-	struct vm_config config;
-	struct loop *loop;
-	struct provider provider;
-	struct guestmem gm;
-	int unit_fd, ram_fd;
+	struct process process;
 	struct services services;
 	bool running;
 	struct loop_source *beat; /* timer: services_tick(), while running */
@@ -27,7 +24,8 @@ struct integration {
 };
 
 /* unit.c */
-int unit_start(struct integration *g);
+int unit_start(struct integration *g); /* the timers */
+extern const struct process_ops integration_process_ops;
 extern const struct services_ops unit_services_ops;
 
 #endif

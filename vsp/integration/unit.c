@@ -6,23 +6,10 @@
 #include "vsp/integration/integration.h"
 
 #include <errno.h>
-#include <string.h>
-#include <sys/epoll.h>
 
 #include "bus/log.h"
 
 #define REPORT_NS 1000000000ull
-
-static void done(struct integration *g, uint64_t cookie, int error, const char *text)
-{
-	struct msg_unit_done m = {.error = error};
-
-	control_header(&m.h, MSG_UNIT_DONE, cookie);
-	control_text(m.text, sizeof(m.text), "%s", text);
-	/* mgmtd asks one thing at a time; one that does not even read its answers is broken. */
-	if (msgsock_send(g->unit_fd, &m.h, NULL, 0) < 0)
-		fatal("mgmtd does not take an answer");
-}
 
 /* ---- what the services have to say ---- */
 
@@ -37,8 +24,7 @@ static void send_report(void *arg)
 	g->report_due = false;
 	g->reported_ns = monotonic_ns();
 	control_header(&m.h, MSG_EVENT_INTEGRATION, 0);
-	if (msgsock_send(g->unit_fd, &m.h, NULL, 0) < 0)
-		fatal("mgmtd does not take an event");
+	process_send(&g->process, &m.h);
 }
 
 static void set_beat(struct integration *g)
@@ -70,10 +56,10 @@ static void shutdown_done(void *arg, int error)
 	if (!g->asked)
 		return;
 	g->asked = false;
-	done(g, g->cookie, -error,
-	     error == -EPERM        ? "the guest refuses"
-	     : error == -ECONNRESET ? "the guest's driver has gone before it answered"
-				    : "");
+	process_done(&g->process, g->cookie, -error,
+		     error == -EPERM        ? "the guest refuses"
+		     : error == -ECONNRESET ? "the guest's driver has gone before it answered"
+					    : "");
 }
 
 const struct services_ops unit_services_ops = {
@@ -98,19 +84,20 @@ static void shut_down(struct integration *g, const struct msg_unit_shutdown *m)
 	int err = g->running ? services_shutdown(&g->services, m->action, m->force) : -EHOSTDOWN;
 
 	if (g->asked) /* mgmtd has given up waiting for that one */
-		done(g, g->cookie, ECANCELED, "asked again");
+		process_done(&g->process, g->cookie, ECANCELED, "asked again");
 	g->asked = !err;
 	g->cookie = m->h.cookie;
 	if (err)
-		done(g, m->h.cookie, -err,
-		     err == -ENOTCONN ? "the guest has no driver that listens (Linux: hv_utils)"
-				      : "the guest does not take the request now");
+		process_done(&g->process, m->h.cookie, -err,
+			     err == -ENOTCONN
+				     ? "the guest has no driver that listens (Linux: hv_utils)"
+				     : "the guest does not take the request now");
 }
 
 static void run(struct integration *g, bool on)
 {
 	g->running = on;
-	provider_pause(&g->provider, !on);
+	provider_pause(&g->process.provider, !on);
 	if (on)
 		services_resumed(&g->services);
 	set_beat(g);
@@ -124,8 +111,10 @@ static void reset(struct integration *g)
 	changed(g);
 }
 
-static void handle(struct integration *g, const struct msg_header *h)
+static void handle(void *arg, const struct msg_header *h, int *fds, size_t nfds)
 {
+	struct integration *g = arg;
+
 	switch (h->type) {
 	case MSG_UNIT_RUN:
 		run(g, true);
@@ -142,36 +131,17 @@ static void handle(struct integration *g, const struct msg_header *h)
 	default:
 		fatal("mgmtd sent a message that is not for integration (type %u)", h->type);
 	}
-	done(g, h->cookie, 0, "");
+	process_done(&g->process, h->cookie, 0, "");
 }
 
-static void unit_ready(void *arg, uint32_t events)
-{
-	static union {
-		struct msg_header h;
-		uint8_t bytes[MSG_MAX_BYTES];
-	} msg;
-	struct integration *g = arg;
-	char why[CONTROL_TEXT_BYTES];
-	size_t nfds;
-	ptrdiff_t n = msgsock_recv(g->unit_fd, &msg, sizeof(msg), NULL, 0, &nfds);
-
-	if (n == -EAGAIN)
-		return;
-	if (n == 0) { /* mgmtd has let the machine go; the broker ends the rest */
-		loop_stop(g->loop, 0);
-		return;
-	}
-	if (n < 0 || control_check(&msg, (size_t)n, nfds, why, sizeof(why)))
-		fatal("mgmtd sent a bad message: %s", n < 0 ? "malformed" : why);
-	handle(g, &msg.h);
-}
+const struct process_ops integration_process_ops = {
+	.provider = &services_provider_ops,
+	.message = handle,
+};
 
 int unit_start(struct integration *g)
 {
-	g->beat = loop_add_timer(g->loop, on_beat, g);
-	g->report = loop_add_timer(g->loop, send_report, g);
-	if (!g->beat || !g->report)
-		return -errno;
-	return loop_add_fd(g->loop, g->unit_fd, EPOLLIN, unit_ready, g) ? 0 : -errno;
+	g->beat = loop_add_timer(g->process.loop, on_beat, g);
+	g->report = loop_add_timer(g->process.loop, send_report, g);
+	return g->beat && g->report ? 0 : -errno;
 }

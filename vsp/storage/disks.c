@@ -59,8 +59,8 @@ static int open_one(struct storage *s, unsigned i, const int *fds, char *why, si
 	if (d->serial[0])
 		snprintf(u->serial, sizeof(u->serial), "%.*s", (int)SCSI_SERIAL_BYTES, d->serial);
 	else
-		snprintf(u->serial, sizeof(u->serial), "%02x%02x%02x%02x-%u-%u", s->config.uuid[0],
-			 s->config.uuid[1], s->config.uuid[2], s->config.uuid[3], d->controller,
+		snprintf(u->serial, sizeof(u->serial), "%02x%02x%02x%02x-%u-%u", s->process.config.uuid[0],
+			 s->process.config.uuid[1], s->process.config.uuid[2], s->process.config.uuid[3], d->controller,
 			 d->lun);
 	c->unit[d->lun] = u;
 	c->luns |= 1ull << d->lun;
@@ -71,7 +71,7 @@ int disks_open(struct storage *s, const int *fds, char *why, size_t why_size)
 {
 	int err = 0;
 
-	for (unsigned i = 0; i < s->config.disks && !err; i++) {
+	for (unsigned i = 0; i < s->process.config.disks && !err; i++) {
 		err = open_one(s, i, fds, why, why_size);
 		fds += s->disk[i].chain;
 	}
@@ -82,7 +82,7 @@ int disks_close(struct storage *s, char *why, size_t why_size)
 {
 	int first = 0;
 
-	for (unsigned i = 0; i < s->config.disks; i++) {
+	for (unsigned i = 0; i < s->process.config.disks; i++) {
 		int err = disk_close(s->unit[i].disk);
 
 		s->unit[i].disk = NULL;

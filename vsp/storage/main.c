@@ -23,9 +23,6 @@
 #include "bus/log.h"
 #include "bus/sandbox.h"
 
-/* Which end of a channel is ours: the worker and the partition have the others. */
-enum { BROKER_FD = 3, PROVIDER_END = 0, SIGNAL_END = 1 };
-
 #define ARG(n, v)                                                                                  \
 	{                                                                                          \
 		.index = (n), .mask = UINT64_MAX, .value = (v)                                     \
@@ -34,6 +31,7 @@ enum { BROKER_FD = 3, PROVIDER_END = 0, SIGNAL_END = 1 };
 	{                                                                                          \
 		.index = (n), .mask = UINT32_MAX, .value = (v)                                     \
 	}
+#define NAME "storage"
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 /* In addition, until the images are open and the pool's threads exist. They are made inside the
@@ -107,119 +105,9 @@ static struct sandbox_policy make_policy(bool start)
 	return policy;
 }
 
+PROVIDER_START_ASSERT(msg_start_storage);
+
 static struct storage storage;
-
-/* Tells the broker why we cannot start, and ends. */
-static void __attribute__((noreturn)) fail(int error, const char *why)
-{
-	struct msg_error msg = {.error = error < 0 ? -error : error};
-
-	control_header(&msg.h, MSG_FAILED, 0);
-	control_text(msg.text, sizeof(msg.text), "storage: %s", why);
-	msgsock_send(BROKER_FD, &msg.h, NULL, 0);
-	fatal("%s", why);
-}
-
-static void must(int err, const char *what)
-{
-	char why[CONTROL_TEXT_BYTES];
-
-	if (!err)
-		return;
-	snprintf(why, sizeof(why), "cannot %s: %s", what, strerror(-err));
-	fail(err, why);
-}
-
-/* The received descriptors, handed out in order. control_check() has counted them. */
-struct fd_list {
-	int fd[MSG_MAX_FDS];
-	size_t count, next;
-};
-
-static int attach(struct channel *ch, struct fd_list *l, unsigned end)
-{
-	struct channel_fds fds = {l->fd[l->next], l->fd[l->next + 1], l->fd[l->next + 2]};
-
-	l->next += CHANNEL_FDS;
-	return channel_attach(ch, fds, end);
-}
-
-static void receive_start(struct msg_start_storage *start, struct fd_list *l)
-{
-	char why[CONTROL_TEXT_BYTES];
-	ptrdiff_t n = msgsock_recv(BROKER_FD, start, sizeof(*start), l->fd, MSG_MAX_FDS, &l->count);
-
-	if (n <= 0)
-		fatal("no start message on descriptor %d; this program is started by the broker",
-		      BROKER_FD);
-	if (control_check(start, (size_t)n, l->count, why, sizeof(why)))
-		fail(EPROTO, why);
-	if (start->h.type != MSG_START_STORAGE)
-		fail(EPROTO, "the first message is no start message");
-}
-
-static void on_wake(void *arg)
-{
-	struct storage *s = arg;
-
-	storvsp_settle(s);
-	unit_settle(s);
-	provider_look(&s->provider);
-}
-
-/* Takes over everything but the images, in the order of proto/control.h. */
-static void set_up(struct storage *s, const struct msg_start_storage *start, struct fd_list *l)
-{
-	int gen_fd;
-
-	s->config = start->config;
-	memcpy(s->disk, start->disk, sizeof(s->disk));
-	s->unit_fd = l->fd[l->next++];
-	s->ram_fd = l->fd[l->next++];
-	gen_fd = l->fd[l->next++];
-	must(guestmem_map(&s->gm, s->ram_fd, gen_fd, s->config.ram_bytes), "map the machine's RAM");
-	close(gen_fd);
-	must(attach(&s->provider.worker, l, PROVIDER_END), "attach the provider channel");
-	must(attach(&s->provider.partition, l, SIGNAL_END), "attach the signal channel");
-	s->loop = loop_new();
-	if (!s->loop)
-		must(-errno, "make the event loop");
-	loop_on_wake(s->loop, on_wake, s);
-	s->provider.loop = s->loop;
-	s->provider.gm = &s->gm;
-	s->provider.ram_fd = s->ram_fd;
-	s->provider.vcpus = s->config.vcpus;
-	s->provider.ops = &storvsp_ops;
-	s->provider.paused = true;
-	must(provider_start(&s->provider), "watch the channels");
-	must(unit_start(s), "watch the unit socket");
-	must(pool_rehearse(s), "make threads");
-}
-
-static void send_ready(const struct sandbox_report *r)
-{
-	struct msg_ready msg = {
-		.process =
-			{
-				.pid = 1,
-				.uid = r->uid,
-				.syscalls_allowed = r->syscalls_allowed,
-				.no_new_privs = r->no_new_privs,
-				.seccomp_mode = r->seccomp_mode,
-				.landlock_abi = r->landlock_abi,
-				.empty_root = r->empty_root,
-				.pid_namespace = r->pid_namespace,
-				.net_namespace = r->net_namespace,
-				.ipc_namespace = r->ipc_namespace,
-				.uts_namespace = r->uts_namespace,
-				.capabilities = r->capabilities,
-			},
-	};
-
-	control_header(&msg.h, MSG_READY, 0);
-	if (msgsock_send(BROKER_FD, &msg.h, NULL, 0))
-		fatal("the broker is gone");
-}
 
 /* The sandbox, the images, the threads, the narrower sandbox. */
 static void confine(struct storage *s, const struct msg_start_storage *start, const int *image_fds)
@@ -231,23 +119,23 @@ static void confine(struct storage *s, const struct msg_start_storage *start, co
 		sandbox_narrow_make(&policy, start->sandbox_flags, why, sizeof(why));
 
 	if (!narrow)
-		fail(ENOMEM, why);
+		start_fail(NAME, ENOMEM, why);
 	policy = make_policy(true);
 	if (sandbox_enter(&policy, start->uid, start->gid, start->sandbox_flags, &report, why,
 			  sizeof(why)))
-		fail(EPERM, why);
+		start_fail(NAME, EPERM, why);
 	if (disks_open(s, image_fds, why, sizeof(why)))
-		fail(EINVAL, why);
-	must(pool_start(s), "start the threads");
+		start_fail(NAME, EINVAL, why);
+	process_must(&s->process, pool_start(s), "start the threads");
 	if (sandbox_narrow(narrow, &report, why, sizeof(why)))
-		fail(EPERM, why);
-	send_ready(&report);
+		start_fail(NAME, EPERM, why);
+	start_ready(&report);
 }
 
 int main(int argc, char **argv)
 {
 	static struct msg_start_storage start;
-	static struct fd_list fds;
+	static struct start_fds fds;
 
 	if (argc == 2 && !strcmp(argv[1], "--policy")) {
 		struct sandbox_policy policy = make_policy(true);
@@ -259,9 +147,11 @@ int main(int argc, char **argv)
 	/* One heap for all threads, grown by brk alone. */
 	mallopt(M_ARENA_MAX, 1);
 	mallopt(M_MMAP_MAX, 0);
-	receive_start(&start, &fds);
-	set_up(&storage, &start, &fds);
+	start_receive(NAME, MSG_START_STORAGE, &start, sizeof(start), &fds);
+	process_set_up(&storage.process, NAME, &storage_process_ops, &storage, &start, &fds);
+	memcpy(storage.disk, start.disk, sizeof(storage.disk));
+	process_must(&storage.process, pool_rehearse(&storage), "make threads");
 	confine(&storage, &start, &fds.fd[fds.next]);
 	storvsp_offer(&storage);
-	_exit(loop_run(storage.loop));
+	_exit(loop_run(storage.process.loop));
 }

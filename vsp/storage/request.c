@@ -102,7 +102,7 @@ static bool carry_out(struct storage *s, struct request *r, bool nowait)
 			log_error("a disk's file system is full: the guest's write failed");
 	}
 	if (from_device && r->cmd.transferred)
-		guest_ranges_wrote(&s->gm, r->cmd.iov, r->cmd.iovcnt);
+		guest_ranges_wrote(&s->process.gm, r->cmd.iov, r->cmd.iovcnt);
 	fill_answer(r);
 	/* No such unit: that, not sense, is what makes a driver forget a disk. */
 	if (!r->unit && r->cmd.status != SCSI_GOOD) {

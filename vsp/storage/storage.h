@@ -31,8 +31,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "proto/control.h"
-#include "vsp/provider/provider.h"
+#include "vsp/provider/process.h"
 #include "vsp/storage/scsi/scsi.h"
 #include "bus/vmbus/vstor.h"
 
@@ -95,12 +94,8 @@ struct pool {
 };
 
 struct storage {
-	struct loop *loop;
-	struct vm_config config;
+	struct process process;
 	struct vm_disk disk[CONTROL_MAX_DISKS];
-	struct guestmem gm;
-	int ram_fd, unit_fd; /* owned */
-	struct provider provider;
 	struct controller controller[CONTROL_CONTROLLERS];
 	struct scsi_unit unit[CONTROL_MAX_DISKS];
 	struct pool pool;
@@ -140,7 +135,7 @@ void request_submit(struct storage *s, struct request *r);
 void request_flush(struct storage *s);
 
 /* unit.c */
-int unit_start(struct storage *s);
+extern const struct process_ops storage_process_ops;
 /* Answers a pause when nothing is outstanding. */
 void unit_settle(struct storage *s);
 

@@ -37,7 +37,7 @@ static void release(struct storage *s, struct stor_channel *c, struct request *r
 	request_put(s, r);
 	atomic_fetch_sub(&s->outstanding, 1);
 	if (atomic_load(&s->want_wake) && atomic_exchange(&s->want_wake, false))
-		loop_wake(s->loop);
+		loop_wake(s->process.loop);
 }
 
 static int send_answer(struct request *r)
@@ -94,7 +94,7 @@ static void answer_status(struct request *r, uint32_t status)
 
 static uint16_t max_sub_channels(const struct storage *s)
 {
-	return s->config.vcpus - 1 < SUB_CHANNELS ? s->config.vcpus - 1 : SUB_CHANNELS;
+	return s->process.config.vcpus - 1 < SUB_CHANNELS ? s->process.config.vcpus - 1 : SUB_CHANNELS;
 }
 
 static void query_version(struct controller *c, struct request *r)
@@ -160,7 +160,7 @@ static void create_sub_channels(struct controller *c, struct request *r)
 		struct stor_channel *sub = &c->channel[i];
 
 		if (!sub->ch)
-			sub->ch = provider_offer(&c->storage->provider, &scsi_interface, &instance,
+			sub->ch = provider_offer(&c->storage->process.provider, &scsi_interface, &instance,
 						 i, sub);
 	}
 	answer_status(r, VSTOR_OK);
@@ -211,7 +211,7 @@ static void execute(struct controller *c, struct request *r, const void *header,
 		answer_status(r, VSTOR_INVALID_STATE);
 		return;
 	}
-	if (srb->cdb_bytes > sizeof(srb->cdb) || map_data(r, &s->gm, header, header_bytes)) {
+	if (srb->cdb_bytes > sizeof(srb->cdb) || map_data(r, &s->process.gm, header, header_bytes)) {
 		srb_failed(r, SRB_INVALID_REQUEST);
 		return;
 	}
@@ -396,7 +396,7 @@ void storvsp_offer(struct storage *s)
 		}
 		instance = instance_of(c);
 		if (c->luns)
-			c->channel[0].ch = provider_offer(&s->provider, &scsi_interface, &instance,
+			c->channel[0].ch = provider_offer(&s->process.provider, &scsi_interface, &instance,
 							  0, &c->channel[0]);
 	}
 }

@@ -8,16 +8,8 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/epoll.h>
 
 #include "bus/log.h"
-
-static void answer(struct storage *s, const struct msg_unit_done *done)
-{
-	/* mgmtd asks one thing at a time; one that does not even read its answers is broken. */
-	if (msgsock_send(s->unit_fd, &done->h, NULL, 0) < 0)
-		fatal("mgmtd does not take an answer");
-}
 
 void unit_settle(struct storage *s)
 {
@@ -33,7 +25,7 @@ void unit_settle(struct storage *s)
 		s->pause_answer.error = -disks_close(s, why, sizeof(why));
 		control_text(s->pause_answer.text, sizeof(s->pause_answer.text), "%s", why);
 	}
-	answer(s, &s->pause_answer);
+	process_send(&s->process, &s->pause_answer.h);
 }
 
 /* Power-on state. The channels have been or will be closed by the control plane. */
@@ -44,14 +36,15 @@ static void reset(struct storage *s, struct msg_unit_done *done)
 		control_text(done->text, sizeof(done->text), "the machine runs; pause it first");
 		return;
 	}
-	for (unsigned i = 0; i < s->config.disks; i++) {
+	for (unsigned i = 0; i < s->process.config.disks; i++) {
 		s->unit[i].write_through = false;
 		s->unit[i].attention = 0;
 	}
 }
 
-static void handle(struct storage *s, const struct msg_header *h)
+static void handle(void *arg, const struct msg_header *h, int *fds, size_t nfds)
 {
+	struct storage *s = arg;
 	struct msg_unit_done done = {0};
 
 	control_header(&done.h, MSG_UNIT_DONE, h->cookie);
@@ -60,13 +53,13 @@ static void handle(struct storage *s, const struct msg_header *h)
 	switch (h->type) {
 	case MSG_UNIT_RUN:
 		s->running = true;
-		provider_pause(&s->provider, false);
+		provider_pause(&s->process.provider, false);
 		break;
 	case MSG_UNIT_PAUSE:
 	case MSG_UNIT_CLOSE:
 		s->closing = h->type == MSG_UNIT_CLOSE;
 		s->running = false;
-		provider_pause(&s->provider, true);
+		provider_pause(&s->process.provider, true);
 		s->pausing = true;
 		s->pause_answer = done;
 		unit_settle(s);
@@ -77,32 +70,19 @@ static void handle(struct storage *s, const struct msg_header *h)
 	default:
 		fatal("mgmtd sent a message that is not for storage (type %u)", h->type);
 	}
-	answer(s, &done);
+	process_send(&s->process, &done.h);
 }
 
-static void unit_ready(void *arg, uint32_t events)
+static void wake(void *arg)
 {
-	static union {
-		struct msg_header h;
-		uint8_t bytes[MSG_MAX_BYTES];
-	} msg;
 	struct storage *s = arg;
-	char why[CONTROL_TEXT_BYTES];
-	size_t nfds;
-	ptrdiff_t n = msgsock_recv(s->unit_fd, &msg, sizeof(msg), NULL, 0, &nfds);
 
-	if (n == -EAGAIN)
-		return;
-	if (n == 0) { /* mgmtd has let the machine go; the broker ends the rest */
-		loop_stop(s->loop, 0);
-		return;
-	}
-	if (n < 0 || control_check(&msg, (size_t)n, nfds, why, sizeof(why)))
-		fatal("mgmtd sent a bad message: %s", n < 0 ? "malformed" : why);
-	handle(s, &msg.h);
+	storvsp_settle(s);
+	unit_settle(s);
 }
 
-int unit_start(struct storage *s)
-{
-	return loop_add_fd(s->loop, s->unit_fd, EPOLLIN, unit_ready, s) ? 0 : -errno;
-}
+const struct process_ops storage_process_ops = {
+	.provider = &storvsp_ops,
+	.wake = wake,
+	.message = handle,
+};

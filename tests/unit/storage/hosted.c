@@ -20,17 +20,8 @@ static void *storage_thread(void *arg)
 	struct hosted *h = arg;
 
 	storvsp_offer(&h->storage);
-	loop_run(h->storage.loop);
+	loop_run(h->storage.process.loop);
 	return NULL;
-}
-
-static void on_wake(void *arg)
-{
-	struct storage *s = arg;
-
-	storvsp_settle(s);
-	unit_settle(s);
-	provider_look(&s->provider);
 }
 
 static void make_storage(struct hosted *h, const struct vm_disk *disks, const int *fds,
@@ -39,36 +30,26 @@ static void make_storage(struct hosted *h, const struct vm_disk *disks, const in
 	struct storage *s = &h->storage;
 	struct channel_fds provider[2], signal[2];
 	char why[CONTROL_TEXT_BYTES] = "";
+	static struct provider_start start;
+	static struct start_fds l;
 	int gen, unit[2];
 
 	must(guestmem_create(HOSTED_RAM, &h->ram_fd, &gen), "RAM");
 	must(guestmem_map(&h->gm, h->ram_fd, gen, HOSTED_RAM), "RAM");
-	must(guestmem_map(&s->gm, h->ram_fd, gen, HOSTED_RAM), "RAM");
-	close(gen);
 	must(channel_create("p", PROVIDER_RING_BYTES, provider), "channel");
 	must(channel_create("s", SIGNAL_RING_BYTES, signal), "channel");
-	must(channel_attach(&s->provider.worker, provider[0], 0), "channel");
 	must(channel_attach(&h->worker, provider[1], 1), "channel");
 	must(channel_attach(&h->partition, signal[0], 0), "channel");
-	must(channel_attach(&s->provider.partition, signal[1], 1), "channel");
 	must(msgsock_pair(unit), "unit socket");
 	h->unit = unit[0];
-	s->unit_fd = unit[1];
-	s->ram_fd = h->ram_fd;
-	s->config.vcpus = vcpus;
-	s->config.disks = ndisks;
-	s->config.ram_bytes = HOSTED_RAM;
+	start.config = (struct vm_config){
+		.vcpus = vcpus, .disks = ndisks, .ram_bytes = HOSTED_RAM};
+	l = (struct start_fds){.fd = {unit[1], dup(h->ram_fd), gen, provider[0].memory,
+				      provider[0].doorbell_out, provider[0].doorbell_in,
+				      signal[1].memory, signal[1].doorbell_out,
+				      signal[1].doorbell_in}};
+	process_set_up(&s->process, "storage", &storage_process_ops, s, &start, &l);
 	memcpy(s->disk, disks, ndisks * sizeof(*disks));
-	s->loop = loop_new();
-	loop_on_wake(s->loop, on_wake, s);
-	s->provider.loop = s->loop;
-	s->provider.gm = &s->gm;
-	s->provider.ram_fd = s->ram_fd;
-	s->provider.vcpus = vcpus;
-	s->provider.ops = &storvsp_ops;
-	s->provider.paused = true;
-	must(provider_start(&s->provider), "provider");
-	must(unit_start(s), "unit");
 	must(pool_rehearse(s), "threads");
 	if (disks_open(s, fds, why, sizeof(why)))
 		fatal("hosted: %s", why);
