@@ -107,6 +107,19 @@ static void fill_definition(struct arena *a, const struct vmc *def, Bulkhead__Vm
 	m->integration = def->integration;
 }
 
+static void fill_values(struct arena *a, const struct vm *vm, Bulkhead__Vm *m)
+{
+	m->guest_values = arena_alloc(a, vm->run.nvalues * sizeof(*m->guest_values));
+	for (uint32_t i = 0; i < vm->run.nvalues; i++) {
+		Bulkhead__GuestValue *v = arena_alloc(a, sizeof(*v));
+
+		bulkhead__guest_value__init(v);
+		v->key = arena_string(a, vm->run.value[i].key);
+		v->value = arena_string(a, vm->run.value[i].value);
+		m->guest_values[m->n_guest_values++] = v;
+	}
+}
+
 Bulkhead__Vm *fill_vm(struct arena *a, const struct vm *vm, bool processes)
 {
 	Bulkhead__Vm *m = arena_alloc(a, sizeof(*m));
@@ -130,7 +143,9 @@ Bulkhead__Vm *fill_vm(struct arena *a, const struct vm *vm, bool processes)
 		m->heartbeat = (Bulkhead__Heartbeat)vm->run.heartbeat;
 		m->heartbeat_ms = vm->run.heartbeat_ms;
 	}
-	if (processes)
+	if (processes) {
 		fill_processes(a, vm, m);
+		fill_values(a, vm, m);
+	}
 	return m;
 }

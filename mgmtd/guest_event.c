@@ -164,3 +164,16 @@ void guest_integration(struct vm *vm, const struct msg_event_integration *m)
 		event_add(vm->d, SEV_INFO, "vm.heartbeat", vm->def.name, NULL,
 			  "the guest answers again");
 }
+
+/* Hostile text, made printable before anybody sees it. */
+void guest_values(struct vm *vm, const struct msg_event_values *m)
+{
+	vm->run.nvalues = m->count;
+	for (uint32_t i = 0; i < m->count; i++) {
+		const struct guest_value *from = &m->pair[i];
+		struct guest_value *to = &vm->run.value[i];
+
+		log_printable(to->key, sizeof(to->key), from->key, strlen(from->key));
+		log_printable(to->value, sizeof(to->value), from->value, strlen(from->value));
+	}
+}

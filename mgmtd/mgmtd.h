@@ -194,6 +194,8 @@ struct run {
 	uint64_t guest_ns; /* guest clock at the last pause */
 	uint32_t heartbeat, services; /* what the integration process said last */
 	uint64_t heartbeat_ms;        /* wall clock: since when */
+	struct guest_value value[GUEST_VALUES]; /* what the guest says of itself */
+	uint32_t nvalues;
 };
 
 struct vm {
@@ -280,6 +282,7 @@ int unit_send(struct vm *vm, unsigned role, uint16_t type);
 /* ---- guest_event.c */
 
 void guest_integration(struct vm *vm, const struct msg_event_integration *m);
+void guest_values(struct vm *vm, const struct msg_event_values *m);
 void guest_event(struct vm *vm, unsigned role, uint32_t event, uint32_t value, const char *text);
 /* Counts an event of the guest's making; false if it is not to be written down. */
 bool guest_may_log(struct vm *vm);

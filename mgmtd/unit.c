@@ -104,6 +104,8 @@ static bool receive(struct vm *vm, unsigned role)
 		on_event(vm, role, (const struct msg_event_guest *)buf);
 	else if (h->type == MSG_EVENT_INTEGRATION && role == ROLE_INTEGRATION)
 		guest_integration(vm, (const struct msg_event_integration *)buf);
+	else if (h->type == MSG_EVENT_VALUES && role == ROLE_INTEGRATION)
+		guest_values(vm, (const struct msg_event_values *)buf);
 	else
 		broke_protocol(vm, role, "a message that is not its to send");
 	return u->fd >= 0;

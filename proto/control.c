@@ -360,7 +360,31 @@ static bool event_integration_ok(const void *msg, size_t nfds, const struct why 
 {
 	const struct msg_event_integration *m = msg;
 	return in_range("heartbeat", m->heartbeat, 0, HEARTBEATS - 1, why) &&
-	       in_range("services", m->services, 0, 7, why);
+	       in_range("services", m->services, 0, GUEST_SERVICES, why);
+}
+
+static bool pair_ok(const struct guest_value *p, const struct why *why)
+{
+	return text_ok("key", p->key, sizeof(p->key), why) &&
+	       text_ok("value", p->value, sizeof(p->value), why);
+}
+
+static bool event_values_ok(const void *msg, size_t nfds, const struct why *why)
+{
+	const struct msg_event_values *m = msg;
+	bool ok = in_range("count", m->count, 0, GUEST_VALUES, why);
+
+	for (uint32_t i = 0; ok && i < m->count; i++)
+		ok = pair_ok(&m->pair[i], why);
+	return ok;
+}
+
+static bool unit_value_ok(const void *msg, size_t nfds, const struct why *why)
+{
+	const struct msg_unit_value *m = msg;
+
+	return in_range("delete", m->delete, 0, 1, why) && pair_ok(&m->pair, why) &&
+	       in_range("key", m->pair.key[0] != 0, 1, 1, why);
 }
 
 static bool event_guest_ok(const void *msg, size_t nfds, const struct why *why)
@@ -413,6 +437,8 @@ static const struct declaration declarations[] = {
 	{MSG_EVENT_GUEST, NO_FDS, sizeof(struct msg_event_guest), event_guest_ok, "EVENT_GUEST"},
 	{MSG_UNIT_SHUTDOWN, NO_FDS, sizeof(struct msg_unit_shutdown), unit_shutdown_ok,
 	 "UNIT_SHUTDOWN"},
+	{MSG_UNIT_VALUE, NO_FDS, sizeof(struct msg_unit_value), unit_value_ok, "UNIT_VALUE"},
+	{MSG_EVENT_VALUES, NO_FDS, sizeof(struct msg_event_values), event_values_ok, "EVENT_VALUES"},
 	{MSG_EVENT_INTEGRATION, NO_FDS, sizeof(struct msg_event_integration), event_integration_ok,
 	 "EVENT_INTEGRATION"},
 };

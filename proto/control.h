@@ -68,10 +68,12 @@ enum control_type {
 	MSG_UNIT_DONE,          /* answer to all of these */
 	MSG_UNIT_CLOSE,         /* storage: flush and close every image; it serves nothing from then on */
 	MSG_UNIT_SHUTDOWN,      /* integration: ask the guest; answered with UNIT_DONE when it has answered */
+	MSG_UNIT_VALUE,         /* integration: tell the guest a value; answered likewise */
 
 	/* events from a child to mgmtd */
 	MSG_EVENT_GUEST = 80,
 	MSG_EVENT_INTEGRATION,  /* integration: what it knows of the guest now */
+	MSG_EVENT_VALUES,       /* integration: what the guest says of itself, all of it */
 };
 
 /* Processes of a VM. Those below ROLES_ALWAYS every VM has; storage only one with disks,
@@ -285,7 +287,39 @@ struct msg_event_integration {
 	uint32_t heartbeat;                     /* enum guest_heartbeat */
 	uint32_t services;                      /* bits GUEST_SERVICE_*: the guest's driver is there */
 };
-enum { GUEST_SERVICE_SHUTDOWN = 1, GUEST_SERVICE_HEARTBEAT = 2, GUEST_SERVICE_TIME = 4 };
+enum {
+	GUEST_SERVICE_SHUTDOWN = 1,
+	GUEST_SERVICE_HEARTBEAT = 2,
+	GUEST_SERVICE_TIME = 4,
+	GUEST_SERVICE_VALUES = 8,
+	GUEST_SERVICES = 15
+};
+
+/* A key and its value, as they go between host and guest. */
+#define GUEST_VALUES          16 /* that are kept of what a guest says */
+#define GUEST_KEY_BYTES       64
+#define GUEST_VALUE_BYTES     448
+struct guest_value {
+	char key[GUEST_KEY_BYTES];
+	char value[GUEST_VALUE_BYTES];
+};
+
+/* Sent on change, with the event before it. */
+struct msg_event_values {
+	struct msg_header h;
+	uint32_t count;                         /* of pair */
+	uint32_t pad;
+	struct guest_value pair[GUEST_VALUES];
+};
+
+/* UNIT_DONE's error: ENOTCONN: the guest does not listen; EREMOTEIO: it could not; EBUSY: one is under
+ * way; ECONNRESET: it has gone meanwhile. */
+struct msg_unit_value {
+	struct msg_header h;
+	uint32_t delete;                        /* 1: take it back; value is empty */
+	uint32_t pad;
+	struct guest_value pair;                /* with a key */
+};
 
 struct msg_event_guest {
 	struct msg_header h;

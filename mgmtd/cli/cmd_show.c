@@ -118,6 +118,24 @@ static void print_heartbeat(FILE *f, const Bulkhead__Vm *vm)
 		fprintf(f, "heartbeat:\tthe guest has no driver for it\n");
 }
 
+/* The guest's own words, under the names of its driver (Linux: hv_kvp_daemon). */
+static void print_values(FILE *f, const Bulkhead__Vm *vm)
+{
+	static const struct {
+		const char *key, *name;
+	} names[] = {
+		{"FullyQualifiedDomainName", "guest name"}, {"OSName", "guest system"},
+		{"OSVersion", "guest version"},             {"OSBuildNumber", "guest kernel"},
+		{"NetworkAddressIPv4", "guest IPv4"},       {"NetworkAddressIPv6", "guest IPv6"},
+	};
+
+	for (size_t n = 0; n < sizeof(names) / sizeof(names[0]); n++)
+		for (size_t i = 0; i < vm->n_guest_values; i++)
+			if (!strcmp(vm->guest_values[i]->key, names[n].key) &&
+			    vm->guest_values[i]->value[0])
+				fprintf(f, "%s:\t%s\n", names[n].name, vm->guest_values[i]->value);
+}
+
 static void print_vm(const Bulkhead__Vm *vm)
 {
 	char text[64];
@@ -137,6 +155,7 @@ static void print_vm(const Bulkhead__Vm *vm)
 		fprintf(t.f, "back end:\t%s (%s)\n", text_backend(vm->backend), vm->backend_reason);
 	if (vm->n_processes && vm->integration)
 		print_heartbeat(t.f, vm);
+	print_values(t.f, vm);
 	if (vm->has_exit_value)
 		fprintf(t.f, "exit value:\t%u\n", vm->exit_value);
 	print_definition(t.f, vm);

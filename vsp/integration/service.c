@@ -13,6 +13,7 @@ static const struct service_type *const types[SERVICE_COUNT] = {
 	[SERVICE_SHUTDOWN] = &shutdown_type,
 	[SERVICE_HEARTBEAT] = &heartbeat_type,
 	[SERVICE_TIME] = &time_type,
+	[SERVICE_VALUES] = &values_type,
 };
 
 int service_ask(struct service *s, uint16_t type, const void *data, size_t bytes)
@@ -190,7 +191,8 @@ uint32_t services_ready(const struct services *s)
 
 bool services_want_ticks(const struct services *s)
 {
-	return services_ready(s) & (1u << SERVICE_HEARTBEAT | 1u << SERVICE_TIME);
+	return services_ready(s) &
+	       (1u << SERVICE_HEARTBEAT | 1u << SERVICE_TIME | 1u << SERVICE_VALUES);
 }
 
 void services_tick(struct services *s)
@@ -198,6 +200,8 @@ void services_tick(struct services *s)
 	heartbeat_tick(&s->service[SERVICE_HEARTBEAT]);
 	if (++s->ticks % TIME_TICKS == 0)
 		time_send(&s->service[SERVICE_TIME], IC_TIME_SAMPLE);
+	if (s->ticks % VALUES_TICKS == 0)
+		values_tick(&s->service[SERVICE_VALUES]);
 }
 
 void services_resumed(struct services *s)
@@ -211,4 +215,5 @@ void services_reset(struct services *s)
 	s->missed = s->ticks = 0;
 	for (unsigned i = 0; i < SERVICE_COUNT; i++)
 		s->service[i].asked = false;
+	s->values = (struct values){.changed = true};
 }

@@ -6,12 +6,26 @@
 #include "vsp/integration/integration.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "bus/log.h"
 
 #define REPORT_NS 1000000000ull
 
 /* ---- what the services have to say ---- */
+
+static void send_values(struct integration *g)
+{
+	static struct msg_event_values m;
+	struct values *v = &g->services.values;
+
+	memset(&m, 0, sizeof(m));
+	control_header(&m.h, MSG_EVENT_VALUES, 0);
+	m.count = v->count;
+	memcpy(m.pair, v->pair, v->count * sizeof(v->pair[0]));
+	v->changed = false;
+	process_send(&g->process, &m.h);
+}
 
 static void send_report(void *arg)
 {
@@ -25,6 +39,8 @@ static void send_report(void *arg)
 	g->reported_ns = monotonic_ns();
 	control_header(&m.h, MSG_EVENT_INTEGRATION, 0);
 	process_send(&g->process, &m.h);
+	if (g->services.values.changed)
+		send_values(g);
 }
 
 static void set_beat(struct integration *g)
@@ -62,8 +78,23 @@ static void shutdown_done(void *arg, int error)
 					    : "");
 }
 
+static void value_done(void *arg, int error)
+{
+	struct integration *g = arg;
+
+	if (!g->value_asked)
+		return;
+	g->value_asked = false;
+	process_done(&g->process, g->value_cookie, -error,
+		     error == -EREMOTEIO    ? "the guest could not store it"
+		     : error == -ECONNRESET ? "the guest's driver has gone before it answered"
+		     : error                ? "the guest does not take the request now"
+					    : "");
+}
+
 const struct services_ops unit_services_ops = {
 	.shutdown_done = shutdown_done,
+	.value_done = value_done,
 	.changed = changed,
 };
 
@@ -94,6 +125,24 @@ static void shut_down(struct integration *g, const struct msg_unit_shutdown *m)
 				     : "the guest does not take the request now");
 }
 
+static void set_value(struct integration *g, const struct msg_unit_value *m)
+{
+	int err = g->running ? services_set_value(&g->services, m->pair.key,
+						  m->delete ? NULL : m->pair.value)
+			     : -EHOSTDOWN;
+
+	if (err) {
+		process_done(
+			&g->process, m->h.cookie, -err,
+			err == -ENOTCONN ? "nothing in the guest listens (Linux: hv_kvp_daemon)"
+			: err == -EBUSY  ? "another value is under way; the guest has not answered"
+					 : "the machine does not run");
+		return;
+	}
+	g->value_asked = true;
+	g->value_cookie = m->h.cookie;
+}
+
 static void run(struct integration *g, bool on)
 {
 	g->running = on;
@@ -108,6 +157,7 @@ static void reset(struct integration *g)
 	services_reset(&g->services);
 	if (g->asked)
 		shutdown_done(g, -ECONNRESET);
+	value_done(g, -ECONNRESET);
 	changed(g);
 }
 
@@ -127,6 +177,9 @@ static void handle(void *arg, const struct msg_header *h, int *fds, size_t nfds)
 		break;
 	case MSG_UNIT_SHUTDOWN:
 		shut_down(g, (const struct msg_unit_shutdown *)h);
+		return;
+	case MSG_UNIT_VALUE:
+		set_value(g, (const struct msg_unit_value *)h);
 		return;
 	default:
 		fatal("mgmtd sent a message that is not for integration (type %u)", h->type);

@@ -20,6 +20,7 @@ struct ic_version {
 enum ic_type {
 	IC_NEGOTIATE = 0,
 	IC_HEARTBEAT = 1,
+	IC_VALUES = 2,
 	IC_SHUTDOWN = 3,
 	IC_TIME_SYNC = 4,
 };
@@ -68,12 +69,52 @@ struct ic_time {
 	uint8_t flags;
 } __attribute__((packed));
 
-#define IC_DATA_MAX   sizeof(struct ic_shutdown)
+/* Key-value exchange (Linux include/uapi/linux/hyperv.h, struct hv_kvp_msg). Strings are UTF-16 with
+ * a NUL that the sizes count. */
+enum ic_values_operation {
+	IC_VALUES_GET = 0,
+	IC_VALUES_SET = 1,
+	IC_VALUES_DELETE = 2,
+	IC_VALUES_ENUMERATE = 3,
+};
+enum ic_values_pool {
+	IC_POOL_EXTERNAL = 0, /* what the host tells the guest */
+	IC_POOL_GUEST = 1,    /* what programs in the guest tell the host */
+	IC_POOL_AUTO = 2,     /* what the guest's driver knows of it: name, system, addresses */
+};
+enum { IC_VALUE_STRING = 1 };
+enum { IC_KEY_BYTES = 512, IC_VALUE_BYTES = 2048 };
+
+struct ic_pair {
+	uint32_t type;
+	uint32_t key_bytes, value_bytes;
+	uint8_t key[IC_KEY_BYTES];
+	uint8_t value[IC_VALUE_BYTES];
+} __attribute__((packed));
+
+struct ic_values {
+	uint8_t operation, pool;
+	uint16_t reserved;
+	union {
+		struct {
+			uint32_t index;
+			struct ic_pair pair;
+		} __attribute__((packed)) enumerate;
+		struct ic_pair set;
+		struct {
+			uint32_t key_bytes;
+			uint8_t key[IC_KEY_BYTES];
+		} __attribute__((packed)) delete;
+	};
+} __attribute__((packed));
+
+#define IC_DATA_MAX   sizeof(struct ic_values)
 #define IC_PACKET_MAX 4096u /* what guests' drivers take */
 
 _Static_assert(sizeof(struct ic_header) == 28, "wire size");
 _Static_assert(sizeof(struct ic_shutdown) == 2060, "wire size");
 _Static_assert(sizeof(struct ic_heartbeat) == 40, "wire size");
+_Static_assert(sizeof(struct ic_values) == 2580, "wire size");
 _Static_assert(sizeof(struct ic_time) == 25, "wire size");
 
 #endif

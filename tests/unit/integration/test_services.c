@@ -14,6 +14,8 @@ static struct services s;
 static struct provider_channel channel[SERVICE_COUNT];
 static unsigned offers, closed, changes, answers;
 static int answer;
+static unsigned values_done;
+static int value_error;
 static bool no_room;
 
 /* The last packet to the guest, and those from it. */
@@ -71,11 +73,18 @@ static void changed(void *arg)
 	changes++;
 }
 
-static const struct services_ops ops = {.shutdown_done = shutdown_done, .changed = changed};
+static void value_done(void *arg, int error)
+{
+	values_done++;
+	value_error = error;
+}
+
+static const struct services_ops ops = {
+	.shutdown_done = shutdown_done, .changed = changed, .value_done = value_done};
 
 static void setup(void)
 {
-	offers = closed = changes = answers = sends = waiting = taken = 0;
+	offers = closed = changes = answers = sends = waiting = taken = values_done = 0;
 	no_room = false;
 	services_init(&s, &ops, NULL);
 	services_offer(&s, NULL);
@@ -263,6 +272,123 @@ START_TEST(the_time_is_sent_when_the_guest_begins_to_listen)
 }
 END_TEST
 
+/* ---- key-value exchange: struct hv_kvp_msg behind the 28 bytes of headers ---- */
+
+enum { OP = 28, POOL = 29, INDEX = 32, KEY_SIZE = 40, VALUE_SIZE = 44, KEY = 48, VALUE = 560 };
+enum { HV_S_CONT = 0x80070103 };
+
+static void put_text(uint8_t *p, const char *text)
+{
+	do
+		put16(p, (uint8_t)*text), p += 2;
+	while (*text++);
+}
+
+/* kvp_respond_to_host(): the packet that was sent, with a pair. */
+static void give_pair(const char *key, const char *value, uint32_t key_size, uint32_t value_size)
+{
+	uint8_t packet[4096];
+
+	memcpy(packet, sent, sent_bytes);
+	packet[25] = 5;
+	put16(packet + 36, 1); /* REG_SZ */
+	memcpy(packet + KEY_SIZE, &key_size, 4);
+	memcpy(packet + VALUE_SIZE, &value_size, 4);
+	put_text(packet + KEY, key);
+	put_text(packet + VALUE, value);
+	deliver(SERVICE_VALUES, packet, sent_bytes);
+}
+
+START_TEST(what_the_guest_says_of_itself_is_asked_for_pair_by_pair)
+{
+	ready(SERVICE_VALUES, 4, 0);
+	ck_assert_uint_eq(u16(12), 2); /* ICMSGTYPE_KVPEXCHANGE */
+	ck_assert_uint_eq(sent[OP], 3);
+	ck_assert_uint_eq(sent[POOL], 2);
+	ck_assert_uint_eq(u16(INDEX), 0);
+	changes = 0;
+	give_pair("OSName", "Debian\n", 14, 16);
+	ck_assert_uint_eq(u16(INDEX), 1);
+	give_pair("OSBuildNumber", "6.1", 28, 8);
+	ck_assert_uint_eq(changes, 0);
+	echo(SERVICE_VALUES, HV_S_CONT);
+	ck_assert_uint_eq(changes, 1);
+	ck_assert_uint_eq(s.values.count, 2);
+	ck_assert_str_eq(s.values.pair[0].key, "OSName");
+	ck_assert_str_eq(s.values.pair[0].value, "Debian?"); /* nothing that cannot be shown */
+	ck_assert_str_eq(s.values.pair[1].value, "6.1");
+	/* The same again is no news; nor is a program that has gone. */
+	values_tick(&s.service[SERVICE_VALUES]);
+	give_pair("OSName", "Debian\n", 14, 16);
+	give_pair("OSBuildNumber", "6.1", 28, 8);
+	echo(SERVICE_VALUES, HV_S_CONT);
+	values_tick(&s.service[SERVICE_VALUES]);
+	echo(SERVICE_VALUES, 0x80004005);
+	ck_assert_uint_eq(changes, 1);
+	ck_assert_uint_eq(s.values.count, 2);
+}
+END_TEST
+
+START_TEST(a_pair_with_a_size_beyond_its_field_is_left_out)
+{
+	ready(SERVICE_VALUES, 4, 0);
+	give_pair("OSName", "x", 513, 4);
+	give_pair("OSName", "x", 14, 2049);
+	give_pair("OSName", "x", 14, 0xffffffff);
+	give_pair("", "x", 2, 4);
+	give_pair("good", "y", 10, 4);
+	echo(SERVICE_VALUES, HV_S_CONT);
+	ck_assert_uint_eq(s.values.count, 1);
+	ck_assert_str_eq(s.values.pair[0].key, "good");
+}
+END_TEST
+
+START_TEST(a_guest_with_endless_pairs_is_asked_for_a_few)
+{
+	unsigned asked;
+
+	ready(SERVICE_VALUES, 4, 0);
+	for (asked = 0; s.service[SERVICE_VALUES].asked && asked < 1000; asked++)
+		give_pair("k", "v", 4, 4);
+	ck_assert_uint_eq(asked, GUEST_VALUES);
+	ck_assert_uint_eq(s.values.count, GUEST_VALUES);
+	values_tick(&s.service[SERVICE_VALUES]);
+	for (asked = 0; s.service[SERVICE_VALUES].asked && asked < 1000; asked++)
+		give_pair("", "v", 2, 4);
+	ck_assert_uint_eq(asked, VALUES_ASKED);
+}
+END_TEST
+
+START_TEST(a_value_for_the_guest_waits_for_its_turn_and_is_answered)
+{
+	ck_assert_int_eq(services_set_value(&s, "k", "v"), -ENOTCONN);
+	ready(SERVICE_VALUES, 4, 0);
+	ck_assert_int_eq(services_set_value(&s, "role", "db"), 0); /* an enumeration is under way */
+	ck_assert_int_eq(services_set_value(&s, "role", "db"), -EBUSY);
+	ck_assert_uint_eq(sent[OP], 3);
+	echo(SERVICE_VALUES, HV_S_CONT);
+	ck_assert_uint_eq(sent[OP], 1); /* KVP_OP_SET, KVP_POOL_EXTERNAL: no index before the pair */
+	ck_assert_uint_eq(sent[POOL], 0);
+	ck_assert_uint_eq(u16(KEY_SIZE - 4), 10);
+	ck_assert_uint_eq(u16(VALUE_SIZE - 4), 6);
+	ck_assert_uint_eq(sent[KEY - 4], 'r');
+	ck_assert_uint_eq(sent[VALUE - 4], 'd');
+	ck_assert_uint_eq(values_done, 0);
+	echo(SERVICE_VALUES, 0);
+	ck_assert_uint_eq(values_done, 1);
+	ck_assert_int_eq(value_error, 0);
+	ck_assert_int_eq(services_set_value(&s, "role", NULL), 0);
+	ck_assert_uint_eq(sent[OP], 2);
+	ck_assert_uint_eq(u16(32), 10); /* its size, then the key */
+	ck_assert_uint_eq(sent[36], 'r');
+	echo(SERVICE_VALUES, 0x80004005);
+	ck_assert_int_eq(value_error, -EREMOTEIO);
+	ck_assert_int_eq(services_set_value(&s, "role", "web"), 0);
+	services_provider_ops.close(&channel[SERVICE_VALUES]);
+	ck_assert_int_eq(value_error, -ECONNRESET);
+}
+END_TEST
+
 /* Cut, changed and unasked answers in every state: none may be taken for a good one or crash. */
 START_TEST(nonsense_is_ignored)
 {
@@ -283,7 +409,7 @@ START_TEST(nonsense_is_ignored)
 	}
 	for (unsigned round = 0; round < 20000; round++) {
 		unsigned i = round % SERVICE_COUNT;
-		size_t n = (dice >> 8) % 300;
+		size_t n = (dice >> 8) % (i == SERVICE_VALUES ? 2800 : 300);
 
 		for (size_t k = 0; k < n; k++)
 			packet[k] = (dice = dice * 1103515245 + 12345) >> 16;
@@ -312,6 +438,10 @@ int main(void)
 	tcase_add_test(t, a_driver_that_goes_ends_the_wait);
 	tcase_add_test(t, a_heart_beats_stops_and_beats_again);
 	tcase_add_test(t, the_time_is_sent_when_the_guest_begins_to_listen);
+	tcase_add_test(t, what_the_guest_says_of_itself_is_asked_for_pair_by_pair);
+	tcase_add_test(t, a_pair_with_a_size_beyond_its_field_is_left_out);
+	tcase_add_test(t, a_guest_with_endless_pairs_is_asked_for_a_few);
+	tcase_add_test(t, a_value_for_the_guest_waits_for_its_turn_and_is_answered);
 	tcase_add_test(t, nonsense_is_ignored);
 	suite_add_tcase(suite, t);
 	r = srunner_create(suite);

@@ -26,6 +26,8 @@ union any {
 	struct msg_start_integration integration;
 	struct msg_unit_shutdown shutdown;
 	struct msg_event_integration guest;
+	struct msg_event_values values;
+	struct msg_unit_value value;
 	struct msg_start_probe probe;
 	struct msg_probe_result result;
 	struct msg_ready ready;
@@ -185,6 +187,18 @@ static void event_integration(void)
 	m.guest.services = 7;
 }
 
+static void event_values(void)
+{
+	m.values.count = GUEST_VALUES;
+	strcpy(m.values.pair[GUEST_VALUES - 1].key, "OSName");
+}
+
+static void unit_value(void)
+{
+	strcpy(m.value.pair.key, "role");
+	strcpy(m.value.pair.value, "db");
+}
+
 static void start_partition_disks(void)
 {
 	start_partition();
@@ -273,6 +287,8 @@ static const struct kind {
 	{MSG_START_INTEGRATION, sizeof(struct msg_start_integration), 3 + 3 + 3, start_integration},
 	{MSG_UNIT_SHUTDOWN, sizeof(struct msg_unit_shutdown), 0, unit_shutdown},
 	{MSG_EVENT_INTEGRATION, sizeof(struct msg_event_integration), 0, event_integration},
+	{MSG_EVENT_VALUES, sizeof(struct msg_event_values), 0, event_values},
+	{MSG_UNIT_VALUE, sizeof(struct msg_unit_value), 0, unit_value},
 	{MSG_START_STORAGE, sizeof(struct msg_start_storage), 3 + 3 + 3 + 3, start_storage},
 	{MSG_START_PROBE, sizeof(struct msg_start_probe), 1, start_probe},
 	{MSG_PROBE_RESULT, sizeof(struct msg_probe_result), 0, probe_result},
@@ -517,7 +533,7 @@ static const struct number {
 	NUMBER(unit_shutdown, shutdown.action, 2),
 	NUMBER(unit_shutdown, shutdown.force, 2),
 	NUMBER(event_integration, guest.heartbeat, 3),
-	NUMBER(event_integration, guest.services, 8),
+	NUMBER(event_integration, guest.services, 16),
 	NUMBER(vm_created, created.process[2].pid, 5),
 	NUMBER(vm_create_disks, create.config.disks, 65),
 	NUMBER(vm_create_disks, create.disk[0].controller, 4),

@@ -130,10 +130,7 @@ checker_note(struct checker *c, enum disk_problem problem, uint64_t bytes, const
 int vhd_check(struct checker *c);
 int vhdx_check(struct checker *c);
 
-/* utf16.c: what the locators hold. `big`: byte order. Lengths in bytes. */
-size_t utf16_to_utf8(const uint8_t *in, size_t length, bool big, char *out, size_t size);
-size_t utf16_from_utf8(const char *in, bool big, uint8_t *out, size_t size);
-/* '\\' to '/', drive letters and "\\?\" off the front; and back. */
+/* paths.c: '\\' to '/', drive letters and "\\?\" off the front; and back. */
 void path_from_windows(char *path);
 void path_to_windows(const char *path, bool relative, char *out, size_t size);
 

@@ -5,6 +5,7 @@
  * name in the header itself is UTF-16BE. We write W2ru, W2ku and MacX, so that each finds what it
  * knows.
  */
+#include "bus/utf16.h"
 #include "vsp/storage/disk/vhd.h"
 
 #include <ctype.h>

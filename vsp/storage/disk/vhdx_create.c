@@ -3,6 +3,7 @@
  * New VHDXs: log at 1 MiB, metadata at 2 MiB, the BAT at 3 MiB, then blocks. The file identifier,
  * without which nothing takes the file for a VHDX, is written last.
  */
+#include "bus/utf16.h"
 #include "vsp/storage/disk/vhdx.h"
 
 #include <stdlib.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The parent locator of a VHDX child: pairs of UTF-16LE strings. */
+#include "bus/utf16.h"
 #include "vsp/storage/disk/vhdx.h"
 
 #include <ctype.h>

@@ -1,9 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Paths as parent locators hold them: UTF-16 (unpaired surrogates allowed) and Windows rules. */
-#include "vsp/storage/disk/internal.h"
-
-#include <ctype.h>
-#include <stdio.h>
+#include "bus/utf16.h"
 
 static unsigned unit(const uint8_t *p, bool big)
 {
@@ -34,7 +30,6 @@ static size_t put_utf8(uint32_t c, char *out)
 	return 4;
 }
 
-/* Stops at a NUL. Returns the bytes written without the NUL that always ends them. */
 size_t utf16_to_utf8(const uint8_t *in, size_t length, bool big, char *out, size_t size)
 {
 	size_t used = 0;
@@ -84,7 +79,6 @@ static void put_unit(uint8_t *out, unsigned v, bool big)
 	out[1] = (uint8_t)(big ? v : v >> 8);
 }
 
-/* No terminating NUL. Returns the bytes written; cuts at whole characters. */
 size_t utf16_from_utf8(const char *in, bool big, uint8_t *out, size_t size)
 {
 	const unsigned char *p = (const unsigned char *)in;
@@ -105,31 +99,4 @@ size_t utf16_from_utf8(const char *in, bool big, uint8_t *out, size_t size)
 		used += 2;
 	}
 	return used;
-}
-
-void path_from_windows(char *path)
-{
-	char *p = path;
-
-	for (char *s = path; *s; s++)
-		if (*s == '\\')
-			*s = '/';
-	if (!strncmp(p, "//?/", 4))
-		p += 4;
-	if (isalpha((unsigned char)p[0]) && p[1] == ':')
-		p += 2;
-	if (p != path)
-		memmove(path, p, strlen(p) + 1);
-}
-
-/* Windows takes a relative name as relative only with ".\" or "..\" in front. */
-void path_to_windows(const char *path, bool relative, char *out, size_t size)
-{
-	bool dotted = !strncmp(path, "./", 2) || !strncmp(path, "../", 3);
-	int n = snprintf(out, size, "%s%s", relative ? dotted ? "" : "./" : "C:", path);
-
-	(void)n;
-	for (char *s = out; *s; s++)
-		if (*s == '/')
-			*s = '\\';
 }
