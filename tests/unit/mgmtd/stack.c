@@ -247,7 +247,7 @@ bool client_lost(struct client *c, int ms)
 void client_open(struct client *c, const struct stack *s)
 {
 	client_init(c, s, NULL);
-	ck_assert_int_eq(client_connect(c, s, 10000), HANDSHAKE_OK);
+	ck_assert_int_eq(client_connect(c, s, 60000), HANDSHAKE_OK);
 }
 
 void client_close(struct client *c)
