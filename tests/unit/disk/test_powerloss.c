@@ -320,7 +320,29 @@ START_TEST(resizing_survives_any_power_cut)
 }
 END_TEST
 
-/* Parent and child both recorded: through the child everything stays as it was. */
+static int stop_at_once(void *arg, uint64_t done, uint64_t total)
+{
+	(void)arg, (void)done, (void)total;
+	return 1;
+}
+
+/* Leaves a pair that belongs together by the child's mark only, for the merge to be run again. */
+static void interrupted_merge(int child_fd, int parent_fd)
+{
+	struct disk *child = open_disk(child_fd, DISK_RDWR | DISK_NO_PARENT, NULL);
+	struct disk *parent = open_disk(parent_fd, DISK_RDWR, NULL);
+	const struct disk_progress stop = {.step = stop_at_once};
+	struct disk_merge_report done;
+
+	ck_assert_int_eq(disk_merge(child, parent, &stop, &done), -ECANCELED);
+	disk_close(child);
+	disk_close(parent);
+}
+
+/*
+ * Parent and child both recorded: through the child everything stays as it was. Every second
+ * merge is one that goes on after an earlier one was cut short.
+ */
 START_TEST(merging_survives_any_power_cut)
 {
 	const struct shape *s = &shapes[_i / op_seeds];
@@ -345,6 +367,8 @@ START_TEST(merging_survives_any_power_cut)
 	replay_guest_zero(r, 4096 + 8, 1);
 	guest_flush(r, child);
 	disk_close(child);
+	if (_i % 2)
+		interrupted_merge(fd, p.fd[0]);
 	child = open_recorded(r, fd, DISK_RDWR | DISK_NO_PARENT, NULL);
 	parent = open_recorded(r, p.fd[0], DISK_RDWR, NULL);
 	ck_assert_int_eq(disk_merge(child, parent, NULL, &done), 0);

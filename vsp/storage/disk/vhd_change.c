@@ -96,6 +96,22 @@ int vhd_set_parent(struct disk *d, struct disk *parent, const char *relative, co
 }
 
 /*
+ * After a merge that was cut short the child may know its parent by the mark alone. The mark is
+ * about to name another stamp, so the header takes over first.
+ */
+static int settle_mark(struct disk *child, const struct vhd *parent)
+{
+	struct vhd *c = child->priv;
+	struct vhd_header h = c->header;
+	struct vhd_footer f = c->footer;
+
+	if (!h.parent_timestamp || h.parent_timestamp == parent->footer.timestamp)
+		return 0;
+	h.parent_timestamp = parent->footer.timestamp;
+	return vhd_switch_header(child, &f, &h);
+}
+
+/*
  * The child first learns which stamp its parent is about to carry, then the parent gets it: at
  * every instant between, and all through the merge, the child opens.
  */
@@ -107,6 +123,9 @@ int vhd_merge_begin(struct disk *child, struct disk *parent)
 
 	if (parent->format != DISK_FORMAT_VHD)
 		return -EINVAL;
+	err = settle_mark(child, p);
+	if (err)
+		return err;
 	memcpy(c->footer.mark, VHD_MARK_MERGE, 4);
 	c->footer.mark_value = htobe32(stamp);
 	c->stamped = true; /* the child's own contents do not change */
