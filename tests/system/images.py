@@ -3,22 +3,49 @@
 import json
 import os
 import shutil
+import struct
 import subprocess
+import tarfile
 
 from harness import READY, Failure, Skip
 
 INIT = f"""#!/bin/sh
-export PATH=/bin HOME=/root TERM=linux PS1='guest# '
+export PATH=/bin:/usr/sbin HOME=/root TERM=linux PS1='guest# '
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t tmpfs tmp /tmp
 mount -o remount,rw /
+hostname -F /etc/hostname
+if [ -d /lib/modules ]; then
+	modprobe hv_utils
+	for d in kvp vss fcopy; do
+		[ -e /dev/vmbus/hv_$d ] && hv_${{d}}_daemon
+	done
+fi
 echo '{READY}'
 cd /root
 while :; do
 	setsid cttyhack sh
 done
 """
+# What a kernel runs when the host asks it to end (Linux, kernel/reboot.c): poweroff_cmd, reboot_cmd.
+END = """#!/bin/sh
+for p in /proc/[0-9]*; do
+	p=${{p#/proc/}}
+	[ $p -gt 1 ] && [ $p != $$ ] && kill -9 $p 2>/dev/null
+done
+sync
+mount -o remount,ro /
+/bin/{} -f
+"""
+FILES = {
+    "sbin/init": INIT,
+    "sbin/poweroff": END.format("poweroff"),
+    "sbin/reboot": END.format("reboot"),
+    "etc/hostname": "busybox-guest\n",
+    "etc/hosts": "127.0.0.1 localhost\n127.0.1.1 busybox-guest\n",
+    "etc/os-release": "NAME=busybox-root\nVERSION_ID=1\n",
+}
 
 
 def tool(name):
@@ -66,20 +93,25 @@ class Images:
         self.run("convert", raw, self.path(name))
         return self.share(name)
 
-    def root(self, name, busybox, work):
-        """A dynamic VHD with an ext4 file system made of busybox."""
+    def root(self, name, busybox, work, guest=None):
+        """A dynamic VHD with an ext4 file system made of busybox and, of the tar guest, the kernel's
+        modules and hyperv-daemons."""
         tree = os.path.join(work, "tree")
-        for folder in ("bin", "dev", "proc", "sys", "sbin", "root", "tmp"):
+        for folder in ("bin", "dev", "etc", "proc", "sys", "sbin", "root", "tmp", "var/lib"):
             os.makedirs(os.path.join(tree, folder))
+        if guest:
+            with tarfile.open(guest) as tar:
+                tar.extractall(tree, filter="fully_trusted")
         shutil.copy(busybox, os.path.join(tree, "bin/busybox"))
         os.chmod(os.path.join(tree, "bin/busybox"), 0o755)
         for applet in subprocess.run([busybox, "--list"], capture_output=True, text=True,
                                      check=True).stdout.split():
             if applet != "busybox":
                 os.symlink("busybox", os.path.join(tree, "bin", applet))
-        with open(os.path.join(tree, "sbin/init"), "w", encoding="ascii") as f:
-            f.write(INIT)
-        os.chmod(os.path.join(tree, "sbin/init"), 0o755)
+        for file, text in FILES.items():
+            with open(os.path.join(tree, file), "w", encoding="ascii") as f:
+                f.write(text)
+            os.chmod(os.path.join(tree, file), 0o755 if file.startswith("sbin") else 0o644)
         raw = os.path.join(work, "root.img")
         subprocess.run([tool("mke2fs"), "-q", "-t", "ext4", "-L", "root", "-d", tree, raw, "128M"],
                        check=True, capture_output=True)
@@ -109,6 +141,22 @@ class Images:
         done = subprocess.run([tool("e2fsck"), "-fn", raw], capture_output=True, text=True,
                               check=False)
         return "" if done.returncode == 0 else done.stdout + done.stderr
+
+    def needs_fsck(self, name, work):
+        """What the superblock of its ext4 says against mounting it at once; "" if nothing. (Linux,
+        Documentation/filesystems/ext4: s_state, whose bit 0 is "cleanly unmounted", and bit 2 of
+        s_feature_incompat, "needs journal recovery".)"""
+        raw = os.path.join(work, "check.img")
+        self.run("convert", "--force", self.path(name), raw)
+        with open(raw, "rb") as f:
+            f.seek(1024)
+            block = f.read(1024)
+        magic, state = struct.unpack_from("<HH", block, 56)
+        incompat, = struct.unpack_from("<I", block, 96)
+        if magic != 0xef53:
+            return "there is no ext4"
+        wrong = [] if state == 1 else [f"its state is {state}"]
+        return ", ".join(wrong + (["its journal is not empty"] if incompat & 4 else []))
 
     def used(self, name):
         return os.stat(self.path(name)).st_blocks * 512
