@@ -151,7 +151,7 @@ static void on_signal(void *arg, uint32_t events)
 	if (read(d->signal_fd, &info, sizeof(info)) != sizeof(info))
 		return;
 	if (info.ssi_signo != SIGHUP) {
-		loop_stop(d->loop, 0);
+		stop_begin(d);
 		return;
 	}
 	rc = authorized_reload(d);
@@ -193,8 +193,7 @@ static void check(int rc, const char *what)
 
 static void stop(struct daemon *d)
 {
-	notify("STOPPING=1");
-	/* The broker ends our machines when the connection closes. */
+	/* What stop_begin() could not end in time, the broker ends when the connection closes. */
 	for (struct vm *vm = d->vms; vm; vm = vm->next) {
 		vm->run.id = 0;
 		if (state_is_live(vm->state))

@@ -337,6 +337,13 @@ int confine(const struct settings *s, char *text, size_t size);
 int become_user(const struct settings *s);
 void notify(const char *state); /* sd_notify(3) */
 
+/* ---- stop.c */
+
+/* Turns the machines off, then stops the loop. Called again it stops it at once. */
+void stop_begin(struct daemon *d);
+/* A machine has ended: if it was the last one that we waited for, the loop stops. */
+void stop_go_on(struct daemon *d);
+
 /* ---- the daemon */
 
 struct daemon {
@@ -350,6 +357,7 @@ struct daemon {
 	struct authorized keys;
 	struct api *api;         /* api_socket.c */
 	struct waiters *waiters; /* api_wait.c */
+	bool stopping;           /* stop.c */
 	uint64_t next_cookie, next_run;
 	char confinement[CONTROL_TEXT_BYTES];
 };

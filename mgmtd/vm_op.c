@@ -340,6 +340,10 @@ static int check_request(struct vm *vm, enum vm_trigger trigger, struct fault *f
 				 "add <integration>yes</integration> to its definition; \"bulkhead "
 				 "off\" ends it at once",
 				 "%s has no integration services", vm->def.name);
+	if (trigger == TRIGGER_START && vm->d->stopping)
+		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_UNAVAILABLE,
+				 "start it when bulkhead-mgmtd runs again",
+				 "bulkhead-mgmtd is being stopped");
 	if (trigger == TRIGGER_START && vm->d->broker.fd < 0)
 		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_UNAVAILABLE,
 				 "start bulkhead-vmmcore", "no connection to the broker at %s: %s",
@@ -418,4 +422,5 @@ void vm_ended(struct vm *vm, const char *reason)
 	vm->op_user[0] = '\0';
 	job_end(vm->d, job, &f);
 	job_end(vm->d, off_job, NULL);
+	stop_go_on(vm->d);
 }
