@@ -147,6 +147,13 @@ static inline uint64_t vm_memory_page(const struct vm_memory *m, uint64_t gpa)
 	return gpa < GPA_HIGH_BASE ? gpa >> 12 : (m->low_size + (gpa - GPA_HIGH_BASE)) >> 12;
 }
 
+/* Translations to drop: those of some pages, or all. */
+struct vcpu_flush {
+	bool global;                    /* those of global pages, too; always with a list */
+	unsigned pages;                 /* 0: all */
+	const uint64_t *page;           /* linear addresses, borrowed for the call */
+};
+
 struct vcpu_backend {
 	const char *name;
 	/* Once per VM, before any vCPU. On failure writes a sentence to why. */
@@ -163,11 +170,14 @@ struct vcpu_backend {
 	/* Feature words the processor can offer: the CPUID leaves 1, 7, 0xd and 0x8000xxxx that
 	 * depend on it. The partition's CPUID is this, plus topology, APIC and hypervisor leaves. */
 	void (*cpuid)(struct vm *vm, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
-	/* The rest may be NULL. Both are called while the vCPU is parked. */
+	/* The rest may be NULL. The next two are called while the vCPU is parked. */
 	/* The guest clock goes on after a pause (or starts): take the TSC over from the platform. */
 	void (*resumed)(struct vcpu *v);
 	/* Power-on reset of what the back end has beyond struct vcpu_state. set_state follows. */
 	void (*reset)(struct vcpu *v);
+	/* For v, from within vcpu_platform.hypercall: when it returns no vCPU of the mask (bit per
+	 * index; all exist) uses a translation that it had before. NULL: cannot. */
+	void (*flush_tlb)(struct vcpu *v, uint64_t vcpus, const struct vcpu_flush *what);
 };
 
 struct vcpu {

@@ -4,7 +4,7 @@
  * synthetic timers, reference time, and the VMBus control plane behind HvPostMessage. Two
  * processors. Numbers: TLFS; for VMBus the public guest drivers.
  */
-#include "guest.h"
+#include "hv.h"
 
 enum {
 	GUEST_OS_ID = 0x40000000,
@@ -27,7 +27,6 @@ enum {
 	TSC_INVARIANT = 0x40000118,
 };
 
-enum { V_VMBUS = 0x60, V_SINT = 0x68, V_DIRECT = 0x70 };
 enum { SINT_VMBUS = 2, SINT_TIMER = 4 };
 #define SINT_MASKED  0x10000u
 #define SINT_POLLING 0x40000u
@@ -53,7 +52,7 @@ static uint32_t privileges, features;
 static uint8_t *hypercall_page;
 static struct message *slots[2]; /* of processors 0 and 1 */
 
-static uint64_t hypercall(uint64_t control, const void *in)
+uint64_t hypercall(uint64_t control, const void *in)
 {
 	register uint64_t r8 __asm__("r8") = 0;
 	uint64_t status, dx = (uint64_t)in;
@@ -191,7 +190,7 @@ static bool consume(struct message *m)
 	return true;
 }
 
-static bool got(unsigned vector, unsigned n)
+bool got(unsigned vector, unsigned n)
 {
 	bool all;
 
@@ -393,20 +392,6 @@ static void each_processor_has_its_index(void)
 	EXPECT(on_the_other(note_index));
 	EXPECT_EQ(vp_index[0], 1ull << 32);
 	EXPECT_EQ(vp_index[1], 1ull << 32 | 1);
-}
-
-static void ipi_by_hypercall(void)
-{
-	uint64_t in[2] __attribute__((aligned(16))) = {V_DIRECT, 1};
-
-	interrupts[V_DIRECT] = 0;
-	EXPECT_EQ(hypercall(0x0b, in), 0);
-	EXPECT(got(V_DIRECT, 1));
-	in[1] = 2; /* the other sleeps, and takes it as it comes */
-	EXPECT_EQ(hypercall(0x0b, in), 0);
-	EXPECT(got(V_DIRECT, 2));
-	in[0] = 15;
-	EXPECT_EQ(hypercall(0x0b, in), 5);
 }
 
 /* ---- VMBus ---- */
@@ -623,7 +608,7 @@ void guest_main(void)
 	RUN(the_reference_tsc_page_agrees_with_the_counter);
 	RUN(the_tsc_frequency_is_that_of_the_page);
 	RUN(each_processor_has_its_index);
-	RUN(ipi_by_hypercall);
+	run_processor_tests();
 	RUN(a_version_from_the_future_is_refused);
 	RUN(each_version_is_answered);
 	RUN(offers_end_with_all_delivered);

@@ -193,8 +193,10 @@ void emu_sync_enter(struct emu_cpu *cpu)
 {
 	emu_bus_wait(cpu);
 	atomic_store(&cpu->ack, 0);
-	if (cpu->vm->vcpu_count > 1)
+	if (cpu->vm->vcpu_count > 1) {
 		emu_sync_answer(cpu);
+		emu_flush_answer(cpu);
+	}
 }
 
 void emu_sync_leave(struct emu_cpu *cpu)

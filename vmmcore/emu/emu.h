@@ -9,6 +9,7 @@
  *   op_*.c     the handlers, by kind of instruction                     back half
  *   mem.c      soft-TLB misses, device memory, page crossing, locks
  *   paging.c   page-table walks
+ *   flush.c    TLBs emptied at another vCPU's request
  *   seg.c      segment registers, descriptors, far transfers
  *   except.c   delivery of exceptions and interrupts, IRET
  *   task.c     hardware task switches
@@ -146,6 +147,8 @@ struct emu_block {
 
 enum { EMU_BLOCK_INSNS = 64 }; /* most instructions in a block */
 enum { EMU_HASH_BITS = 12, EMU_JC_BITS = 11 };
+/* Pages that wait to be dropped from a TLB; when there are more, all go. */
+enum { EMU_FLUSH_PAGES = 64 };
 
 /* From RIP to block; valid while tag equals cpu->jc_tag. */
 struct emu_jc {
@@ -243,6 +246,15 @@ struct emu_cpu {
 	/* Epoch of code_lock this vCPU's write tags agree with; EMU_ACK_IDLE outside run(). */
 	_Atomic uint64_t ack;
 	_Atomic uint8_t parked; /* touches no RAM: outside run(), or waiting for bus_lock */
+	/* What others want dropped from the TLB (flush.c); under flush_lock. */
+	pthread_mutex_t flush_lock;
+	struct emu_flush {
+		uint32_t asked; /* requests, of all times */
+		bool all, local;
+		unsigned pages;
+		uint64_t page[EMU_FLUSH_PAGES];
+	} flush;
+	_Atomic uint32_t flush_done; /* of those asked; a futex */
 
 	uint8_t *arena; /* blocks; [0, arena_size) */
 	uint32_t arena_size, arena_used;
@@ -262,6 +274,8 @@ struct emu_cpu {
 #define EMU_ACK_IDLE UINT64_MAX
 /* In v->attention, private to the back end: another vCPU has marked a page as code. */
 #define EMU_ATT_SYNC 0x80000000u
+/* Likewise: another vCPU wants translations dropped. */
+#define EMU_ATT_FLUSH 0x40000000u
 
 #define FPU_TRAP_NM_X87 0x1u  /* CR0.EM or TS: x87 */
 #define FPU_TRAP_NM_SSE 0x2u  /* CR0.TS: SSE */
@@ -406,6 +420,10 @@ bool emu_page_is_code(struct emu_cpu *cpu, uint64_t gpa);
 void emu_sync_enter(struct emu_cpu *cpu);
 void emu_sync_leave(struct emu_cpu *cpu);
 void emu_sync_answer(struct emu_cpu *cpu);
+
+/* ---- flush.c ---- */
+void emu_flush_tlb(struct vcpu *v, uint64_t vcpus, const struct vcpu_flush *what);
+void emu_flush_answer(struct emu_cpu *cpu); /* on its own thread, between instructions */
 
 /* ---- mem.c ---- */
 void emu_tlb_flush(struct emu_cpu *cpu);

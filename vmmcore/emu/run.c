@@ -61,6 +61,8 @@ static bool attend(struct emu_cpu *cpu, uint32_t att, enum vcpu_stop *stop)
 {
 	if (att & EMU_ATT_SYNC)
 		emu_sync_answer(cpu);
+	if (att & EMU_ATT_FLUSH)
+		emu_flush_answer(cpu);
 	if (att & VCPU_ATT_STOP) {
 		atomic_fetch_and(cpu->attention, ~VCPU_ATT_STOP);
 		*stop = VCPU_STOP_KICK;
@@ -296,6 +298,7 @@ static int emu_vcpu_init(struct vcpu *v)
 	cpu->tlb = cpu->tlbs[0];
 	atomic_store(&cpu->ack, EMU_ACK_IDLE);
 	atomic_store(&cpu->parked, 1);
+	pthread_mutex_init(&cpu->flush_lock, NULL);
 	err = emu_blocks_init(cpu, arena & ~(size_t)(PAGE_SIZE - 1));
 	if (err) {
 		munmap(cpu, cpu_size());
@@ -319,6 +322,7 @@ static void emu_vcpu_fini(struct vcpu *v)
 	v->backend = NULL;
 	emu_blocks_fini(cpu);
 	emu_jit_fini(cpu);
+	pthread_mutex_destroy(&cpu->flush_lock);
 	munmap(cpu, cpu_size());
 }
 
@@ -333,4 +337,5 @@ const struct vcpu_backend backend_emu = {
 	.get_state = emu_get_state,
 	.set_state = emu_set_state,
 	.cpuid = emu_cpuid,
+	.flush_tlb = emu_flush_tlb,
 };

@@ -26,7 +26,9 @@
 #define FEATURE_CRASH_MSRS     (1u << 10)
 #define FEATURE_DIRECT_TIMERS  (1u << 19)
 /* Leaf 40000004h, EAX: recommendations. */
+#define REMOTE_TLB_FLUSH   (1u << 2)
 #define DEPRECATE_AUTO_EOI (1u << 9)
+#define CLUSTER_IPI        (1u << 10)
 
 static void leaf_features(const struct hv *hv, uint32_t out[4])
 {
@@ -43,6 +45,21 @@ static void leaf_features(const struct hv *hv, uint32_t out[4])
 	out[3] = FEATURE_FREQUENCY_MSRS | FEATURE_DIRECT_TIMERS;
 	if (hv->ops->crash)
 		out[3] |= FEATURE_CRASH_MSRS;
+}
+
+/* Calls are recommended where they cost no more than the instructions that they replace. On a back
+ * end whose local APICs are the kernel's an IPI by hypercall would leave the kernel twice; one that
+ * cannot flush has hardware for it. The forms with sparse sets are there, but no better: all our
+ * processors fit into a mask. */
+static uint32_t recommendations(const struct hv *hv)
+{
+	uint32_t r = DEPRECATE_AUTO_EOI;
+
+	if (hv->vm->ops->flush_tlb)
+		r |= REMOTE_TLB_FLUSH;
+	if (!(hv->flags & HV_NO_APIC_ACCESS))
+		r |= CLUSTER_IPI;
+	return r;
 }
 
 bool hv_cpuid(struct vcpu *v, uint32_t leaf, uint32_t out[4])
@@ -68,7 +85,7 @@ bool hv_cpuid(struct vcpu *v, uint32_t leaf, uint32_t out[4])
 		leaf_features(hv, out);
 		break;
 	case 0x40000004:
-		out[0] = DEPRECATE_AUTO_EOI;
+		out[0] = recommendations(hv);
 		out[1] = UINT32_MAX; /* never notify about spin waits */
 		break;
 	case 0x40000005: /* limits: virtual processors, logical processors */

@@ -7,7 +7,8 @@
  *   guest ──RDMSR/WRMSR──► msr.c ──► synic.c  message and event pages, SINTs ──► irq_post
  *                            │   ├─► stimer.c  synthetic timers ──► synic.c or irq_post
  *                            │   └─► pages.c   hypercall page, reference TSC page, VP assist page
- *         ──VMCALL───────► hypercall.c ──► hv_ops (messages and events to providers), IPIs
+ *         ──VMCALL───────► hypercall.c ──► hv_ops (messages and events to providers)
+ *                            └─► processors.c  IPIs ──► irq_post; TLB flushes ──► the back end
  *   providers, VMBus ──────► hv_message(), hv_event()
  *
  * Only what works is announced; hv_cpuid() is the list.

@@ -110,6 +110,35 @@ int hv_copy_in(struct hv *hv, uint64_t gpa, void *buf, size_t len);
 void hv_install_hypercall_page(struct hv *hv);
 void hv_install_reference_tsc(struct hv *hv);
 
+/* hypercall.c */
+enum hv_status {
+	HV_STATUS_SUCCESS = 0,
+	HV_STATUS_INVALID_CODE = 2,
+	HV_STATUS_INVALID_INPUT = 3,
+	HV_STATUS_INVALID_ALIGNMENT = 4,
+	HV_STATUS_INVALID_PARAMETER = 5,
+	HV_STATUS_INVALID_CONNECTION = 18,
+	HV_STATUS_INSUFFICIENT_BUFFERS = 19,
+};
+
+struct hv_call {
+	struct hv_vcpu *h;
+	bool fast;
+	unsigned variable; /* qwords of variable header */
+	unsigned rep_count, rep_start;
+	unsigned reps_done; /* out: elements of the list, those before rep_start included */
+	uint64_t in, out;   /* guest-physical, or the two register values if fast */
+};
+
+/* Fetches the input block: from the two registers, or from guest RAM. */
+enum hv_status hv_call_fetch(const struct hv_call *c, void *buf, size_t len);
+
+/* processors.c */
+enum hv_status hv_call_send_ipi(struct hv_call *c);
+enum hv_status hv_call_send_ipi_ex(struct hv_call *c);
+enum hv_status hv_call_flush(struct hv_call *c);
+enum hv_status hv_call_flush_ex(struct hv_call *c);
+
 /* synic.c */
 void hv_synic_reset(struct hv_vcpu *h);
 bool hv_synic_write(struct hv_vcpu *h, uint32_t index, uint64_t value);

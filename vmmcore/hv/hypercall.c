@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Hypercalls (TLFS chapter 3). The input value is in RCX (EDX:EAX for 32-bit callers), parameters
- * in registers ("fast") or in guest RAM, within one page.
+ * in registers ("fast") or in guest RAM, within one page. Those upon other processors are in
+ * processors.c.
  */
 #include <errno.h>
 #include <string.h>
@@ -9,184 +10,134 @@
 #include "vmmcore/hv/hv_internal.h"
 
 enum {
+	CALL_FLUSH_SPACE = 0x0002,
+	CALL_FLUSH_LIST = 0x0003,
 	CALL_NOTIFY_LONG_SPIN_WAIT = 0x0008,
 	CALL_SEND_IPI = 0x000b,
+	CALL_FLUSH_SPACE_EX = 0x0013,
+	CALL_FLUSH_LIST_EX = 0x0014,
 	CALL_SEND_IPI_EX = 0x0015,
 	CALL_POST_MESSAGE = 0x005c,
 	CALL_SIGNAL_EVENT = 0x005d,
-};
-
-enum status {
-	STATUS_SUCCESS = 0,
-	STATUS_INVALID_CODE = 2,
-	STATUS_INVALID_INPUT = 3,
-	STATUS_INVALID_ALIGNMENT = 4,
-	STATUS_INVALID_PARAMETER = 5,
-	STATUS_INVALID_CONNECTION = 18,
-	STATUS_INSUFFICIENT_BUFFERS = 19,
 };
 
 #define INPUT_CODE(c)       ((uint16_t)(c))
 #define INPUT_FAST          (1ull << 16)
 #define INPUT_VAR_QWORDS(c) (((c) >> 17) & 0x3ff)
 #define INPUT_RESERVED      (0xf8000000ull | 0xf000ull << 32 | 0xfull << 60)
-#define INPUT_REPS          (0x0fff0fffull << 32) /* rep count and rep start */
-
-struct call {
-	struct hv_vcpu *h;
-	bool fast;
-	unsigned variable; /* qwords of variable header */
-	uint64_t in, out;  /* guest-physical, or the two register values if fast */
-};
+#define INPUT_REP_COUNT(c)  (((c) >> 32) & 0xfff)
+#define INPUT_REP_START(c)  (((c) >> 48) & 0xfff)
 
 struct post_message_input {
 	uint32_t connection, reserved, type, payload_bytes;
 	uint8_t payload[HV_MESSAGE_PAYLOAD];
 };
 
-struct send_ipi_input {
-	uint32_t vector;
-	uint8_t target_vtl, padding[3];
-	uint64_t mask; /* processors 0 to 63 */
-};
-
-struct send_ipi_ex_input {
-	uint32_t vector;
-	uint8_t target_vtl, padding[3];
-	uint64_t format; /* 0: sparse banks of 64, 1: all */
-	uint64_t valid_banks;
-	uint64_t bank[64];
-};
-
 /* Fetches the input block: from the two registers, or from guest RAM. */
-static enum status fetch(const struct call *c, void *buf, size_t len)
+enum hv_status hv_call_fetch(const struct hv_call *c, void *buf, size_t len)
 {
 	uint64_t registers[2] = {c->in, c->out};
 
 	if (c->fast) {
 		if (len > sizeof(registers))
-			return STATUS_INVALID_INPUT;
+			return HV_STATUS_INVALID_INPUT;
 		memcpy(buf, registers, len);
-		return STATUS_SUCCESS;
+		return HV_STATUS_SUCCESS;
 	}
 	if (c->in & 7)
-		return STATUS_INVALID_ALIGNMENT;
+		return HV_STATUS_INVALID_ALIGNMENT;
 	/* TLFS, "common hypercall status codes": so are a list that spans pages and one outside
 	 * RAM. */
-	return hv_copy_in(c->h->hv, c->in, buf, len) ? STATUS_INVALID_ALIGNMENT : STATUS_SUCCESS;
+	return hv_copy_in(c->h->hv, c->in, buf, len) ? HV_STATUS_INVALID_ALIGNMENT
+						     : HV_STATUS_SUCCESS;
 }
 
-static enum status post_message(const struct call *c)
+static enum hv_status post_message(struct hv_call *c)
 {
 	const struct hv *hv = c->h->hv;
 	struct post_message_input in;
-	enum status st = fetch(c, &in, sizeof(in));
+	enum hv_status st = hv_call_fetch(c, &in, sizeof(in));
 	int rc;
 
-	if (st != STATUS_SUCCESS)
+	if (st != HV_STATUS_SUCCESS)
 		return st;
 	if (in.payload_bytes > HV_MESSAGE_PAYLOAD || (in.type & 0x80000000u))
-		return STATUS_INVALID_PARAMETER;
+		return HV_STATUS_INVALID_PARAMETER;
 	if (!hv->ops->post_message)
-		return STATUS_INVALID_CONNECTION;
+		return HV_STATUS_INVALID_CONNECTION;
 	rc = hv->ops->post_message(hv->arg, c->h->v, in.connection & 0xffffff, in.type, in.payload,
 				   in.payload_bytes);
 	if (rc == -EAGAIN)
-		return STATUS_INSUFFICIENT_BUFFERS;
-	return rc ? STATUS_INVALID_CONNECTION : STATUS_SUCCESS;
+		return HV_STATUS_INSUFFICIENT_BUFFERS;
+	return rc ? HV_STATUS_INVALID_CONNECTION : HV_STATUS_SUCCESS;
 }
 
-static enum status signal_event(const struct call *c)
+static enum hv_status signal_event(struct hv_call *c)
 {
 	const struct hv *hv = c->h->hv;
 	uint64_t in;
-	enum status st = fetch(c, &in, sizeof(in));
+	enum hv_status st = hv_call_fetch(c, &in, sizeof(in));
 
-	if (st != STATUS_SUCCESS)
+	if (st != HV_STATUS_SUCCESS)
 		return st;
 	if (in >> 48)
-		return STATUS_INVALID_PARAMETER;
+		return HV_STATUS_INVALID_PARAMETER;
 	if (!hv->ops->signal_event || (in & 0xff000000u) ||
 	    hv->ops->signal_event(hv->arg, c->h->v, in & 0xffffff, in >> 32))
-		return STATUS_INVALID_CONNECTION;
-	return STATUS_SUCCESS;
+		return HV_STATUS_INVALID_CONNECTION;
+	return HV_STATUS_SUCCESS;
 }
 
-static void post_bank(struct vm *vm, unsigned first, uint64_t mask, uint8_t vector)
+static enum hv_status notify_long_spin_wait(struct hv_call *c)
 {
-	for (unsigned i = 0; i < 64 && first + i < vm->vcpu_count; i++)
-		if (mask & (1ull << i))
-			irq_post(vm->vcpu[first + i], vector);
+	return HV_STATUS_SUCCESS;
 }
 
-static enum status send_ipi(const struct call *c)
-{
-	struct send_ipi_input in;
-	enum status st = fetch(c, &in, sizeof(in));
+/* What a call may have. */
+enum { REPS = 1, VARIABLE = 2 };
 
-	if (st != STATUS_SUCCESS)
-		return st;
-	if (in.vector < 16 || in.vector > 255 || in.target_vtl != 0)
-		return STATUS_INVALID_PARAMETER;
-	post_bank(c->h->hv->vm, 0, in.mask, in.vector);
-	return STATUS_SUCCESS;
+static const struct known {
+	uint16_t code;
+	uint8_t may;
+	bool flush; /* the back end must be able to */
+	enum hv_status (*fn)(struct hv_call *c);
+} known[] = {
+	{CALL_FLUSH_SPACE, 0, true, hv_call_flush},
+	{CALL_FLUSH_LIST, REPS, true, hv_call_flush},
+	{CALL_NOTIFY_LONG_SPIN_WAIT, 0, false, notify_long_spin_wait},
+	{CALL_SEND_IPI, 0, false, hv_call_send_ipi},
+	{CALL_FLUSH_SPACE_EX, VARIABLE, true, hv_call_flush_ex},
+	{CALL_FLUSH_LIST_EX, REPS | VARIABLE, true, hv_call_flush_ex},
+	{CALL_SEND_IPI_EX, VARIABLE, false, hv_call_send_ipi_ex},
+	{CALL_POST_MESSAGE, 0, false, post_message},
+	{CALL_SIGNAL_EVENT, 0, false, signal_event},
+};
+
+static const struct known *find(const struct hv *hv, uint16_t code)
+{
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (known[i].code == code && (!known[i].flush || hv->vm->ops->flush_tlb))
+			return &known[i];
+	return NULL;
 }
 
-static enum status send_ipi_ex(const struct call *c)
+/* TLFS 3.5: a rep call has a list, and starts within it; a simple call has none. */
+static bool reps_valid(const struct known *k, const struct hv_call *c)
 {
-	struct send_ipi_ex_input in = {0};
-	size_t fixed = offsetof(struct send_ipi_ex_input, bank);
-	unsigned banks = 0;
-	enum status st;
-
-	if (c->variable > 64)
-		return STATUS_INVALID_INPUT;
-	st = fetch(c, &in, fixed + c->variable * 8);
-	if (st != STATUS_SUCCESS)
-		return st;
-	if (in.vector < 16 || in.vector > 255 || in.target_vtl != 0 || in.format > 1)
-		return STATUS_INVALID_PARAMETER;
-	if (in.format == 0 && __builtin_popcountll(in.valid_banks) > (int)c->variable)
-		return STATUS_INVALID_INPUT;
-	for (unsigned b = 0; b < 64; b++) {
-		if (in.format == 1)
-			post_bank(c->h->hv->vm, b * 64, UINT64_MAX, in.vector);
-		else if (in.valid_banks & (1ull << b))
-			post_bank(c->h->hv->vm, b * 64, in.bank[banks++], in.vector);
-	}
-	return STATUS_SUCCESS;
+	return k->may & REPS ? c->rep_start < c->rep_count : c->rep_count + c->rep_start == 0;
 }
 
-static enum status notify_long_spin_wait(const struct call *c)
+static enum hv_status dispatch(struct hv_call *c, uint64_t control)
 {
-	return STATUS_SUCCESS;
-}
-
-static enum status dispatch(const struct call *c, uint64_t control)
-{
-	static const struct {
-		uint16_t code;
-		bool variable; /* may have a variable header */
-		enum status (*fn)(const struct call *c);
-	} calls[] = {
-		{CALL_NOTIFY_LONG_SPIN_WAIT, false, notify_long_spin_wait},
-		{CALL_SEND_IPI, false, send_ipi},
-		{CALL_SEND_IPI_EX, true, send_ipi_ex},
-		{CALL_POST_MESSAGE, false, post_message},
-		{CALL_SIGNAL_EVENT, false, signal_event},
-	};
+	const struct known *k = find(c->h->hv, INPUT_CODE(control));
 
 	if (control & INPUT_RESERVED)
-		return STATUS_INVALID_INPUT;
-	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
-		if (calls[i].code != INPUT_CODE(control))
-			continue;
-		/* None of ours is a rep hypercall. */
-		if ((control & INPUT_REPS) || (c->variable && !calls[i].variable))
-			return STATUS_INVALID_INPUT;
-		return calls[i].fn(c);
-	}
-	return STATUS_INVALID_CODE;
+		return HV_STATUS_INVALID_INPUT;
+	if (!k)
+		return HV_STATUS_INVALID_CODE;
+	if (!reps_valid(k, c) || (c->variable && !(k->may & VARIABLE)))
+		return HV_STATUS_INVALID_INPUT;
+	return k->fn(c);
 }
 
 static uint64_t join(uint64_t high, uint64_t low)
@@ -197,8 +148,8 @@ static uint64_t join(uint64_t high, uint64_t low)
 bool hv_hypercall(struct vcpu *v, uint64_t gpr[16], bool long_mode)
 {
 	struct hv_vcpu *h = hv_of(v);
-	struct call c = {.h = h};
-	uint64_t control;
+	struct hv_call c = {.h = h};
+	uint64_t control, result;
 
 	if (!(h->hv->hypercall & HV_PAGE_ENABLE))
 		return false;
@@ -213,8 +164,12 @@ bool hv_hypercall(struct vcpu *v, uint64_t gpr[16], bool long_mode)
 	}
 	c.fast = control & INPUT_FAST;
 	c.variable = INPUT_VAR_QWORDS(control);
-	gpr[R_AX] = dispatch(&c, control);
+	c.rep_count = INPUT_REP_COUNT(control);
+	c.rep_start = INPUT_REP_START(control);
+	result = dispatch(&c, control);
+	result |= (uint64_t)c.reps_done << 32;
+	gpr[R_AX] = long_mode ? result : (uint32_t)result;
 	if (!long_mode)
-		gpr[R_DX] = 0;
+		gpr[R_DX] = result >> 32;
 	return true;
 }

@@ -68,6 +68,22 @@ static void reset(void *arg, struct vcpu *v)
 	((struct rig *)arg)->resets++;
 }
 
+static void flush_tlb(struct vcpu *v, uint64_t vcpus, const struct vcpu_flush *what)
+{
+	ck_assert_uint_le(what->pages, 64);
+	r->flushes++;
+	r->flush_vcpus = vcpus;
+	r->flush_global = what->global;
+	r->flush_pages = what->pages;
+	if (what->pages)
+		memcpy(r->flush_page, what->page, what->pages * sizeof(what->page[0]));
+}
+
+void enable_flushes(void)
+{
+	r->backend.flush_tlb = flush_tlb;
+}
+
 /* Only RAM is mapped: an access beside it ends the test. */
 static void make_ram(struct rig *rig)
 {

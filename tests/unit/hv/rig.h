@@ -50,6 +50,10 @@ struct rig {
 	uint16_t flag;
 	unsigned rooms, room_sint;
 	const struct vcpu *room_vcpu;
+	unsigned flushes; /* what flush_tlb was asked for last */
+	uint64_t flush_vcpus, flush_page[64];
+	bool flush_global;
+	unsigned flush_pages;
 	unsigned crashes, resets;
 	uint64_t crash_parameter[5];
 	char crash_text[HV_CRASH_TEXT + 1];
@@ -76,6 +80,7 @@ void synic_on(void);
 uint32_t slot_type(unsigned sint);
 uint8_t *slot(unsigned sint);
 void enable_hypercalls(void);
+void enable_flushes(void); /* the back end can drop translations */
 uint64_t call64(uint64_t control, uint64_t in, uint64_t out);
 
 /* The synthetic MSRs. */

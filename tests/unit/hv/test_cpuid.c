@@ -80,6 +80,8 @@ START_TEST(what_the_partition_cannot_do_is_not_announced)
 	ck_assert_uint_eq(out[0] & (1u << 4 | 1u << 7), 0);
 	ck_assert_uint_eq(out[1], 0);
 	ck_assert_uint_eq(out[3] >> 10 & 1, 0);
+	leaf(0x40000004, out);
+	ck_assert_uint_eq(out[0], 1u << 9);
 	announced_is_readable();
 	ck_assert(wr_gp(EOI, 0));
 	ck_assert(wr_gp(ICR, 0));
@@ -89,13 +91,16 @@ START_TEST(what_the_partition_cannot_do_is_not_announced)
 }
 END_TEST
 
-/* Flushes, IPIs, relaxed timing, ... by hypercall: recommended only when they are there. */
-START_TEST(nothing_is_recommended_but_no_auto_eoi)
+/* Flushes (bit 2), IPIs (bit 10), relaxed timing, ... by hypercall: only when they are there. */
+START_TEST(what_is_recommended_works)
 {
 	uint32_t out[4];
 
 	leaf(0x40000004, out);
-	ck_assert_uint_eq(out[0], 1u << 9);
+	ck_assert_uint_eq(out[0], 1u << 9 | 1u << 10);
+	enable_flushes();
+	leaf(0x40000004, out);
+	ck_assert_uint_eq(out[0], 1u << 9 | 1u << 10 | 1u << 2);
 	ck_assert_uint_eq(out[1], 0xffffffff);
 	leaf(0x40000005, out);
 	ck_assert_uint_ge(out[0], RIG_VCPUS);
@@ -112,7 +117,7 @@ Suite *cpuid_suite(void)
 	tcase_add_test(t, other_leaves_are_not_ours);
 	tcase_add_test(t, what_is_announced_is_there);
 	tcase_add_test(t, what_the_partition_cannot_do_is_not_announced);
-	tcase_add_test(t, nothing_is_recommended_but_no_auto_eoi);
+	tcase_add_test(t, what_is_recommended_works);
 	suite_add_tcase(s, t);
 	return s;
 }

@@ -278,6 +278,128 @@ START_TEST(a_sparse_set_has_the_banks_it_says)
 }
 END_TEST
 
+/* ---- translations (TLFS, HvCallFlushVirtualAddressSpace and its like) ---- */
+
+enum { FLUSH_SPACE = 0x02, FLUSH_LIST = 0x03, FLUSH_SPACE_EX = 0x13, FLUSH_LIST_EX = 0x14 };
+enum { ALL_PROCESSORS = 1, ALL_SPACES = 2, NON_GLOBAL = 4 };
+
+static void flush_setup(void)
+{
+	setup();
+	enable_flushes();
+}
+
+static uint64_t *flush_input(uint64_t flags, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
+{
+	uint64_t *in = ram(AT_INPUT);
+
+	memcpy(in, (uint64_t[6]){0x1000, flags, a, b, c, d}, 48);
+	return in;
+}
+
+START_TEST(a_space_is_flushed_on_the_processors_of_the_mask)
+{
+	flush_input(0, 2, 0, 0, 0);
+	ck_assert_uint_eq(call64(FLUSH_SPACE, AT_INPUT, 0), OK);
+	ck_assert_uint_eq(r->flushes, 1);
+	ck_assert_uint_eq(r->flush_vcpus, 2);
+	ck_assert(r->flush_global);
+	ck_assert_uint_eq(r->flush_pages, 0);
+	flush_input(NON_GLOBAL | ALL_SPACES, UINT64_MAX, 0, 0, 0);
+	ck_assert_uint_eq(call64(FLUSH_SPACE, AT_INPUT, 0), OK);
+	ck_assert_uint_eq(r->flush_vcpus, 3); /* those that exist */
+	ck_assert(!r->flush_global);
+	flush_input(ALL_PROCESSORS, 0, 0, 0, 0);
+	ck_assert_uint_eq(call64(FLUSH_SPACE, AT_INPUT, 0), OK);
+	ck_assert_uint_eq(r->flush_vcpus, 3);
+	ck_assert_uint_eq(r->flushes, 3);
+	flush_input(0, 4, 0, 0, 0); /* nobody */
+	ck_assert_uint_eq(call64(FLUSH_SPACE, AT_INPUT, 0), OK);
+	ck_assert_uint_eq(r->flushes, 3);
+}
+END_TEST
+
+START_TEST(a_list_is_flushed_page_by_page)
+{
+	flush_input(0, 1, 0x7000, 0x12345002, 0);
+	ck_assert_uint_eq(call64(FLUSH_LIST | REP_COUNT(2), AT_INPUT, 0), REP_COUNT(2) | OK);
+	ck_assert_uint_eq(r->flush_vcpus, 1);
+	ck_assert_uint_eq(r->flush_pages, 4);
+	ck_assert_uint_eq(r->flush_page[0], 0x7000);
+	ck_assert_uint_eq(r->flush_page[1], 0x12345000);
+	ck_assert_uint_eq(r->flush_page[3], 0x12347000);
+	/* From its second element on. */
+	ck_assert_uint_eq(call64(FLUSH_LIST | REP_COUNT(2) | REP_START(1), AT_INPUT, 0),
+			  REP_COUNT(2) | OK);
+	ck_assert_uint_eq(r->flush_pages, 3);
+	ck_assert_uint_eq(r->flush_page[0], 0x12345000);
+}
+END_TEST
+
+START_TEST(a_long_list_flushes_everything)
+{
+	flush_input(0, 1, 0x7fff, 0, 0);
+	ck_assert_uint_eq(call64(FLUSH_LIST | REP_COUNT(1), AT_INPUT, 0), REP_COUNT(1) | OK);
+	ck_assert_uint_eq(r->flush_pages, 0);
+	ck_assert(r->flush_global);
+	/* As long as a page can hold, and one more. */
+	for (unsigned i = 3; i < 512; i++)
+		((uint64_t *)ram(AT_INPUT))[i] = i * 0x1000;
+	ck_assert_uint_eq(call64(FLUSH_LIST | REP_COUNT(509), AT_INPUT, 0), REP_COUNT(509) | OK);
+	ck_assert_uint_eq(r->flush_pages, 0);
+	ck_assert_uint_eq(r->flushes, 2);
+	ck_assert_uint_eq(call64(FLUSH_LIST | REP_COUNT(510), AT_INPUT, 0), BAD_INPUT);
+	ck_assert_uint_eq(call64(FLUSH_LIST | REP_COUNT(509), AT_INPUT + 8, 0), BAD_ALIGNMENT);
+	ck_assert_uint_eq(r->flushes, 2);
+}
+END_TEST
+
+START_TEST(a_sparse_set_is_flushed)
+{
+	flush_input(NON_GLOBAL, 0, 1, 2, 0);
+	ck_assert_uint_eq(call64(FLUSH_SPACE_EX | VARIABLE(1), AT_INPUT, 0), OK);
+	ck_assert_uint_eq(r->flush_vcpus, 2);
+	ck_assert(!r->flush_global);
+	/* Banks 0 and 3, then the list. */
+	flush_input(0, 0, 9, 1, UINT64_MAX);
+	((uint64_t *)ram(AT_INPUT))[6] = 0x9001;
+	ck_assert_uint_eq(call64(FLUSH_LIST_EX | VARIABLE(2) | REP_COUNT(1), AT_INPUT, 0),
+			  REP_COUNT(1) | OK);
+	ck_assert_uint_eq(r->flush_vcpus, 1);
+	ck_assert_uint_eq(r->flush_pages, 2);
+	ck_assert_uint_eq(r->flush_page[1], 0xa000);
+	flush_input(0, 1, 0, 0x5000, 0); /* all processors */
+	ck_assert_uint_eq(call64(FLUSH_LIST_EX | REP_COUNT(1), AT_INPUT, 0), REP_COUNT(1) | OK);
+	ck_assert_uint_eq(r->flush_vcpus, 3);
+	ck_assert_uint_eq(r->flush_page[0], 0x5000);
+}
+END_TEST
+
+START_TEST(a_flush_that_makes_no_sense_is_refused)
+{
+	flush_input(8, 1, 0x7000, 0, 0);
+	ck_assert_uint_eq(call64(FLUSH_SPACE, AT_INPUT, 0), BAD_PARAMETER);
+	ck_assert_uint_eq(call64(FLUSH_LIST | REP_COUNT(1), AT_INPUT, 0), BAD_PARAMETER);
+	flush_input(NON_GLOBAL, 1, 0x7000, 0, 0);
+	ck_assert_uint_eq(call64(FLUSH_LIST | REP_COUNT(1), AT_INPUT, 0), BAD_PARAMETER);
+	flush_input(0, 0, 3, 1, 0); /* two banks, one given */
+	ck_assert_uint_eq(call64(FLUSH_SPACE_EX | VARIABLE(1), AT_INPUT, 0), BAD_INPUT);
+	flush_input(0, 7, 1, 1, 0);
+	ck_assert_uint_eq(call64(FLUSH_SPACE_EX | VARIABLE(1), AT_INPUT, 0), BAD_PARAMETER);
+	flush_input(0, 1, 0x7000, 0, 0);
+	ck_assert_uint_eq(call64(FLUSH_LIST, AT_INPUT, 0), BAD_INPUT);
+	ck_assert_uint_eq(call64(FLUSH_LIST | REP_COUNT(1) | REP_START(1), AT_INPUT, 0), BAD_INPUT);
+	ck_assert_uint_eq(call64(FLUSH_SPACE | REP_COUNT(1), AT_INPUT, 0), BAD_INPUT);
+	ck_assert_uint_eq(call64(FLUSH_SPACE | VARIABLE(1), AT_INPUT, 0), BAD_INPUT);
+	ck_assert_uint_eq(call64(FLUSH_SPACE | FAST, 0, 0), BAD_INPUT);
+	ck_assert_uint_eq(call64(FLUSH_LIST_EX | VARIABLE(0x3ff) | REP_COUNT(0xfff), AT_INPUT, 0),
+			  BAD_INPUT);
+	ck_assert_uint_eq(r->flushes, 0);
+	r->backend.flush_tlb = NULL;
+	ck_assert_uint_eq(call64(FLUSH_SPACE, AT_INPUT, 0), BAD_CODE);
+}
+END_TEST
+
 Suite *hypercall_suite(void)
 {
 	Suite *s = suite_create("hv hypercall");
@@ -300,6 +422,14 @@ Suite *hypercall_suite(void)
 	tcase_add_test(t, an_ipi_has_a_vector_of_its_own);
 	tcase_add_test(t, an_ipi_reaches_a_sparse_set);
 	tcase_add_test(t, a_sparse_set_has_the_banks_it_says);
+	suite_add_tcase(s, t);
+	t = tcase_create("flush");
+	tcase_add_checked_fixture(t, flush_setup, rig_teardown);
+	tcase_add_test(t, a_space_is_flushed_on_the_processors_of_the_mask);
+	tcase_add_test(t, a_list_is_flushed_page_by_page);
+	tcase_add_test(t, a_long_list_flushes_everything);
+	tcase_add_test(t, a_sparse_set_is_flushed);
+	tcase_add_test(t, a_flush_that_makes_no_sense_is_refused);
 	suite_add_tcase(s, t);
 	return s;
 }
