@@ -106,10 +106,14 @@ Bulkhead__Job *fill_job(struct arena *a, const struct job *job);
 Bulkhead__Error *fill_error(struct arena *a, const struct fault *f);
 Bulkhead__Event *fill_event(struct arena *a, const struct event *e);
 
+/* ---- api_vm.c: the machine of that name or uuid; NULL with ctx->fault */
+struct vm *api_find_vm(struct api_ctx *ctx, const char *name);
+
 /* ---- handlers */
 typedef enum verdict api_handler(struct api_ctx *ctx);
 api_handler on_hello, on_host;
-api_handler on_vm_create, on_vm_define, on_vm_export, on_vm_list, on_vm_show, on_vm_action;
+api_handler on_vm_create, on_vm_define, on_vm_export, on_vm_list, on_vm_show, on_vm_action,
+	on_vm_value;
 api_handler on_job_list, on_job_get, on_job_cancel;
 api_handler on_event_read;
 api_handler on_console_read, on_console_write;

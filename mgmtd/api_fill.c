@@ -107,17 +107,17 @@ static void fill_definition(struct arena *a, const struct vmc *def, Bulkhead__Vm
 	m->integration = def->integration;
 }
 
-static void fill_values(struct arena *a, const struct vm *vm, Bulkhead__Vm *m)
+static Bulkhead__GuestValue **fill_values(struct arena *a, const struct guest_value *from, size_t n)
 {
-	m->guest_values = arena_alloc(a, vm->run.nvalues * sizeof(*m->guest_values));
-	for (uint32_t i = 0; i < vm->run.nvalues; i++) {
-		Bulkhead__GuestValue *v = arena_alloc(a, sizeof(*v));
+	Bulkhead__GuestValue **to = arena_alloc(a, (n + 1) * sizeof(*to));
 
-		bulkhead__guest_value__init(v);
-		v->key = arena_string(a, vm->run.value[i].key);
-		v->value = arena_string(a, vm->run.value[i].value);
-		m->guest_values[m->n_guest_values++] = v;
+	for (size_t i = 0; i < n; i++) {
+		to[i] = arena_alloc(a, sizeof(*to[i]));
+		bulkhead__guest_value__init(to[i]);
+		to[i]->key = arena_string(a, from[i].key);
+		to[i]->value = arena_string(a, from[i].value);
 	}
+	return to;
 }
 
 Bulkhead__Vm *fill_vm(struct arena *a, const struct vm *vm, bool processes)
@@ -145,7 +145,11 @@ Bulkhead__Vm *fill_vm(struct arena *a, const struct vm *vm, bool processes)
 	}
 	if (processes) {
 		fill_processes(a, vm, m);
-		fill_values(a, vm, m);
+		m->n_guest_values = vm->run.nvalues;
+		m->guest_values = fill_values(a, vm->run.value, vm->run.nvalues);
+		m->n_host_values = vm->def.nvalues;
+		m->host_values = fill_values(a, vm->def.value, vm->def.nvalues);
+		m->host_values_told = (Bulkhead__Told)vm->run.told;
 	}
 	return m;
 }

@@ -28,7 +28,7 @@ static void reply_job(struct api_ctx *ctx, const struct job *job)
 	ctx->reply->job = fill_job(ctx->arena, job);
 }
 
-static struct vm *find(struct api_ctx *ctx, const char *name)
+struct vm *api_find_vm(struct api_ctx *ctx, const char *name)
 {
 	struct vm *vm = vm_find(ctx->d, name);
 	char printable[CONTROL_NAME_BYTES];
@@ -90,7 +90,7 @@ enum verdict on_vm_define(struct api_ctx *ctx)
 
 enum verdict on_vm_export(struct api_ctx *ctx)
 {
-	struct vm *vm = find(ctx, ctx->request->vm_export->vm);
+	struct vm *vm = api_find_vm(ctx, ctx->request->vm_export->vm);
 	Bulkhead__VmDefinition *m;
 	size_t bytes;
 	char *text;
@@ -133,7 +133,7 @@ enum verdict on_vm_list(struct api_ctx *ctx)
 
 enum verdict on_vm_show(struct api_ctx *ctx)
 {
-	struct vm *vm = find(ctx, ctx->request->vm_show->vm);
+	struct vm *vm = api_find_vm(ctx, ctx->request->vm_show->vm);
 
 	return vm ? reply_vm(ctx, vm) : FAIL;
 }
@@ -210,7 +210,7 @@ enum verdict on_vm_action(struct api_ctx *ctx)
 {
 	const Bulkhead__VmActionRequest *r = ctx->request->vm_action;
 	unsigned action = (unsigned)r->action;
-	struct vm *vm = find(ctx, r->vm);
+	struct vm *vm = api_find_vm(ctx, r->vm);
 	struct job *job;
 
 	if (!vm)

@@ -153,6 +153,7 @@ void guest_integration(struct vm *vm, const struct msg_event_integration *m)
 	uint32_t before = vm->run.heartbeat;
 
 	vm->run.services = m->services;
+	vm->run.told = m->told;
 	if (m->heartbeat == before)
 		return;
 	vm->run.heartbeat = m->heartbeat;

@@ -176,10 +176,27 @@ int inventory_create(struct daemon *d, struct vmc *def, const char *user, struct
 	return 0;
 }
 
+static int rewrite(struct daemon *d, const struct vmc *def, struct fault *f)
+{
+	int fd = openat(d->vms_fd, def->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int rc;
+
+	if (fd < 0)
+		return fault_set(f, fault_code(errno), hint_disk, "the folder of %s: %s", def->name,
+				 strerror(errno));
+	rc = write_definition(fd, def, f);
+	close(fd);
+	return rc;
+}
+
+int inventory_save(struct daemon *d, const struct vm *vm, struct fault *f)
+{
+	return rewrite(d, &vm->def, f);
+}
+
 int inventory_define(struct daemon *d, struct vmc *def, const char *user, struct fault *f)
 {
 	struct vm *vm = vm_find(d, def->name);
-	int fd, rc;
 
 	if (!vm)
 		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_NOT_FOUND,
@@ -195,14 +212,8 @@ int inventory_define(struct daemon *d, struct vmc *def, const char *user, struct
 				 "the uuid of %s cannot be changed", def->name);
 	memcpy(def->uuid, vm->def.uuid, sizeof(def->uuid));
 	def->has_uuid = true;
-	fd = openat(d->vms_fd, def->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return fault_set(f, fault_code(errno), hint_disk, "the folder of %s: %s", def->name,
-				 strerror(errno));
-	rc = write_definition(fd, def, f);
-	close(fd);
-	if (rc)
-		return rc;
+	if (rewrite(d, def, f))
+		return -1;
 	vmc_clear(&vm->def);
 	vm->def = *def;
 	vmc_init(def);

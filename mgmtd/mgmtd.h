@@ -193,6 +193,7 @@ struct run {
 	uint64_t started_ms, started_ns;
 	uint64_t guest_ns; /* guest clock at the last pause */
 	uint32_t heartbeat, services; /* what the integration process said last */
+	uint32_t told;                /* likewise, of the definition's values */
 	uint64_t heartbeat_ms;        /* wall clock: since when */
 	struct guest_value value[GUEST_VALUES]; /* what the guest says of itself */
 	uint32_t nvalues;
@@ -246,6 +247,8 @@ void vm_move(struct vm *vm, enum vm_trigger trigger);
 int inventory_open(struct daemon *d);
 int inventory_create(struct daemon *d, struct vmc *def, const char *user, struct fault *f);
 int inventory_define(struct daemon *d, struct vmc *def, const char *user, struct fault *f);
+/* Writes the definition that the machine has now; it may run. */
+int inventory_save(struct daemon *d, const struct vm *vm, struct fault *f);
 int inventory_delete(struct daemon *d, struct vm *vm, const char *user, struct fault *f);
 
 /* ---- vm_op.c: operations as sequences of steps */
@@ -278,6 +281,9 @@ int unit_open(struct vm *vm, unsigned role, int fd);
 void unit_close(struct unit *u);
 /* Sends UNIT_LOAD, _RUN, _PAUSE, _RESET or _SHUTDOWN with vm->cookie. */
 int unit_send(struct vm *vm, unsigned role, uint16_t type);
+
+/* ---- api_value.c: the definition's values to the integration process */
+int values_send(struct vm *vm);
 
 /* ---- guest_event.c */
 

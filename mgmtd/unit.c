@@ -172,6 +172,8 @@ int unit_send(struct vm *vm, unsigned role, uint16_t type)
 		vm->run.guest_ns = 0;
 	if (type == MSG_UNIT_RUN)
 		m.run.guest_ns = vm->run.guest_ns;
+	if (type == MSG_UNIT_RUN && role == ROLE_INTEGRATION && values_send(vm))
+		return -EPIPE;
 	if (type == MSG_UNIT_SHUTDOWN)
 		m.shutdown.action = vm->op == OP_RESTART ? GUEST_RESTART : GUEST_SHUT_DOWN;
 	return msgsock_send(vm->run.unit[role].fd, &m.plain.h, NULL, 0);

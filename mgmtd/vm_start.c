@@ -215,6 +215,7 @@ void vm_release(struct vm *vm)
 	vm->run.heartbeat = HEARTBEAT_NONE;
 	vm->run.heartbeat_ms = 0;
 	vm->run.services = 0;
+	vm->run.told = TOLD_NOT;
 	vm->run.nvalues = 0;
 	vm->run.id = 0;
 	vm->run.creating = false;

@@ -247,6 +247,11 @@ char *vmc_write(const struct vmc *v, size_t *bytes)
 	for (unsigned i = 0; i < v->ndisks; i++)
 		put_disk(f, &v->disk[i]);
 	put(f, "  ", "integration", v->integration ? "yes" : "no");
+	for (unsigned i = 0; i < v->nvalues; i++) {
+		fprintf(f, "  <value key=\"%s\">", v->value[i].key);
+		put_escaped(f, v->value[i].value);
+		fputs("</value>\n", f);
+	}
 	put(f, "  ", "on-reboot", v->on_reboot == VMC_OFF ? "off" : "restart");
 	put(f, "  ", "on-crash", v->on_crash == VMC_OFF ? "off" : "restart");
 	put(f, "  ", "exit-device", v->exit_device ? "yes" : "no");

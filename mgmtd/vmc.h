@@ -46,6 +46,8 @@ struct vmc {
 	enum vmc_policy on_reboot, on_crash;
 	bool exit_device, autostart;
 	bool integration; /* the integration services are offered to the guest */
+	struct guest_value value[GUEST_VALUES]; /* that the guest is told; keys are unique */
+	unsigned nvalues;
 };
 
 /* What is wrong with a definition, in the words of vmc(5). */
@@ -87,6 +89,11 @@ const char *vmc_disk_format_name(unsigned format);
 /* Adds d, whose path it takes: without a LUN it gets the first free one of its controller, without
  * a format that of its path's ending. -EINVAL with a sentence in why; the path is freed then. */
 int vmc_add_disk(struct vmc *v, const struct vmc_disk *d, char *why, size_t why_size);
+
+/* vmc_value.c: adds or replaces one; -EINVAL with a sentence in why. */
+int vmc_set_value(struct vmc *v, const char *key, const char *value, char *why, size_t why_size);
+int vmc_remove_value(struct vmc *v, const char *key); /* -ENOENT */
+struct guest_value *vmc_find_value(struct vmc *v, const char *key);
 
 int vmc_parse_uuid(const char *text, uint8_t uuid[16]);
 char *vmc_format_uuid(const uint8_t uuid[16], char text[VMC_UUID_TEXT]);

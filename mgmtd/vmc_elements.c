@@ -248,6 +248,20 @@ static int read_disk(struct reader *r, const xmlNode *n, const char *text, const
 	return rc;
 }
 
+static int read_value(struct reader *r, const xmlNode *n, const char *text, const char *key)
+{
+	static const char *const hint = "write <value key=\"role\">database</value>, see vmc(5)";
+	char why[CONTROL_TEXT_BYTES];
+
+	if (!key)
+		return vmc_wrong(r, n, "value", hint, "a value without a key");
+	if (vmc_find_value(r->v, key))
+		return vmc_wrong(r, n, "value", hint, "the key \"%.63s\" twice", key);
+	if (vmc_set_value(r->v, key, text, why, sizeof(why)))
+		return vmc_wrong(r, n, "value", hint, "%s", why);
+	return 0;
+}
+
 static const struct element boot_elements[] = {
 	{"kernel", REQUIRED, NULL, read_kernel, NULL},
 	{"initrd", 0, NULL, read_initrd, NULL},
@@ -266,6 +280,7 @@ const struct element vmc_elements[] = {
 	{"serial", MANY, "mode", read_serial, NULL},
 	{"disk", MANY | OWN_ATTRIBUTES, NULL, read_disk, NULL},
 	{"integration", 0, NULL, read_integration, NULL},
+	{"value", MANY, "key", read_value, NULL},
 	{"on-reboot", 0, NULL, read_on_reboot, NULL},
 	{"on-crash", 0, NULL, read_on_crash, NULL},
 	{"exit-device", 0, NULL, read_exit_device, NULL},

@@ -360,7 +360,8 @@ static bool event_integration_ok(const void *msg, size_t nfds, const struct why 
 {
 	const struct msg_event_integration *m = msg;
 	return in_range("heartbeat", m->heartbeat, 0, HEARTBEATS - 1, why) &&
-	       in_range("services", m->services, 0, GUEST_SERVICES, why);
+	       in_range("services", m->services, 0, GUEST_SERVICES, why) &&
+	       in_range("told", m->told, 0, TOLDS - 1, why);
 }
 
 static bool pair_ok(const struct guest_value *p, const struct why *why)
@@ -379,12 +380,19 @@ static bool event_values_ok(const void *msg, size_t nfds, const struct why *why)
 	return ok;
 }
 
-static bool unit_value_ok(const void *msg, size_t nfds, const struct why *why)
+static bool unit_values_ok(const void *msg, size_t nfds, const struct why *why)
 {
-	const struct msg_unit_value *m = msg;
+	const struct msg_unit_values *m = msg;
+	bool ok = in_range("count", m->count, 0, GUEST_VALUES, why);
 
-	return in_range("delete", m->delete, 0, 1, why) && pair_ok(&m->pair, why) &&
-	       in_range("key", m->pair.key[0] != 0, 1, 1, why);
+	for (uint32_t i = 0; ok && i < m->count; i++) {
+		ok = pair_ok(&m->pair[i], why) &&
+		     in_range("key", m->pair[i].key[0] != 0, 1, 1, why);
+		for (uint32_t k = 0; ok && k < i; k++)
+			if (!strcmp(m->pair[k].key, m->pair[i].key))
+				ok = bad(why, "the key %s twice", m->pair[i].key);
+	}
+	return ok;
 }
 
 static bool event_guest_ok(const void *msg, size_t nfds, const struct why *why)
@@ -437,7 +445,7 @@ static const struct declaration declarations[] = {
 	{MSG_EVENT_GUEST, NO_FDS, sizeof(struct msg_event_guest), event_guest_ok, "EVENT_GUEST"},
 	{MSG_UNIT_SHUTDOWN, NO_FDS, sizeof(struct msg_unit_shutdown), unit_shutdown_ok,
 	 "UNIT_SHUTDOWN"},
-	{MSG_UNIT_VALUE, NO_FDS, sizeof(struct msg_unit_value), unit_value_ok, "UNIT_VALUE"},
+	{MSG_UNIT_VALUES, NO_FDS, sizeof(struct msg_unit_values), unit_values_ok, "UNIT_VALUES"},
 	{MSG_EVENT_VALUES, NO_FDS, sizeof(struct msg_event_values), event_values_ok, "EVENT_VALUES"},
 	{MSG_EVENT_INTEGRATION, NO_FDS, sizeof(struct msg_event_integration), event_integration_ok,
 	 "EVENT_INTEGRATION"},

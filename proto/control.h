@@ -68,7 +68,7 @@ enum control_type {
 	MSG_UNIT_DONE,          /* answer to all of these */
 	MSG_UNIT_CLOSE,         /* storage: flush and close every image; it serves nothing from then on */
 	MSG_UNIT_SHUTDOWN,      /* integration: ask the guest; answered with UNIT_DONE when it has answered */
-	MSG_UNIT_VALUE,         /* integration: tell the guest a value; answered likewise */
+	MSG_UNIT_VALUES,        /* integration: what the guest is to know, all of it */
 
 	/* events from a child to mgmtd */
 	MSG_EVENT_GUEST = 80,
@@ -286,7 +286,10 @@ struct msg_event_integration {
 	struct msg_header h;
 	uint32_t heartbeat;                     /* enum guest_heartbeat */
 	uint32_t services;                      /* bits GUEST_SERVICE_*: the guest's driver is there */
+	uint32_t told;                          /* enum guest_told: of UNIT_VALUES */
+	uint32_t pad;
 };
+enum guest_told { TOLD_NOT = 0, TOLD_ALL, TOLD_REFUSED, TOLDS }; /* the last: it does not store them */
 enum {
 	GUEST_SERVICE_SHUTDOWN = 1,
 	GUEST_SERVICE_HEARTBEAT = 2,
@@ -312,13 +315,13 @@ struct msg_event_values {
 	struct guest_value pair[GUEST_VALUES];
 };
 
-/* UNIT_DONE's error: ENOTCONN: the guest does not listen; EREMOTEIO: it could not; EBUSY: one is under
- * way; ECONNRESET: it has gone meanwhile. */
-struct msg_unit_value {
+/* Whenever the guest listens, from now on, it is told those that it does not know, and those that are
+ * not here are taken back. UNIT_DONE does not wait for that; EVENT_INTEGRATION says so. */
+struct msg_unit_values {
 	struct msg_header h;
-	uint32_t delete;                        /* 1: take it back; value is empty */
+	uint32_t count;                         /* of pair */
 	uint32_t pad;
-	struct guest_value pair;                /* with a key */
+	struct guest_value pair[GUEST_VALUES];  /* each with a key, and no two with the same */
 };
 
 struct msg_event_guest {

@@ -30,8 +30,11 @@ _bulkhead() {
 		case $command in
 		"")
 			words="create list show start console pause resume reset shutdown off delete define export
-				events jobs host keys disk version help
+				values events jobs host keys disk version help
 				--json --server --key --server-key --timeout"
+			;;
+		values)
+			words="$(_bulkhead_vms) set remove"
 			;;
 		show | pause | resume | reset | off | delete | export) words=$(_bulkhead_vms) ;;
 		shutdown) words="--restart $(_bulkhead_vms)" ;;

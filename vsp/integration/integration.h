@@ -21,8 +21,6 @@ struct integration {
 	/* a shutdown that the guest has not answered */
 	bool asked;
 	uint64_t cookie;
-	bool value_asked;
-	uint64_t value_cookie;
 };
 
 /* unit.c */

@@ -215,5 +215,5 @@ void services_reset(struct services *s)
 	s->missed = s->ticks = 0;
 	for (unsigned i = 0; i < SERVICE_COUNT; i++)
 		s->service[i].asked = false;
-	s->values = (struct values){.changed = true};
+	values_reset(&s->values);
 }

@@ -10,7 +10,7 @@
  *          time sync   the host's time when the guest begins to listen, when it goes on after a
  *                      pause, and now and then
  *          values      what the guest says of itself, now and then ──► ops.changed; the host's
- *                      values by services_set_value() ──► ops.value_done
+ *                      values by services_set_values() ──► ops.changed
  *
  * Answers are the guest's: of any size and content, at any time. They are copied once, checked, and
  * matched with what was asked; what does not fit is ignored.
@@ -50,8 +50,20 @@ struct services_ops {
 	void (*shutdown_done)(void *arg, int error);
 	/* A service became ready or closed, or the heartbeat or the values are others. */
 	void (*changed)(void *arg);
-	/* 0; -EREMOTEIO: the guest could not; -ECONNRESET, -EAGAIN: it has gone, leaves no room. */
-	void (*value_done)(void *arg, int error);
+};
+
+/* What the host tells the guest; values_host.c. */
+enum host_step { HOST_IDLE, HOST_LOOK, HOST_DELETE, HOST_SET };
+struct host_values {
+	struct guest_value pair[GUEST_VALUES];
+	uint32_t count;
+	enum guest_told told;
+	bool due; /* the guest is to be told (anew) when nothing else is under way */
+	enum host_step step;
+	uint32_t index;  /* HOST_LOOK: of the guest's store; HOST_SET: of pair */
+	uint32_t asked;  /* since the last beginning */
+	uint32_t known;  /* bit per pair: the guest has it */
+	bool refused;    /* it could not store or forget one */
 };
 
 /* Key-value exchange; values.c. */
@@ -60,10 +72,10 @@ struct values {
 	uint32_t count;
 	bool changed; /* since the last report; cleared by who reports */
 	bool enumerating;
+	bool due; /* an enumeration waits for its turn */
 	uint32_t next, fresh_count;
 	struct guest_value fresh[GUEST_VALUES];
-	bool change_waits, change_sent, delete;
-	struct guest_value change;
+	struct host_values host;
 };
 
 struct services {
@@ -91,9 +103,8 @@ uint32_t services_ready(const struct services *s); /* bit per service */
  */
 int services_shutdown(struct services *s, uint32_t action, bool force);
 
-/* Tells the guest a value, or takes it back (value NULL). 0: ops.value_done follows; -ENOTCONN: the
- * guest does not listen; -EBUSY: another one is under way. */
-int services_set_value(struct services *s, const char *key, const char *value);
+/* What the guest is to know from now on; at most GUEST_VALUES. ops.changed when it does. */
+void services_set_values(struct services *s, const struct guest_value *pair, uint32_t count);
 
 extern const struct provider_ops services_provider_ops;
 
@@ -121,5 +132,11 @@ void time_send(struct service *s, uint8_t flags);
 void heartbeat_tick(struct service *s);
 /* values.c */
 void values_tick(struct service *s);
+void values_reset(struct values *v); /* what the guest said is forgotten, the host's values are not */
+/* Takes the next step, if none is under way. */
+void values_go_on(struct service *s);
+/* values_host.c: the host's half. True: it has asked the guest something. */
+bool host_values_go_on(struct service *s);
+void host_values_answer(struct service *s, uint32_t status, const struct ic_values *m);
 
 #endif

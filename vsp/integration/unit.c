@@ -33,6 +33,7 @@ static void send_report(void *arg)
 	struct msg_event_integration m = {
 		.heartbeat = g->services.heartbeat,
 		.services = services_ready(&g->services),
+		.told = g->services.values.host.told,
 	};
 
 	g->report_due = false;
@@ -78,23 +79,8 @@ static void shutdown_done(void *arg, int error)
 					    : "");
 }
 
-static void value_done(void *arg, int error)
-{
-	struct integration *g = arg;
-
-	if (!g->value_asked)
-		return;
-	g->value_asked = false;
-	process_done(&g->process, g->value_cookie, -error,
-		     error == -EREMOTEIO    ? "the guest could not store it"
-		     : error == -ECONNRESET ? "the guest's driver has gone before it answered"
-		     : error                ? "the guest does not take the request now"
-					    : "");
-}
-
 const struct services_ops unit_services_ops = {
 	.shutdown_done = shutdown_done,
-	.value_done = value_done,
 	.changed = changed,
 };
 
@@ -125,22 +111,10 @@ static void shut_down(struct integration *g, const struct msg_unit_shutdown *m)
 				     : "the guest does not take the request now");
 }
 
-static void set_value(struct integration *g, const struct msg_unit_value *m)
+static void set_values(struct integration *g, const struct msg_unit_values *m)
 {
-	int err = g->running ? services_set_value(&g->services, m->pair.key,
-						  m->delete ? NULL : m->pair.value)
-			     : -EHOSTDOWN;
-
-	if (err) {
-		process_done(
-			&g->process, m->h.cookie, -err,
-			err == -ENOTCONN ? "nothing in the guest listens (Linux: hv_kvp_daemon)"
-			: err == -EBUSY  ? "another value is under way; the guest has not answered"
-					 : "the machine does not run");
-		return;
-	}
-	g->value_asked = true;
-	g->value_cookie = m->h.cookie;
+	services_set_values(&g->services, m->pair, m->count);
+	changed(g);
 }
 
 static void run(struct integration *g, bool on)
@@ -157,7 +131,6 @@ static void reset(struct integration *g)
 	services_reset(&g->services);
 	if (g->asked)
 		shutdown_done(g, -ECONNRESET);
-	value_done(g, -ECONNRESET);
 	changed(g);
 }
 
@@ -178,9 +151,9 @@ static void handle(void *arg, const struct msg_header *h, int *fds, size_t nfds)
 	case MSG_UNIT_SHUTDOWN:
 		shut_down(g, (const struct msg_unit_shutdown *)h);
 		return;
-	case MSG_UNIT_VALUE:
-		set_value(g, (const struct msg_unit_value *)h);
-		return;
+	case MSG_UNIT_VALUES:
+		set_values(g, (const struct msg_unit_values *)h);
+		break;
 	default:
 		fatal("mgmtd sent a message that is not for integration (type %u)", h->type);
 	}

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Key-value exchange: what the guest says of itself (its name, system, addresses) is asked for pair
- * by pair, all of it anew now and then; and the host's values, which programs in the guest can read.
- * Every request waits for the answer of a program in the guest (Linux: hv_kvp_daemon), so there is
- * one at a time, and a change waits for its turn.
+ * by pair, all of it anew now and then; and the host's values (values_host.c), which programs in the
+ * guest can read. Every request waits for the answer of a program in the guest (Linux:
+ * hv_kvp_daemon), so there is one at a time, and one half waits for the other.
  */
 #include <errno.h>
 #include <string.h>
@@ -23,6 +23,7 @@ static void begin(struct service *s)
 {
 	struct values *v = &s->all->values;
 
+	v->due = false;
 	v->next = 0;
 	v->fresh_count = 0;
 	v->enumerating = !ask_next(s);
@@ -73,68 +74,17 @@ static void take_pair(struct service *s, const struct ic_pair *p)
 		enumerated(s);
 }
 
-/* ---- the host's values ---- */
-
-/* Returns the bytes with the NUL, for which size has room and out, zeroed, the value. */
-static uint32_t put(const char *text, uint8_t *out, size_t size)
-{
-	return (uint32_t)utf16_from_utf8(text, false, out, size - 2) + 2;
-}
-
-static int send_change(struct service *s)
-{
-	struct values *v = &s->all->values;
-	struct ic_values m = {.pool = IC_POOL_EXTERNAL};
-
-	if (v->delete) {
-		m.operation = IC_VALUES_DELETE;
-		m.delete.key_bytes = put(v->change.key, m.delete.key, sizeof(m.delete.key));
-	} else {
-		m.operation = IC_VALUES_SET;
-		m.set.type = IC_VALUE_STRING;
-		m.set.key_bytes = put(v->change.key, m.set.key, sizeof(m.set.key));
-		m.set.value_bytes = put(v->change.value, m.set.value, sizeof(m.set.value));
-	}
-	return service_ask(s, IC_VALUES, &m, sizeof(m));
-}
-
-static void change_done(struct service *s, int error)
-{
-	struct values *v = &s->all->values;
-
-	v->change_sent = v->change_waits = false;
-	s->all->ops->value_done(s->all->arg, error);
-}
-
-static void change(struct service *s)
-{
-	struct values *v = &s->all->values;
-
-	v->change_waits = false;
-	v->change_sent = true;
-	if (send_change(s))
-		change_done(s, -EAGAIN);
-}
-
-int services_set_value(struct services *all, const char *key, const char *value)
-{
-	struct service *s = &all->service[SERVICE_VALUES];
-	struct values *v = &all->values;
-
-	if (s->state != SERVICE_READY)
-		return -ENOTCONN;
-	if (v->change_sent || v->change_waits)
-		return -EBUSY;
-	control_text(v->change.key, sizeof(v->change.key), "%s", key);
-	control_text(v->change.value, sizeof(v->change.value), "%s", value ? value : "");
-	v->delete = !value;
-	v->change_waits = true;
-	if (!s->asked)
-		change(s);
-	return 0;
-}
-
 /* ---- the service ---- */
+
+void values_go_on(struct service *s)
+{
+	struct values *v = &s->all->values;
+
+	if (s->state != SERVICE_READY || s->asked || v->enumerating)
+		return;
+	if (!host_values_go_on(s) && v->due)
+		begin(s);
+}
 
 static void answer(struct service *s, uint32_t status, const void *data)
 {
@@ -142,31 +92,45 @@ static void answer(struct service *s, uint32_t status, const void *data)
 	struct ic_values m;
 
 	memcpy(&m, data, sizeof(m));
-	if (v->change_sent) {
-		change_done(s, status ? -EREMOTEIO : 0);
-	} else if (v->enumerating) {
+	if (v->enumerating) {
 		if (status)
 			enumerated(s);
 		else
 			take_pair(s, &m.enumerate.pair);
+	} else {
+		host_values_answer(s, status, &m);
 	}
-	if (v->change_waits && s->state == SERVICE_READY && !s->asked)
-		change(s);
+	values_go_on(s);
 }
 
 void values_tick(struct service *s)
 {
-	if (s->state == SERVICE_READY && !s->asked)
-		begin(s);
+	s->all->values.due = true;
+	values_go_on(s);
+}
+
+static void ready(struct service *s)
+{
+	s->all->values.host.due = true;
+	values_tick(s);
+}
+
+void values_reset(struct values *v)
+{
+	v->enumerating = v->due = false;
+	v->count = 0;
+	v->changed = true;
+	v->host.step = HOST_IDLE;
+	v->host.told = TOLD_NOT;
 }
 
 static void closed(struct service *s)
 {
 	struct values *v = &s->all->values;
 
-	v->enumerating = false;
-	if (v->change_sent || v->change_waits)
-		change_done(s, -ECONNRESET);
+	v->enumerating = v->due = false;
+	v->host.step = HOST_IDLE;
+	v->host.told = TOLD_NOT;
 	if (v->count) {
 		v->count = 0;
 		v->changed = true; /* the service's end is reported in any case */
@@ -182,7 +146,7 @@ const struct service_type values_type = {
 	.message = IC_VALUES,
 	.version = {IC_VERSION(5, 0), IC_VERSION(4, 0), IC_VERSION(3, 0), IC_VERSION(1, 0)},
 	.minimum_bytes = sizeof(struct ic_values),
-	.ready = values_tick,
+	.ready = ready,
 	.closed = closed,
 	.answer = answer,
 };

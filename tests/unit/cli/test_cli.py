@@ -53,6 +53,28 @@ class Machines(Base):
         self.bh("delete", "web1")
         self.assertNotIn("web1", self.bh("list"))
 
+    def test_values(self):
+        self.make("told")
+        self.bh("values", "told", "set", "role", "a <\"&\"> database")
+        self.bh("values", "told", "set", "zone", "")
+        self.bh("values", "told", "set", "role", "web server")
+        shown = self.bh("values", "told")
+        self.assertRegex(shown, r"host +role +web server")
+        self.assertRegex(shown, r"host +zone")
+        self.assertIn('<value key="role">web server</value>', self.bh("export", "told"))
+        self.assertIn("told", self.json("values", "told", "remove", "zone")["name"])
+        self.assertEqual(self.json("values", "told")["host_values"],
+                         [{"key": "role", "value": "web server"}])
+        self.bh("values", "told", "remove", "zone", status=NOT_FOUND)
+        self.bh("values", "nobody", status=NOT_FOUND)
+        for key, value in (("a b", "x"), ("", "x"), ("k", "two\nlines"), ("k", " x"),
+                           ("k" * 64, "x"), ("k", "v" * 448)):
+            self.bh("values", "told", "set", key, value, status=FAILED)
+        self.bh("values", "told", "put", "k", "v", status=USAGE)
+        for i in range(15):
+            self.bh("values", "told", "set", f"k{i}", "x")
+        self.assertIn("more than 16", self.bh("values", "told", "set", "k15", "x", status=FAILED))
+
     def test_the_whole_life(self):
         self.make("life")
         self.bh("start", "life")

@@ -14,8 +14,6 @@ static struct services s;
 static struct provider_channel channel[SERVICE_COUNT];
 static unsigned offers, closed, changes, answers;
 static int answer;
-static unsigned values_done;
-static int value_error;
 static bool no_room;
 
 /* The last packet to the guest, and those from it. */
@@ -73,18 +71,12 @@ static void changed(void *arg)
 	changes++;
 }
 
-static void value_done(void *arg, int error)
-{
-	values_done++;
-	value_error = error;
-}
-
 static const struct services_ops ops = {
-	.shutdown_done = shutdown_done, .changed = changed, .value_done = value_done};
+	.shutdown_done = shutdown_done, .changed = changed};
 
 static void setup(void)
 {
-	offers = closed = changes = answers = sends = waiting = taken = values_done = 0;
+	offers = closed = changes = answers = sends = waiting = taken = 0;
 	no_room = false;
 	services_init(&s, &ops, NULL);
 	services_offer(&s, NULL);
@@ -299,9 +291,41 @@ static void give_pair(const char *key, const char *value, uint32_t key_size, uin
 	deliver(SERVICE_VALUES, packet, sent_bytes);
 }
 
-START_TEST(what_the_guest_says_of_itself_is_asked_for_pair_by_pair)
+/* What is sent next, and where; a SET and a DELETE have no index before the pair. */
+static void expect_set(char key, char value)
+{
+	ck_assert_uint_eq(sent[OP], 1);
+	ck_assert_uint_eq(sent[POOL], 0);
+	ck_assert_uint_eq(sent[KEY - 4], key);
+	ck_assert_uint_eq(sent[VALUE - 4], value);
+}
+
+static void expect_delete(char key)
+{
+	ck_assert_uint_eq(sent[OP], 2);
+	ck_assert_uint_eq(sent[POOL], 0);
+	ck_assert_uint_eq(sent[36], key); /* its size, then the key */
+}
+
+static void expect_look(uint16_t index)
+{
+	ck_assert_uint_eq(sent[OP], 3);
+	ck_assert_uint_eq(sent[POOL], 0);
+	ck_assert_uint_eq(u16(INDEX), index);
+}
+
+/* The guest's store is empty; the end of the questions after that is the AUTO pool's first. */
+static void ready_for_values(void)
 {
 	ready(SERVICE_VALUES, 4, 0);
+	expect_look(0);
+	echo(SERVICE_VALUES, HV_S_CONT);
+	ck_assert_uint_eq(sent[POOL], 2);
+}
+
+START_TEST(what_the_guest_says_of_itself_is_asked_for_pair_by_pair)
+{
+	ready_for_values();
 	ck_assert_uint_eq(u16(12), 2); /* ICMSGTYPE_KVPEXCHANGE */
 	ck_assert_uint_eq(sent[OP], 3);
 	ck_assert_uint_eq(sent[POOL], 2);
@@ -331,7 +355,7 @@ END_TEST
 
 START_TEST(a_pair_with_a_size_beyond_its_field_is_left_out)
 {
-	ready(SERVICE_VALUES, 4, 0);
+	ready_for_values();
 	give_pair("OSName", "x", 513, 4);
 	give_pair("OSName", "x", 14, 2049);
 	give_pair("OSName", "x", 14, 0xffffffff);
@@ -347,7 +371,7 @@ START_TEST(a_guest_with_endless_pairs_is_asked_for_a_few)
 {
 	unsigned asked;
 
-	ready(SERVICE_VALUES, 4, 0);
+	ready_for_values();
 	for (asked = 0; s.service[SERVICE_VALUES].asked && asked < 1000; asked++)
 		give_pair("k", "v", 4, 4);
 	ck_assert_uint_eq(asked, GUEST_VALUES);
@@ -359,33 +383,86 @@ START_TEST(a_guest_with_endless_pairs_is_asked_for_a_few)
 }
 END_TEST
 
-START_TEST(a_value_for_the_guest_waits_for_its_turn_and_is_answered)
+static const struct guest_value two[] = {{"role", "db"}, {"k", "v"}};
+
+START_TEST(the_host_s_values_are_told_when_the_guest_listens)
 {
-	ck_assert_int_eq(services_set_value(&s, "k", "v"), -ENOTCONN);
+	services_set_values(&s, two, 2);
+	ck_assert_uint_eq(sends, 0);
 	ready(SERVICE_VALUES, 4, 0);
-	ck_assert_int_eq(services_set_value(&s, "role", "db"), 0); /* an enumeration is under way */
-	ck_assert_int_eq(services_set_value(&s, "role", "db"), -EBUSY);
-	ck_assert_uint_eq(sent[OP], 3);
+	expect_look(0);
 	echo(SERVICE_VALUES, HV_S_CONT);
-	ck_assert_uint_eq(sent[OP], 1); /* KVP_OP_SET, KVP_POOL_EXTERNAL: no index before the pair */
-	ck_assert_uint_eq(sent[POOL], 0);
+	expect_set('r', 'd');
 	ck_assert_uint_eq(u16(KEY_SIZE - 4), 10);
 	ck_assert_uint_eq(u16(VALUE_SIZE - 4), 6);
-	ck_assert_uint_eq(sent[KEY - 4], 'r');
-	ck_assert_uint_eq(sent[VALUE - 4], 'd');
-	ck_assert_uint_eq(values_done, 0);
 	echo(SERVICE_VALUES, 0);
-	ck_assert_uint_eq(values_done, 1);
-	ck_assert_int_eq(value_error, 0);
-	ck_assert_int_eq(services_set_value(&s, "role", NULL), 0);
-	ck_assert_uint_eq(sent[OP], 2);
-	ck_assert_uint_eq(u16(32), 10); /* its size, then the key */
-	ck_assert_uint_eq(sent[36], 'r');
-	echo(SERVICE_VALUES, 0x80004005);
-	ck_assert_int_eq(value_error, -EREMOTEIO);
-	ck_assert_int_eq(services_set_value(&s, "role", "web"), 0);
+	expect_set('k', 'v');
+	ck_assert_int_eq(s.values.host.told, TOLD_NOT);
+	echo(SERVICE_VALUES, 0);
+	ck_assert_int_eq(s.values.host.told, TOLD_ALL);
+	ck_assert_uint_eq(sent[POOL], 2); /* then what the guest says of itself */
 	services_provider_ops.close(&channel[SERVICE_VALUES]);
-	ck_assert_int_eq(value_error, -ECONNRESET);
+	ck_assert_int_eq(s.values.host.told, TOLD_NOT);
+}
+END_TEST
+
+START_TEST(what_the_guest_kept_is_left_changed_or_taken_back)
+{
+	services_set_values(&s, two, 2);
+	ready(SERVICE_VALUES, 4, 0);
+	give_pair("old", "x", 8, 4);
+	expect_delete('o');
+	ck_assert_uint_eq(u16(32), 8);
+	echo(SERVICE_VALUES, 0);
+	expect_look(0); /* the others have moved up */
+	give_pair("k", "v", 4, 4);
+	expect_look(1);
+	give_pair("role", "web", 10, 8);
+	expect_look(2);
+	give_pair("stubborn", "x", 18, 4);
+	expect_delete('s');
+	echo(SERVICE_VALUES, 0x80004005);
+	expect_look(3);
+	echo(SERVICE_VALUES, HV_S_CONT);
+	expect_set('r', 'd'); /* only that one */
+	echo(SERVICE_VALUES, 0);
+	ck_assert_int_eq(s.values.host.told, TOLD_REFUSED);
+}
+END_TEST
+
+START_TEST(a_change_waits_for_its_turn)
+{
+	ready_for_values();
+	services_set_values(&s, two, 2); /* the enumeration goes on */
+	ck_assert_uint_eq(sent[POOL], 2);
+	give_pair("OSName", "x", 14, 4);
+	ck_assert_uint_eq(sent[POOL], 2);
+	echo(SERVICE_VALUES, HV_S_CONT);
+	expect_look(0);
+	services_set_values(&s, two, 1); /* in the middle of it: from the beginning */
+	give_pair("k", "v", 4, 4);
+	expect_delete('k');
+	echo(SERVICE_VALUES, 0);
+	expect_look(0);
+	echo(SERVICE_VALUES, HV_S_CONT);
+	expect_set('r', 'd');
+	echo(SERVICE_VALUES, 0);
+	ck_assert_int_eq(s.values.host.told, TOLD_ALL);
+}
+END_TEST
+
+START_TEST(a_store_without_end_is_left)
+{
+	unsigned asked;
+
+	services_set_values(&s, two, 1);
+	ready(SERVICE_VALUES, 4, 0);
+	for (asked = 0; sent[OP] != 1 && asked < 1000; asked++)
+		give_pair("no", "x", asked % 3 ? 6 : 600, 4); /* sizes that are none, too */
+	ck_assert_uint_lt(asked, 300);
+	expect_set('r', 'd');
+	echo(SERVICE_VALUES, 0);
+	ck_assert_int_eq(s.values.host.told, TOLD_ALL);
 }
 END_TEST
 
@@ -441,7 +518,10 @@ int main(void)
 	tcase_add_test(t, what_the_guest_says_of_itself_is_asked_for_pair_by_pair);
 	tcase_add_test(t, a_pair_with_a_size_beyond_its_field_is_left_out);
 	tcase_add_test(t, a_guest_with_endless_pairs_is_asked_for_a_few);
-	tcase_add_test(t, a_value_for_the_guest_waits_for_its_turn_and_is_answered);
+	tcase_add_test(t, the_host_s_values_are_told_when_the_guest_listens);
+	tcase_add_test(t, what_the_guest_kept_is_left_changed_or_taken_back);
+	tcase_add_test(t, a_change_waits_for_its_turn);
+	tcase_add_test(t, a_store_without_end_is_left);
 	tcase_add_test(t, nonsense_is_ignored);
 	suite_add_tcase(suite, t);
 	r = srunner_create(suite);

@@ -27,7 +27,7 @@ union any {
 	struct msg_unit_shutdown shutdown;
 	struct msg_event_integration guest;
 	struct msg_event_values values;
-	struct msg_unit_value value;
+	struct msg_unit_values told;
 	struct msg_start_probe probe;
 	struct msg_probe_result result;
 	struct msg_ready ready;
@@ -193,10 +193,12 @@ static void event_values(void)
 	strcpy(m.values.pair[GUEST_VALUES - 1].key, "OSName");
 }
 
-static void unit_value(void)
+static void unit_values(void)
 {
-	strcpy(m.value.pair.key, "role");
-	strcpy(m.value.pair.value, "db");
+	m.told.count = 2;
+	strcpy(m.told.pair[0].key, "role");
+	strcpy(m.told.pair[0].value, "db");
+	strcpy(m.told.pair[1].key, "k");
 }
 
 static void start_partition_disks(void)
@@ -288,7 +290,7 @@ static const struct kind {
 	{MSG_UNIT_SHUTDOWN, sizeof(struct msg_unit_shutdown), 0, unit_shutdown},
 	{MSG_EVENT_INTEGRATION, sizeof(struct msg_event_integration), 0, event_integration},
 	{MSG_EVENT_VALUES, sizeof(struct msg_event_values), 0, event_values},
-	{MSG_UNIT_VALUE, sizeof(struct msg_unit_value), 0, unit_value},
+	{MSG_UNIT_VALUES, sizeof(struct msg_unit_values), 0, unit_values},
 	{MSG_START_STORAGE, sizeof(struct msg_start_storage), 3 + 3 + 3 + 3, start_storage},
 	{MSG_START_PROBE, sizeof(struct msg_start_probe), 1, start_probe},
 	{MSG_PROBE_RESULT, sizeof(struct msg_probe_result), 0, probe_result},
@@ -534,6 +536,12 @@ static const struct number {
 	NUMBER(unit_shutdown, shutdown.force, 2),
 	NUMBER(event_integration, guest.heartbeat, 3),
 	NUMBER(event_integration, guest.services, 16),
+	NUMBER(event_integration, guest.told, TOLDS),
+	NUMBER(event_values, values.count, GUEST_VALUES + 1),
+	NUMBER(unit_values, told.count, GUEST_VALUES + 1),
+	NUMBER(unit_values, told.count, 3), /* one without a key */
+	NUMBER(unit_values, told.pair[0].key[0], 0),
+	NUMBER(unit_values, told.pair[1].value[0], '\n'),
 	NUMBER(vm_created, created.process[2].pid, 5),
 	NUMBER(vm_create_disks, create.config.disks, 65),
 	NUMBER(vm_create_disks, create.disk[0].controller, 4),
