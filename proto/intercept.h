@@ -8,6 +8,8 @@
  * which they were made, each carries a ticket from one counter per VM in its transaction id, and
  * the worker handles them in ticket order. (A guest that releases a lock after a posted write and
  * lets another vCPU go on would otherwise see, say, an index register change under its hands.)
+ * One kind of write is answered: to a port behind which the A20 gate lies (INTERCEPT_PIO_GATE).
+ * The vCPU's next instruction is to see what it has done to the gate.
  *
  * Platform channel: one per VM. The worker drives interrupt lines and hands over boot state.
  *
@@ -19,6 +21,7 @@
 #ifndef BULKHEAD_PROTO_INTERCEPT_H
 #define BULKHEAD_PROTO_INTERCEPT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define INTERCEPT_RING_BYTES (4096u + 4096u)    /* each direction */
@@ -29,6 +32,7 @@ enum intercept_type {
 	INTERCEPT_PIO_WRITE,
 	INTERCEPT_MMIO_READ,
 	INTERCEPT_MMIO_WRITE,
+	INTERCEPT_PIO_GATE,     /* a write to a port of intercept_gates(), which waits for its answer */
 };
 
 /* vCPU to worker; transaction id = ticket (64 bits, from 0 up without a gap). */
@@ -42,11 +46,25 @@ struct intercept {
 };
 _Static_assert(sizeof(struct intercept) == 24, "wire size");
 
-/* Worker to vCPU, for reads only; transaction id repeated. Ports and addresses that nobody owns read
- * as all ones. */
+/* Worker to vCPU, for reads and INTERCEPT_PIO_GATE; transaction id repeated. Ports and addresses
+ * that nobody owns read as all ones. After INTERCEPT_PIO_GATE: 1 if A20 is open now, 0 if address
+ * bit 20 is to be masked. */
 struct intercept_reply {
 	uint64_t value;
 };
+
+/* Whether a write of that many bytes can move the A20 gate: keyboard controller, ports 60h and 64h
+ * (IBM PS/2 Hardware Interface Technical Reference, "Keyboard and Auxiliary Device Controller"),
+ * and system control port A, 92h. */
+static inline bool intercept_gates(uint16_t port, unsigned size)
+{
+	static const uint16_t gate[] = {0x60, 0x64, 0x92};
+
+	for (unsigned i = 0; i < 3; i++)
+		if (gate[i] >= port && gate[i] - port < (int)size)
+			return true;
+	return false;
+}
 
 enum platform_type {
 	PLATFORM_LINE = 1,      /* worker to partition: set a global system interrupt's level */

@@ -170,7 +170,13 @@ struct vcpu_backend {
 	/* Feature words the processor can offer: the CPUID leaves 1, 7, 0xd and 0x8000xxxx that
 	 * depend on it. The partition's CPUID is this, plus topology, APIC and hypervisor leaves. */
 	void (*cpuid)(struct vm *vm, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
-	/* The rest may be NULL. The next two are called while the vCPU is parked. */
+	/* The rest may be NULL. */
+	/* The A20 gate: whether guest-physical address bit 20 counts (open, as at first) or is 0
+	 * in every access by the VM's vCPUs, not in those by others. Any thread, one at a time. A
+	 * vCPU on whose thread it is called sees it in its next instruction's data, and in the code
+	 * that it fetches after it; the others within a block. NULL: it is always open. */
+	void (*a20)(struct vm *vm, bool open);
+	/* The next two are called while the vCPU is parked. */
 	/* The guest clock goes on after a pause (or starts): take the TSC over from the platform. */
 	void (*resumed)(struct vcpu *v);
 	/* Power-on reset of what the back end has beyond struct vcpu_state. set_state follows. */

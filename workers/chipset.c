@@ -7,6 +7,7 @@ void chipset_init(struct chipset *c, const struct chipset_host *host)
 {
 	c->host = *host;
 	c->devices = 1;
+	c->a20 = true;
 }
 
 static int claim_ports(struct chipset *c, uint64_t base, uint64_t count)
@@ -155,6 +156,7 @@ void chipset_mmio_write(struct chipset *c, uint64_t address, unsigned size, uint
 
 void chipset_reset(struct chipset *c)
 {
+	c->a20 = true;
 	for (unsigned i = 1; i < c->devices; i++) {
 		c->device[i]->deadline_ns = 0;
 		c->device[i]->unsettled = false;
@@ -231,4 +233,14 @@ void device_unsettled(struct device *d)
 {
 	d->unsettled = true;
 	d->chipset->unsettled = true;
+}
+
+void device_set_a20(struct device *d, bool open)
+{
+	d->chipset->a20 = open;
+}
+
+bool device_a20(const struct device *d)
+{
+	return d->chipset->a20;
 }

@@ -34,6 +34,7 @@ struct chipset {
 	unsigned mmios;
 	uint32_t lines; /* level of each GSI */
 	bool unsettled; /* some device is */
+	bool a20;       /* the gate is open */
 
 	struct uart com[2];
 	struct rtc rtc;

@@ -58,5 +58,8 @@ void device_line(struct device *d, unsigned gsi, bool level);
 /* The guest asked for something that concerns the whole VM: enum guest_event. */
 void device_event(struct device *d, unsigned event, uint32_t value);
 void device_unsettled(struct device *d);
+/* The A20 gate: one, which two devices can move. The last one that did says where it stands. */
+void device_set_a20(struct device *d, bool open);
+bool device_a20(const struct device *d);
 
 #endif

@@ -66,11 +66,13 @@ static void reply(struct vcpu_port *p, uint64_t value)
 static void handle(struct worker *w, struct vcpu_port *p)
 {
 	const struct intercept *i = &p->head;
+	bool gate = i->type == INTERCEPT_PIO_GATE;
 	bool mmio = i->type == INTERCEPT_MMIO_READ || i->type == INTERCEPT_MMIO_WRITE;
 	unsigned size = i->size;
 
 	if ((size != 1 && size != 2 && size != 4 && !(size == 8 && mmio)) ||
-	    (!mmio && i->address > UINT16_MAX))
+	    (!mmio && i->address > UINT16_MAX) ||
+	    (gate && !intercept_gates((uint16_t)i->address, size)))
 		fatal("the partition sent an impossible intercept (type %u, %u bytes)", i->type,
 		      size);
 	switch (i->type) {
@@ -79,6 +81,10 @@ static void handle(struct worker *w, struct vcpu_port *p)
 		break;
 	case INTERCEPT_PIO_WRITE:
 		chipset_pio_write(&w->chipset, (uint16_t)i->address, size, i->value);
+		break;
+	case INTERCEPT_PIO_GATE:
+		chipset_pio_write(&w->chipset, (uint16_t)i->address, size, i->value);
+		reply(p, w->chipset.a20);
 		break;
 	case INTERCEPT_MMIO_READ:
 		reply(p, chipset_mmio_read(&w->chipset, i->address, size));

@@ -122,6 +122,8 @@ enum {
 	EMU_IDX_COUNT,
 };
 
+#define EMU_A20 (1ull << 20)
+
 enum { ACC_R = 0, ACC_W = 2, ACC_X = 16 }; /* as in a page fault's error code */
 
 /* ---- blocks ---- */
@@ -213,6 +215,7 @@ struct emu_cpu {
 	struct vcpu_seg seg[S_COUNT];
 	struct vcpu_dtable gdt, idt;
 	uint64_t cr0, cr2, cr3, cr4, efer;
+	uint64_t phys_mask; /* of guest-physical addresses: all ones, or without bit 20 (A20) */
 	uint64_t dr[8];
 	uint64_t pdpte[4]; /* PAE paging */
 	uint64_t star, lstar, cstar, sfmask, kernel_gs_base;
@@ -276,6 +279,8 @@ struct emu_cpu {
 #define EMU_ATT_SYNC 0x80000000u
 /* Likewise: another vCPU wants translations dropped. */
 #define EMU_ATT_FLUSH 0x40000000u
+/* The same: the A20 gate has moved. */
+#define EMU_ATT_A20 0x20000000u
 
 #define FPU_TRAP_NM_X87 0x1u  /* CR0.EM or TS: x87 */
 #define FPU_TRAP_NM_SSE 0x2u  /* CR0.TS: SSE */
@@ -287,6 +292,7 @@ struct emu_vm {
 	pthread_mutex_t code_lock; /* code_lines, epoch, and page_gen changes by vCPUs */
 	pthread_mutex_t bus_lock;  /* LOCK that one host atomic cannot do: the owner runs alone */
 	_Atomic uint32_t alone;    /* somebody has it, and waits for the others to park */
+	_Atomic uint32_t a20_shut; /* guest-physical address bit 20 is masked */
 	uint64_t pages;
 	_Atomic uint64_t *code_lines; /* for each RAM page, one bit for each 64 bytes: decoded */
 	size_t code_lines_size;
@@ -426,6 +432,9 @@ void emu_flush_tlb(struct vcpu *v, uint64_t vcpus, const struct vcpu_flush *what
 void emu_flush_answer(struct emu_cpu *cpu); /* on its own thread, between instructions */
 
 /* ---- mem.c ---- */
+/* Takes the A20 gate's place over, once EMU_ATT_A20 is set. Not within a block that has code or an
+ * entry of the soft-TLB in hand. */
+void emu_a20_look(struct emu_cpu *cpu);
 void emu_tlb_flush(struct emu_cpu *cpu);
 /* All but global pages. */
 void emu_tlb_flush_local(struct emu_cpu *cpu);

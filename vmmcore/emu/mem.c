@@ -39,6 +39,20 @@ void emu_tlb_flush(struct emu_cpu *cpu)
 	emu_jc_flush(cpu);
 }
 
+/* Decoded blocks and translations are found by guest-physical address, so they stay right; what
+ * leads there from a linear address is dropped with the TLB. */
+void emu_a20_look(struct emu_cpu *cpu)
+{
+	uint64_t mask;
+
+	atomic_fetch_and(cpu->attention, ~EMU_ATT_A20);
+	mask = atomic_load(&cpu->evm->a20_shut) ? ~EMU_A20 : UINT64_MAX;
+	if (mask == cpu->phys_mask)
+		return;
+	cpu->phys_mask = mask;
+	emu_tlb_flush(cpu);
+}
+
 void emu_tlb_flush_local(struct emu_cpu *cpu)
 {
 	for (unsigned x = 0; x < EMU_IDX_COUNT; x++) {

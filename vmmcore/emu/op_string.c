@@ -244,6 +244,9 @@ static void compare(struct emu_cpu *cpu, uint64_t a, uint64_t b, unsigned size)
 static uint32_t port_io(struct emu_cpu *cpu, uint16_t port, unsigned size, bool write, uint32_t v)
 {
 	cpu->vm->platform->pio(cpu->v, port, size, write, &v);
+	/* The next instruction's data are to see it; a loop of INS or OUTS has no entry in hand. */
+	if (unlikely(atomic_load_explicit(cpu->attention, memory_order_relaxed) & EMU_ATT_A20))
+		emu_a20_look(cpu);
 	if (size < 4)
 		v &= (1u << (size * 8)) - 1;
 	return v;

@@ -4,6 +4,9 @@
  *
  * Entries are read and their accessed and dirty bits set in guest RAM, with atomics, for other
  * vCPUs walk and edit the same tables. A table outside RAM reads as not present.
+ *
+ * The A20 gate is here and nowhere else: every guest-physical address that the processor uses, of
+ * a table or of what the tables lead to, comes from this file.
  */
 #include "vmmcore/emu/emu.h"
 #include "vmmcore/emu/paging.h"
@@ -33,6 +36,7 @@ static bool read_pte(struct emu_cpu *cpu, uint64_t gpa, unsigned size, struct st
 {
 	const struct vm_memory *m = &cpu->vm->mem;
 
+	gpa &= cpu->phys_mask;
 	if (!vm_memory_is_ram(m, gpa))
 		return false;
 	s->pte = m->base + gpa;
@@ -190,7 +194,10 @@ int emu_walk(struct emu_cpu *cpu, unsigned idx, uint64_t lin, unsigned acc, stru
 
 	if (!(cpu->cr0 & CR0_PG)) {
 		*w = (struct emu_walk){
-			.gpa = lin & 0xfffff000, .write = true, .dirty = true, .bits = 0xfff};
+			.gpa = lin & 0xfffff000 & cpu->phys_mask,
+			.write = true,
+			.dirty = true,
+			.bits = 0xfff};
 		/* Without paging nothing is a user page to SMAP and SMEP. */
 		w->user = idx == EMU_IDX_USER;
 		return 0;
@@ -219,7 +226,7 @@ int emu_walk(struct emu_cpu *cpu, unsigned idx, uint64_t lin, unsigned acc, stru
 	} while (!mark(&st, acc));
 	uint64_t leaf = st.step[st.steps - 1].value;
 
-	w->gpa = (st.frame | (lin & st.page_bits)) & PAGE_MASK;
+	w->gpa = (st.frame | (lin & st.page_bits)) & PAGE_MASK & cpu->phys_mask;
 	w->bits = st.page_bits;
 	w->dirty = leaf & PTE_D;
 	w->global = (leaf & PTE_G) && (cpu->cr4 & CR4_PGE);

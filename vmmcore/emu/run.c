@@ -63,6 +63,8 @@ static bool attend(struct emu_cpu *cpu, uint32_t att, enum vcpu_stop *stop)
 		emu_sync_answer(cpu);
 	if (att & EMU_ATT_FLUSH)
 		emu_flush_answer(cpu);
+	if (att & EMU_ATT_A20)
+		emu_a20_look(cpu);
 	if (att & VCPU_ATT_STOP) {
 		atomic_fetch_and(cpu->attention, ~VCPU_ATT_STOP);
 		*stop = VCPU_STOP_KICK;
@@ -223,6 +225,15 @@ static void emu_kick(struct vcpu *v)
 {
 }
 
+static void emu_a20(struct vm *vm, bool open)
+{
+	struct emu_vm *evm = vm->backend;
+
+	atomic_store(&evm->a20_shut, !open);
+	for (unsigned n = 0; n < vm->vcpu_count; n++)
+		vcpu_kick(vm->vcpu[n], EMU_ATT_A20);
+}
+
 /* ---- life ---- */
 
 static int emu_vm_init(struct vm *vm, char *why, size_t why_size)
@@ -296,6 +307,7 @@ static int emu_vcpu_init(struct vcpu *v)
 	cpu->evm = v->vm->backend;
 	cpu->attention = &v->attention;
 	cpu->tlb = cpu->tlbs[0];
+	cpu->phys_mask = UINT64_MAX;
 	atomic_store(&cpu->ack, EMU_ACK_IDLE);
 	atomic_store(&cpu->parked, 1);
 	pthread_mutex_init(&cpu->flush_lock, NULL);
@@ -338,4 +350,5 @@ const struct vcpu_backend backend_emu = {
 	.set_state = emu_set_state,
 	.cpuid = emu_cpuid,
 	.flush_tlb = emu_flush_tlb,
+	.a20 = emu_a20,
 };

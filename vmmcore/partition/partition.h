@@ -18,7 +18,8 @@
  * all, the main thread sets hold and kicks; the last one to park rings the doorbell. A vCPU in the
  * middle of a device read parks when the worker has answered.
  *
- * Locks: none of our own; the fabric and the clock have theirs (irq.h).
+ * Locks: gate_lock, around a write that may move the A20 gate and its answer; the fabric and the
+ * clock have theirs (irq.h).
  */
 #ifndef BULKHEAD_VMMCORE_PARTITION_H
 #define BULKHEAD_VMMCORE_PARTITION_H
@@ -77,6 +78,7 @@ struct partition {
 	struct loop_source *pause_timer;
 
 	_Atomic uint64_t ticket;   /* next one for an intercept */
+	pthread_mutex_t gate_lock; /* of vCPU threads: answers about A20 are taken in order */
 	_Atomic uint32_t hold;     /* 1: park */
 	_Atomic uint32_t releases; /* so often those that had parked were let go: parked threads wait on it */
 	_Atomic uint32_t unparked; /* threads not parked */

@@ -58,13 +58,27 @@ static uint64_t ones(unsigned size)
 	return size >= 8 ? UINT64_MAX : (1ull << (size * 8)) - 1;
 }
 
+/* A write behind which the A20 gate may lie. */
+static void write_gate(struct vcpu_thread *t, uint16_t port, unsigned size, uint32_t value)
+{
+	struct partition *p = t->part;
+	uint64_t open;
+
+	pthread_mutex_lock(&p->gate_lock);
+	open = intercept_answer(t, intercept_send(t, INTERCEPT_PIO_GATE, port, size, value));
+	p->backend->a20(&p->vm, open & 1);
+	pthread_mutex_unlock(&p->gate_lock);
+}
+
 static void pio(struct vcpu *v, uint16_t port, unsigned size, bool write, uint32_t *value)
 {
 	struct vcpu_thread *t = v->thread;
 
 	if (irq_pio(v, port, size, write, value))
 		return;
-	if (write)
+	if (write && t->part->backend->a20 && intercept_gates(port, size))
+		write_gate(t, port, size, (uint32_t)(*value & ones(size)));
+	else if (write)
 		intercept_send(t, INTERCEPT_PIO_WRITE, port, size, *value & ones(size));
 	else
 		*value = intercept_answer(t, intercept_send(t, INTERCEPT_PIO_READ, port, size, 0)) &

@@ -158,6 +158,7 @@ int partition_setup(struct partition *p, const struct msg_start_partition *msg,
 	p->config = msg->config;
 	p->unit_sock = fds->unit;
 	p->fresh = true;
+	pthread_mutex_init(&p->gate_lock, NULL);
 	why[0] = 0;
 	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]) && !r; i++) {
 		r = steps[i].fn(&s);

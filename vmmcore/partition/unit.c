@@ -204,6 +204,8 @@ static void unit_reset(struct partition *p, const struct msg_plain *msg)
 		atomic_store(&p->thread[i].event, 0);
 		atomic_store(&p->thread[i].vcpu.attention, 0);
 	}
+	if (p->backend->a20)
+		p->backend->a20(&p->vm, true);
 	p->fresh = true;
 	p->have_boot = false;
 	p->state = PART_NEW;

@@ -33,6 +33,8 @@ enum {
 	COMMAND_ECHO_KEYBOARD = 0xd2,
 	COMMAND_ECHO_AUX = 0xd3,
 	COMMAND_TO_AUX = 0xd4,
+	COMMAND_A20_SHUT = 0xdd,
+	COMMAND_A20_OPEN = 0xdf,
 	COMMAND_PULSE = 0xf0,
 };
 enum { SELF_TEST_PASSED = 0x55, TEST_PASSED = 0x00, TEST_CLOCK_LOW = 0x01, RESEND = 0xfe };
@@ -77,7 +79,8 @@ static uint8_t read_status(const struct i8042 *k)
 
 static void write_output_port(struct i8042 *k, uint8_t value)
 {
-	k->s.output_port = value;
+	k->s.output_port = value & ~OUTPUT_A20;
+	device_set_a20(&k->d, value & OUTPUT_A20);
 	if (!(value & OUTPUT_NO_RESET))
 		device_event(&k->d, GUEST_RESET, 0);
 }
@@ -119,7 +122,11 @@ static void command(struct i8042 *k, uint8_t c)
 		answer(k, INPUT_UNLOCKED, 0);
 		break;
 	case COMMAND_READ_OUTPUT:
-		answer(k, k->s.output_port, 0);
+		answer(k, k->s.output_port | (device_a20(&k->d) ? OUTPUT_A20 : 0), 0);
+		break;
+	case COMMAND_A20_SHUT: /* as chip sets have it that answer for the controller */
+	case COMMAND_A20_OPEN:
+		device_set_a20(&k->d, c == COMMAND_A20_OPEN);
 		break;
 	case COMMAND_PULSE ... 0xff:
 		/* Pulses low the output lines whose bits are 0; line 0 is the processor's reset. */
@@ -179,7 +186,7 @@ static void i8042_reset(struct device *d)
 
 	memset(&k->s, 0, sizeof(k->s));
 	k->s.control = CONTROL_SYSTEM; /* as firmware leaves it: self test passed, interrupt off */
-	k->s.output_port = OUTPUT_NO_RESET | OUTPUT_A20;
+	k->s.output_port = OUTPUT_NO_RESET;
 	update_line(k);
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Two ways to reset a PC besides the keyboard controller. Port 92h: PS/2 system control port A, of
- * which bit 0 resets on its rising edge and bit 1 is the A20 gate (kept, without effect: A20 is
- * always open here). Port CF9h: bit 2 resets on its rising edge, bit 1 chooses hard or soft.
+ * which bit 0 resets on its rising edge and bit 1 is the A20 gate, open after power-on as firmware
+ * leaves it. Port CF9h: bit 2 resets on its rising edge, bit 1 chooses hard or soft.
  */
 #include "workers/devices/devices.h"
 
@@ -20,7 +20,9 @@ static uint64_t reset_read(struct device *d, uint64_t address, unsigned size)
 {
 	struct reset_control *r = (struct reset_control *)d;
 
-	return address == PORT_SYSTEM_A ? r->s.system_a : r->s.control;
+	if (address != PORT_SYSTEM_A)
+		return r->s.control;
+	return r->s.system_a | (device_a20(d) ? SYSTEM_A_GATE : 0);
 }
 
 static void reset_write(struct device *d, uint64_t address, unsigned size, uint64_t value)
@@ -30,7 +32,8 @@ static void reset_write(struct device *d, uint64_t address, unsigned size, uint6
 
 	if (address == PORT_SYSTEM_A) {
 		fire = value & ~r->s.system_a & SYSTEM_A_RESET;
-		r->s.system_a = value & (SYSTEM_A_RESET | SYSTEM_A_GATE);
+		r->s.system_a = value & SYSTEM_A_RESET;
+		device_set_a20(d, value & SYSTEM_A_GATE);
 	} else {
 		fire = value & ~r->s.control & CONTROL_RESET;
 		r->s.control = value & (CONTROL_HARD | CONTROL_RESET | CONTROL_FULL);
@@ -43,7 +46,7 @@ static void reset_reset(struct device *d)
 {
 	struct reset_control *r = (struct reset_control *)d;
 
-	r->s.system_a = SYSTEM_A_GATE;
+	r->s.system_a = 0;
 	r->s.control = 0;
 }
 

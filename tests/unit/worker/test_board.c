@@ -124,6 +124,29 @@ START_TEST(output_port_holds_a20_and_reset)
 }
 END_TEST
 
+/* One gate, which the last to move it has moved. */
+START_TEST(a20_is_one_gate_with_two_handles)
+{
+	ck_assert(r->c.a20);
+	rig_out(r, 0x92, 0x00);
+	ck_assert(!r->c.a20);
+	ck_assert_uint_eq(ask(0xd0) & 3, 1);
+	rig_out(r, COMMAND, 0xd1);
+	rig_out(r, DATA, 0xdf);
+	ck_assert(r->c.a20);
+	ck_assert_uint_eq(rig_in(r, 0x92), 0x02);
+	rig_out(r, COMMAND, 0xdd);
+	ck_assert(!r->c.a20);
+	ck_assert_uint_eq(rig_in(r, 0x92), 0x00);
+	rig_out(r, COMMAND, 0xdf);
+	ck_assert(r->c.a20);
+	rig_out(r, 0x92, 0x00);
+	chipset_reset(&r->c);
+	ck_assert(r->c.a20);
+	ck_assert_uint_eq(r->events, 0);
+}
+END_TEST
+
 START_TEST(pulsing_line_0_resets)
 {
 	rig_out(r, COMMAND, 0xff);
@@ -259,6 +282,7 @@ Suite *worker_suite(void)
 	tcase_add_test(t, there_is_no_second_port);
 	tcase_add_test(t, a_controller_that_nobody_reads_does_not_grow);
 	tcase_add_test(t, output_port_holds_a20_and_reset);
+	tcase_add_test(t, a20_is_one_gate_with_two_handles);
 	tcase_add_test(t, pulsing_line_0_resets);
 	tcase_add_test(t, port_92_resets_on_the_rising_edge_of_bit_0);
 	tcase_add_test(t, cf9_resets_on_the_rising_edge_of_bit_2);

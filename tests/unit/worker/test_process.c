@@ -95,6 +95,19 @@ START_TEST(reads_are_answered_and_unowned_ports_float)
 }
 END_TEST
 
+START_TEST(a_write_that_may_move_a20_is_answered)
+{
+	start();
+	load_and_run();
+	ck_assert_uint_eq(peer_read(&p, 0, INTERCEPT_PIO_GATE, 0x92, 1), 0);
+	ck_assert_uint_eq(peer_in(&p, 0x92), 0);
+	ck_assert_uint_eq(peer_read(&p, 1, INTERCEPT_PIO_GATE, 0x63, 2), 0);
+	peer_out(&p, 0x92, 2);
+	ck_assert_uint_eq(peer_read(&p, 1, INTERCEPT_PIO_GATE, 0x60, 1), 1);
+	stop();
+}
+END_TEST
+
 START_TEST(accesses_of_two_vcpus_are_handled_in_ticket_order)
 {
 	start();
@@ -386,6 +399,8 @@ START_TEST(an_impossible_intercept_ends_the_worker)
 		peer_post(&p, 0, 0, INTERCEPT_PIO_READ, 0, 3, 0);
 	else if (_i == 2)
 		peer_post(&p, 0, 0, INTERCEPT_PIO_WRITE, 0, 8, 0);
+	else if (_i == 3)
+		peer_post(&p, 0, 0, INTERCEPT_PIO_GATE, 0x93, 1, 0);
 	else
 		peer_post(&p, 0, 0, 99, 0, 1, 0);
 	expect_protocol_end();
@@ -415,6 +430,7 @@ Suite *worker_suite(void)
 	tcase_add_test(
 		t, load_puts_the_kernel_in_ram_and_the_boot_state_in_the_channel_before_it_answers);
 	tcase_add_test(t, reads_are_answered_and_unowned_ports_float);
+	tcase_add_test(t, a_write_that_may_move_a20_is_answered);
 	tcase_add_test(t, accesses_of_two_vcpus_are_handled_in_ticket_order);
 	tcase_add_test(t, serial_output_reaches_the_socket_in_order);
 	tcase_add_test(t, serial_input_interrupts_and_none_is_lost);
@@ -428,7 +444,7 @@ Suite *worker_suite(void)
 	tcase_add_test(t, soft_off_and_reset_become_events);
 	tcase_add_test(t, a_bad_kernel_is_refused_with_a_sentence_and_the_worker_lives);
 	tcase_add_test(t, a_ticket_used_twice_ends_the_worker);
-	tcase_add_loop_test(t, an_impossible_intercept_ends_the_worker, 0, 4);
+	tcase_add_loop_test(t, an_impossible_intercept_ends_the_worker, 0, 5);
 	tcase_add_test(t, a_malformed_unit_message_ends_the_worker);
 	suite_add_tcase(s, t);
 	return s;

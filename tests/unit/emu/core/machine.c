@@ -23,6 +23,8 @@ static void pio(struct vcpu *v, uint16_t port, unsigned size, bool write, uint32
 	if (write) {
 		m->pio.writes++;
 		m->pio.value = *value;
+		if (port == 0x92)
+			backend_emu.a20(v->vm, *value & 2);
 	} else {
 		m->pio.reads++;
 		*value = (uint32_t)m->pio.answer;

@@ -39,5 +39,6 @@ void add_exceptions(Suite *s);
 void add_interrupts(Suite *s);
 void add_code(Suite *s);
 void add_modes(Suite *s);
+void add_a20(Suite *s);
 
 #endif

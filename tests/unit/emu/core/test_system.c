@@ -64,6 +64,7 @@ int main(void)
 	add_interrupts(s);
 	add_code(s);
 	add_modes(s);
+	add_a20(s);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);
 	failed = srunner_ntests_failed(r);
