@@ -274,7 +274,8 @@ static void make_paging(void)
 			    at >= (uintptr_t)legacy_text_end)
 				table[i] |= PTE_NX;
 			if (at >= from && at < end)
-				table[i] |= PTE_W | PTE_U | (at == code ? 0 : PTE_NX);
+				table[i] = at | PTE_P | PTE_A | PTE_D | PTE_W | PTE_U |
+					   (at == code ? 0 : PTE_NX);
 			if (at == (uintptr_t)legacy_out || at == (uintptr_t)&escape)
 				table[i] |= PTE_W | PTE_NX;
 		}

@@ -193,11 +193,10 @@ int emu_walk(struct emu_cpu *cpu, unsigned idx, uint64_t lin, unsigned acc, stru
 	bool ok;
 
 	if (!(cpu->cr0 & CR0_PG)) {
-		*w = (struct emu_walk){
-			.gpa = lin & 0xfffff000 & cpu->phys_mask,
-			.write = true,
-			.dirty = true,
-			.bits = 0xfff};
+		*w = (struct emu_walk){.gpa = lin & 0xfffff000 & cpu->phys_mask,
+				       .write = true,
+				       .dirty = true,
+				       .bits = 0xfff};
 		/* Without paging nothing is a user page to SMAP and SMEP. */
 		w->user = idx == EMU_IDX_USER;
 		return 0;

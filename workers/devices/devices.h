@@ -90,9 +90,9 @@ enum { I8042_QUEUE = 4 };
 struct i8042 {
 	struct device d;
 	struct i8042_state {
-		uint8_t control; /* "command byte" */
+		uint8_t control;     /* "command byte" */
 		uint8_t output_port; /* but for the A20 gate, which is the chipset's */
-		uint8_t command; /* that waits for its data byte; 0: none */
+		uint8_t command;     /* that waits for its data byte; 0: none */
 		uint8_t last_was_command;
 		uint8_t last_byte; /* what the output buffer register still holds */
 		uint8_t count;

@@ -9,7 +9,8 @@
  *   0xb000  one more page table of 4 KiB pages, for linear 0x40000000 to 0x401fffff
  *   0x10000 top of the stack of level 0, 0x18000 of level 3, 0x1c000 of IST 1
  *   0x20000 code
- * Port 92h, bit 1, is the A20 gate. Linear addresses are physical ones below 1 GiB (pages of 2 MiB, writable, user).
+ * Port 92h, bit 1, is the A20 gate. Linear addresses are physical ones below 1 GiB (pages of 2 MiB,
+ * writable, user).
  */
 #ifndef TESTS_EMU_MACHINE_H
 #define TESTS_EMU_MACHINE_H

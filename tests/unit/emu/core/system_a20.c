@@ -49,15 +49,15 @@ START_TEST(stores_and_locked_ones)
 {
 	set_up();
 	st.gpr[R_DX] = 5;
-	ck_assert_int_eq(RUN(0x31, 0xc0,                   /* 1: xor %eax, %eax */
-			     0xe6, 0x92,                   /* out %al, $0x92 */
-			     0x48, 0x01, 0x13,             /* add %rdx, (%rbx) */
-			     0xf0, 0x48, 0x01, 0x13,       /* lock add %rdx, (%rbx) */
-			     0xff, 0xc9,                   /* dec %ecx */
-			     0x75, 0xf1,                   /* jnz 1b */
-			     0xb0, 0x02,                   /* mov $2, %al */
-			     0xe6, 0x92,                   /* out %al, $0x92 */
-			     0x48, 0xff, 0x03, 0xf4),      /* incq (%rbx); hlt */
+	ck_assert_int_eq(RUN(0x31, 0xc0,              /* 1: xor %eax, %eax */
+			     0xe6, 0x92,              /* out %al, $0x92 */
+			     0x48, 0x01, 0x13,        /* add %rdx, (%rbx) */
+			     0xf0, 0x48, 0x01, 0x13,  /* lock add %rdx, (%rbx) */
+			     0xff, 0xc9,              /* dec %ecx */
+			     0x75, 0xf1,              /* jnz 1b */
+			     0xb0, 0x02,              /* mov $2, %al */
+			     0xe6, 0x92,              /* out %al, $0x92 */
+			     0x48, 0xff, 0x03, 0xf4), /* incq (%rbx); hlt */
 			 VCPU_STOP_HALT);
 	ck_assert_uint_eq(ram64(LOW), 0x1111 + 100 * 10);
 	ck_assert_uint_eq(ram64(HIGH), 0x20001);
@@ -73,14 +73,14 @@ START_TEST(code_after_each_move_of_the_gate)
 	set_up();
 	machine_write(m, LOW, low, sizeof(low));
 	machine_write(m, HIGH, high, sizeof(high));
-	ck_assert_int_eq(RUN(0x31, 0xc0,       /* 1: xor %eax, %eax */
-			     0xe6, 0x92,       /* out %al, $0x92 */
-			     0xff, 0xd3,       /* call *%rbx */
-			     0xb0, 0x02,       /* mov $2, %al */
-			     0xe6, 0x92,       /* out %al, $0x92 */
-			     0xff, 0xd3,       /* call *%rbx */
-			     0xff, 0xc9,       /* dec %ecx */
-			     0x75, 0xf0,       /* jnz 1b */
+	ck_assert_int_eq(RUN(0x31, 0xc0, /* 1: xor %eax, %eax */
+			     0xe6, 0x92, /* out %al, $0x92 */
+			     0xff, 0xd3, /* call *%rbx */
+			     0xb0, 0x02, /* mov $2, %al */
+			     0xe6, 0x92, /* out %al, $0x92 */
+			     0xff, 0xd3, /* call *%rbx */
+			     0xff, 0xc9, /* dec %ecx */
+			     0x75, 0xf0, /* jnz 1b */
 			     0xf4),
 			 VCPU_STOP_HALT);
 	ck_assert_uint_eq(st.gpr[R_SI], 100);
