@@ -376,13 +376,32 @@ static void plain_iret(const struct form *f, enum where w, bool user)
 		sp[0] &= 0xffff;
 }
 
+/* Nothing in a register or in memory names the instruction itself: a JMP there has no end. In
+ * virtual-8086 mode its offset is as small as those of the data; elsewhere it is no number that
+ * comes up. */
+static void no_jump_to_itself(const struct form *f, enum where w)
+{
+	uint16_t *u = (uint16_t *)area.data;
+
+	if (w != IN_V86 || !(f->modes & NEAR))
+		return;
+	for (unsigned i = IN_DI; i <= IN_AX; i++)
+		if ((legacy_in[i] & 0xfff0) == 32)
+			legacy_in[i] += 32;
+	for (unsigned i = 0; i < sizeof area.data / 2; i++)
+		if ((u[i] & 0xfff0) == 32)
+			u[i] += 32;
+}
+
 /* An MSR that both have; not too many turns. */
 static void plain_count(const struct form *f)
 {
+	const uint8_t *c = area.code + 32;
+
 	if (f->op[0] == 0xe2) /* LOOP, perhaps to itself */
 		legacy_in[IN_CX] &= 0xff;
 	if (f->op[0] == 0xe3) /* JCXZ, which would do nothing else */
-		legacy_in[IN_CX] |= area.code[33] == 0xfe || area.code[34] == 0xfe;
+		legacy_in[IN_CX] |= c[1] == 0xfe || c[2] == 0xfe || (c[0] == 0x66 && c[2] == 0xfd);
 	if (f->op[0] != 0x0f || (f->op[1] != 0x30 && f->op[1] != 0x32))
 		return;
 	legacy_in[IN_CX] = 0x174 + upto(3);
@@ -455,6 +474,7 @@ static const struct form *make_case(enum where *w, bool *user)
 	make_accessed(f);
 	plain_iret(f, *w, *user);
 	plain_count(f);
+	no_jump_to_itself(f, *w);
 	plain_stack(f, *w);
 	return f;
 }
