@@ -142,6 +142,7 @@ Bulkhead__Vm *fill_vm(struct arena *a, const struct vm *vm, bool processes)
 		m->backend_reason = arena_string(a, vm->run.backend_reason);
 		m->heartbeat = (Bulkhead__Heartbeat)vm->run.heartbeat;
 		m->heartbeat_ms = vm->run.heartbeat_ms;
+		m->frozen = vm->run.frozen;
 	}
 	if (processes) {
 		fill_processes(a, vm, m);

@@ -140,6 +140,8 @@ enum verdict on_vm_show(struct api_ctx *ctx)
 
 /* ---- actions and jobs */
 
+enum { FREEZE_S = 60 }; /* if the request does not say */
+
 static const struct {
 	enum vm_trigger trigger;
 	const char *kind;
@@ -150,6 +152,8 @@ static const struct {
 	[BULKHEAD__VM_ACTION__ACTION_RESET] = {TRIGGER_RESET, "reset"},
 	[BULKHEAD__VM_ACTION__ACTION_SHUTDOWN] = {TRIGGER_SHUTDOWN, "shutdown"},
 	[BULKHEAD__VM_ACTION__ACTION_RESTART] = {TRIGGER_RESTART, "restart"},
+	[BULKHEAD__VM_ACTION__ACTION_FREEZE] = {TRIGGER_FREEZE, "freeze"},
+	[BULKHEAD__VM_ACTION__ACTION_THAW] = {TRIGGER_THAW, "thaw"},
 	[BULKHEAD__VM_ACTION__ACTION_OFF] = {TRIGGER_OFF, "off"},
 	[BULKHEAD__VM_ACTION__ACTION_DELETE] = {TRIGGER_DELETE, "delete"},
 };
@@ -221,6 +225,14 @@ enum verdict on_vm_action(struct api_ctx *ctx)
 		       FAIL;
 	if (actions[action].trigger == TRIGGER_DELETE)
 		return delete_vm(ctx, vm);
+	if (actions[action].trigger == TRIGGER_FREEZE) {
+		if (r->timeout_s > FREEZE_MAX_S)
+			return fault_set(&ctx->fault, BULKHEAD__ERROR_CODE__ERROR_INVALID, NULL,
+					 "a freeze lasts %d seconds at most", FREEZE_MAX_S),
+			       FAIL;
+		if (vm->op == OP_NONE)
+			vm->freeze_s = r->timeout_s ? r->timeout_s : FREEZE_S;
+	}
 	job = job_new(ctx->d, actions[action].kind, vm->def.name, ctx->who->user);
 	if (!job)
 		return fault_set(&ctx->fault, BULKHEAD__ERROR_CODE__ERROR_BUSY, NULL,

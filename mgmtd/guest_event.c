@@ -154,6 +154,7 @@ void guest_integration(struct vm *vm, const struct msg_event_integration *m)
 
 	vm->run.services = m->services;
 	vm->run.told = m->told;
+	vm->run.frozen = m->frozen;
 	if (m->heartbeat == before)
 		return;
 	vm->run.heartbeat = m->heartbeat;

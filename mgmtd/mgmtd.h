@@ -173,6 +173,8 @@ enum vm_op {
 	OP_RESET,
 	OP_SHUTDOWN,
 	OP_RESTART,
+	OP_FREEZE,
+	OP_THAW,
 	OP_OFF,
 	OP_COUNT
 };
@@ -194,6 +196,7 @@ struct run {
 	uint64_t guest_ns; /* guest clock at the last pause */
 	uint32_t heartbeat, services; /* what the integration process said last */
 	uint32_t told;                /* likewise, of the definition's values */
+	bool frozen;                  /* likewise */
 	uint64_t heartbeat_ms;        /* wall clock: since when */
 	struct guest_value value[GUEST_VALUES]; /* what the guest says of itself */
 	uint32_t nvalues;
@@ -215,6 +218,7 @@ struct vm {
 	struct job *job;                /* of op; NULL: our own doing */
 	struct job *off_job;            /* of an off that came while op was another */
 	char op_user[KEY_USER_BYTES];
+	uint32_t freeze_s;              /* of OP_FREEZE */
 	struct fault fault; /* why it is being turned off, if something failed */
 
 	uint32_t pending_event; /* enum guest_event that came during op; 0: none */

@@ -32,6 +32,8 @@ enum vm_trigger {
 	TRIGGER_RESET,
 	TRIGGER_SHUTDOWN, /* asks the guest; it goes on running until it has ended itself */
 	TRIGGER_RESTART,  /* likewise, to start anew */
+	TRIGGER_FREEZE,   /* its guest's file systems */
+	TRIGGER_THAW,
 	TRIGGER_SAVE,
 	TRIGGER_DISCARD, /* throw a saved state away */
 	TRIGGER_OFF,

@@ -162,6 +162,7 @@ int unit_send(struct vm *vm, unsigned role, uint16_t type)
 		struct msg_plain plain;
 		struct msg_unit_run run;
 		struct msg_unit_shutdown shutdown;
+		struct msg_unit_freeze freeze;
 	} m;
 
 	if (vm->run.unit[role].fd < 0)
@@ -176,5 +177,7 @@ int unit_send(struct vm *vm, unsigned role, uint16_t type)
 		return -EPIPE;
 	if (type == MSG_UNIT_SHUTDOWN)
 		m.shutdown.action = vm->op == OP_RESTART ? GUEST_RESTART : GUEST_SHUT_DOWN;
+	if (type == MSG_UNIT_FREEZE)
+		m.freeze.timeout_s = vm->freeze_s;
 	return msgsock_send(vm->run.unit[role].fd, &m.plain.h, NULL, 0);
 }

@@ -65,6 +65,15 @@ static const struct step shutdown_steps[] = {
 	{ROLE_INTEGRATION, MSG_UNIT_SHUTDOWN, 20, 0, "waiting for the guest's word"},
 };
 
+/* Likewise. The integration process keeps the time that the request gives. */
+static const struct step freeze_steps[] = {
+	{ROLE_INTEGRATION, MSG_UNIT_FREEZE, FREEZE_MAX_S + 10, 0, "freezing its file systems"},
+};
+
+static const struct step thaw_steps[] = {
+	{ROLE_INTEGRATION, MSG_UNIT_THAW, 60, 0, "thawing its file systems"},
+};
+
 /* Disks that are not closed in time, or whose process has gone, are as after a power cut. */
 static const struct step off_steps[] = {
 	{ROLE_STORAGE, MSG_UNIT_CLOSE, 60, 0, "closing the disks"},
@@ -91,6 +100,10 @@ static const struct op {
 			 TRIGGER_STARTED, "vm.shutdown", "the guest has begun to shut down"},
 	[OP_RESTART] = {"being asked to restart", STEPS(shutdown_steps), TRIGGER_RESTART,
 			TRIGGER_STARTED, "vm.restart", "the guest has begun to restart"},
+	[OP_FREEZE] = {"being frozen", STEPS(freeze_steps), TRIGGER_FREEZE, TRIGGER_STARTED,
+		       "vm.frozen", "its file systems are frozen"},
+	[OP_THAW] = {"being thawed", STEPS(thaw_steps), TRIGGER_THAW, TRIGGER_STARTED, "vm.thawed",
+		     "its file systems are thawed"},
 	[OP_OFF] = {"being turned off", STEPS(off_steps), TRIGGER_OFF, TRIGGER_ENDED, NULL, NULL},
 };
 
@@ -126,12 +139,18 @@ static int send_step(struct vm *vm, const struct step *s, struct fault *f)
 	}
 }
 
+/* To the guest, by its integration services: it may refuse. */
+static bool is_request(enum vm_op op)
+{
+	return op == OP_SHUTDOWN || op == OP_RESTART || op == OP_FREEZE || op == OP_THAW;
+}
+
 /* The operation is over, and has failed: with it the machine, unless it was only a request. */
 static void op_failed(struct vm *vm, const struct fault *f)
 {
 	struct job *job = vm->job;
 
-	if (vm->op != OP_SHUTDOWN && vm->op != OP_RESTART) {
+	if (!is_request(vm->op)) {
 		vm_fail(vm, f);
 		return;
 	}
@@ -335,7 +354,7 @@ static int check_request(struct vm *vm, enum vm_trigger trigger, struct fault *f
 	if (vm->op != OP_NONE && trigger != TRIGGER_OFF)
 		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_BUSY, "wait until that is over",
 				 "%s is %s", vm->def.name, vm_op_doing(vm));
-	if ((trigger == TRIGGER_SHUTDOWN || trigger == TRIGGER_RESTART) && !vm->def.integration)
+	if (is_request(op_of(trigger)) && !vm->def.integration)
 		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_UNSUPPORTED,
 				 "add <integration>yes</integration> to its definition; \"bulkhead "
 				 "off\" ends it at once",

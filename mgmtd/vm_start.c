@@ -216,6 +216,7 @@ void vm_release(struct vm *vm)
 	vm->run.heartbeat_ms = 0;
 	vm->run.services = 0;
 	vm->run.told = TOLD_NOT;
+	vm->run.frozen = false;
 	vm->run.nvalues = 0;
 	vm->run.id = 0;
 	vm->run.creating = false;

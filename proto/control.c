@@ -361,7 +361,8 @@ static bool event_integration_ok(const void *msg, size_t nfds, const struct why 
 	const struct msg_event_integration *m = msg;
 	return in_range("heartbeat", m->heartbeat, 0, HEARTBEATS - 1, why) &&
 	       in_range("services", m->services, 0, GUEST_SERVICES, why) &&
-	       in_range("told", m->told, 0, TOLDS - 1, why);
+	       in_range("told", m->told, 0, TOLDS - 1, why) &&
+	       in_range("frozen", m->frozen, 0, 1, why);
 }
 
 static bool pair_ok(const struct guest_value *p, const struct why *why)
@@ -393,6 +394,12 @@ static bool unit_values_ok(const void *msg, size_t nfds, const struct why *why)
 				ok = bad(why, "the key %s twice", m->pair[i].key);
 	}
 	return ok;
+}
+
+static bool unit_freeze_ok(const void *msg, size_t nfds, const struct why *why)
+{
+	const struct msg_unit_freeze *m = msg;
+	return in_range("seconds", m->timeout_s, 1, FREEZE_MAX_S, why);
 }
 
 static bool event_guest_ok(const void *msg, size_t nfds, const struct why *why)
@@ -446,6 +453,8 @@ static const struct declaration declarations[] = {
 	{MSG_UNIT_SHUTDOWN, NO_FDS, sizeof(struct msg_unit_shutdown), unit_shutdown_ok,
 	 "UNIT_SHUTDOWN"},
 	{MSG_UNIT_VALUES, NO_FDS, sizeof(struct msg_unit_values), unit_values_ok, "UNIT_VALUES"},
+	{MSG_UNIT_FREEZE, NO_FDS, sizeof(struct msg_unit_freeze), unit_freeze_ok, "UNIT_FREEZE"},
+	{MSG_UNIT_THAW, NO_FDS, sizeof(struct msg_plain), plain_ok, "UNIT_THAW"},
 	{MSG_EVENT_VALUES, NO_FDS, sizeof(struct msg_event_values), event_values_ok, "EVENT_VALUES"},
 	{MSG_EVENT_INTEGRATION, NO_FDS, sizeof(struct msg_event_integration), event_integration_ok,
 	 "EVENT_INTEGRATION"},

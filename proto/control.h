@@ -69,6 +69,8 @@ enum control_type {
 	MSG_UNIT_CLOSE,         /* storage: flush and close every image; it serves nothing from then on */
 	MSG_UNIT_SHUTDOWN,      /* integration: ask the guest; answered with UNIT_DONE when it has answered */
 	MSG_UNIT_VALUES,        /* integration: what the guest is to know, all of it */
+	MSG_UNIT_FREEZE,        /* integration: freeze the guest's file systems; answered when they are */
+	MSG_UNIT_THAW,          /* integration: answered when they are thawed */
 
 	/* events from a child to mgmtd */
 	MSG_EVENT_GUEST = 80,
@@ -91,7 +93,7 @@ struct msg_error {
 	char text[CONTROL_TEXT_BYTES];          /* what, where, what to do */
 };
 
-struct msg_plain {                              /* HOST_INFO, OK, UNIT_LOAD, _PAUSE, _RESET, _CLOSE */
+struct msg_plain {                              /* HOST_INFO, OK, UNIT_LOAD, _PAUSE, _RESET, _CLOSE, _THAW */
 	struct msg_header h;
 };
 
@@ -287,7 +289,7 @@ struct msg_event_integration {
 	uint32_t heartbeat;                     /* enum guest_heartbeat */
 	uint32_t services;                      /* bits GUEST_SERVICE_*: the guest's driver is there */
 	uint32_t told;                          /* enum guest_told: of UNIT_VALUES */
-	uint32_t pad;
+	uint32_t frozen;                        /* 1: the guest's file systems are */
 };
 enum guest_told { TOLD_NOT = 0, TOLD_ALL, TOLD_REFUSED, TOLDS }; /* the last: it does not store them */
 enum {
@@ -295,7 +297,8 @@ enum {
 	GUEST_SERVICE_HEARTBEAT = 2,
 	GUEST_SERVICE_TIME = 4,
 	GUEST_SERVICE_VALUES = 8,
-	GUEST_SERVICES = 15
+	GUEST_SERVICE_FREEZE = 16,
+	GUEST_SERVICES = 31
 };
 
 /* A key and its value, as they go between host and guest. */
@@ -322,6 +325,16 @@ struct msg_unit_values {
 	uint32_t count;                         /* of pair */
 	uint32_t pad;
 	struct guest_value pair[GUEST_VALUES];  /* each with a key, and no two with the same */
+};
+
+/* When the time is over before it is frozen, the freeze is given up; afterwards, it is thawed, and that is
+ * what a later UNIT_THAW says. UNIT_DONE's error: ENOTCONN: no program in the guest does it; EREMOTEIO: it
+ * could not; ETIMEDOUT; ECONNRESET: it has gone meanwhile; EALREADY: it is frozen. */
+#define FREEZE_MAX_S 600
+struct msg_unit_freeze {
+	struct msg_header h;
+	uint32_t timeout_s;                     /* 1 to FREEZE_MAX_S */
+	uint32_t pad;
 };
 
 struct msg_event_guest {

@@ -29,14 +29,15 @@ _bulkhead() {
 	*)
 		case $command in
 		"")
-			words="create list show start console pause resume reset shutdown off delete define export
+			words="create list show start console pause resume reset shutdown freeze thaw off delete define export
 				values events jobs host keys disk version help
 				--json --server --key --server-key --timeout"
 			;;
 		values)
 			words="$(_bulkhead_vms) set remove"
 			;;
-		show | pause | resume | reset | off | delete | export) words=$(_bulkhead_vms) ;;
+		show | pause | resume | reset | thaw | off | delete | export) words=$(_bulkhead_vms) ;;
+		freeze) words="--for $(_bulkhead_vms)" ;;
 		shutdown) words="--restart $(_bulkhead_vms)" ;;
 		start) words="--console $(_bulkhead_vms)" ;;
 		console) words="--port --new --expect --send --until --timeout $(_bulkhead_vms)" ;;

@@ -91,7 +91,7 @@ const char *text_role(Bulkhead__Role r);
 /* ---- commands: argv[0] is the command's name; each returns an exit status */
 typedef int command(struct cli *c, int argc, char **argv);
 command cmd_create, cmd_define, cmd_export, cmd_list, cmd_show;
-command cmd_start, cmd_pause, cmd_resume, cmd_reset, cmd_shutdown, cmd_off, cmd_delete;
+command cmd_start, cmd_pause, cmd_resume, cmd_reset, cmd_shutdown, cmd_off, cmd_freeze, cmd_thaw, cmd_delete;
 command cmd_console, cmd_events, cmd_jobs, cmd_host, cmd_keys, cmd_version, cmd_values;
 
 /* ---- cmd_action.c */

@@ -45,7 +45,7 @@ int wait_job(struct cli *c, uint64_t id, Bulkhead__Reply **reply)
 	}
 }
 
-static int act(struct cli *c, const char *vm, Bulkhead__VmAction action)
+static int act_with(struct cli *c, const char *vm, Bulkhead__VmAction action, uint32_t timeout_s)
 {
 	Bulkhead__Request r = BULKHEAD__REQUEST__INIT;
 	Bulkhead__VmActionRequest a = BULKHEAD__VM_ACTION_REQUEST__INIT;
@@ -55,6 +55,7 @@ static int act(struct cli *c, const char *vm, Bulkhead__VmAction action)
 	a.vm = (char *)vm;
 	a.action = action;
 	a.wait_ms = WAIT_MS;
+	a.timeout_s = timeout_s;
 	r.body_case = BULKHEAD__REQUEST__BODY_VM_ACTION;
 	r.vm_action = &a;
 	status = call(c, &r, &reply);
@@ -77,6 +78,11 @@ static int act(struct cli *c, const char *vm, Bulkhead__VmAction action)
 		print_json(&reply->job->base);
 	free_reply(reply);
 	return status;
+}
+
+static int act(struct cli *c, const char *vm, Bulkhead__VmAction action)
+{
+	return act_with(c, vm, action, 0);
 }
 
 int start_vm(struct cli *c, const char *vm)
@@ -126,6 +132,27 @@ int cmd_shutdown(struct cli *c, int argc, char **argv)
 	return act_on_all(c, argc - restart, argv + restart,
 			  restart ? BULKHEAD__VM_ACTION__ACTION_RESTART
 				  : BULKHEAD__VM_ACTION__ACTION_SHUTDOWN);
+}
+
+/* freeze [--for SECONDS] VM */
+int cmd_freeze(struct cli *c, int argc, char **argv)
+{
+	unsigned long seconds = 0;
+	char *end = NULL;
+
+	if (argc == 4 && !strcmp(argv[1], "--for")) {
+		seconds = strtoul(argv[2], &end, 10);
+		if (!end || *end || seconds == 0 || seconds > 600)
+			return fail_usage(c, "--for %s: 1 to 600 seconds are possible", argv[2]);
+	} else if (argc != 2 || argv[1][0] == '-') {
+		return fail_usage(c, "freeze [--for SECONDS] VM");
+	}
+	return act_with(c, argv[argc - 1], BULKHEAD__VM_ACTION__ACTION_FREEZE, (uint32_t)seconds);
+}
+
+int cmd_thaw(struct cli *c, int argc, char **argv)
+{
+	return act_on_all(c, argc, argv, BULKHEAD__VM_ACTION__ACTION_THAW);
 }
 
 int cmd_off(struct cli *c, int argc, char **argv)

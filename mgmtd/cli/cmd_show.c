@@ -155,6 +155,8 @@ static void print_vm(const Bulkhead__Vm *vm)
 		fprintf(t.f, "back end:\t%s (%s)\n", text_backend(vm->backend), vm->backend_reason);
 	if (vm->n_processes && vm->integration)
 		print_heartbeat(t.f, vm);
+	if (vm->frozen)
+		fprintf(t.f, "file systems:\tfrozen\n");
 	print_values(t.f, vm);
 	if (vm->has_exit_value)
 		fprintf(t.f, "exit value:\t%u\n", vm->exit_value);

@@ -31,6 +31,8 @@ static const struct {
 	{"resume", cmd_resume, "VM...", "go on"},
 	{"reset", cmd_reset, "VM...", "as if by the reset button"},
 	{"shutdown", cmd_shutdown, "[--restart] VM...", "ask the guest to end, or to start anew"},
+	{"freeze", cmd_freeze, "[--for SECONDS] VM", "let the guest's file systems stand still"},
+	{"thaw", cmd_thaw, "VM...", "let them go on"},
 	{"off", cmd_off, "VM...", "as if the power failed"},
 	{"delete", cmd_delete, "VM...", "remove one that is off"},
 	{"define", cmd_define, "FILE.vmc", "replace the definition of one that is off"},

@@ -14,6 +14,7 @@ static const struct service_type *const types[SERVICE_COUNT] = {
 	[SERVICE_HEARTBEAT] = &heartbeat_type,
 	[SERVICE_TIME] = &time_type,
 	[SERVICE_VALUES] = &values_type,
+	[SERVICE_FREEZE] = &freeze_type,
 };
 
 int service_ask(struct service *s, uint16_t type, const void *data, size_t bytes)
@@ -192,12 +193,14 @@ uint32_t services_ready(const struct services *s)
 bool services_want_ticks(const struct services *s)
 {
 	return services_ready(s) &
-	       (1u << SERVICE_HEARTBEAT | 1u << SERVICE_TIME | 1u << SERVICE_VALUES);
+	       (1u << SERVICE_HEARTBEAT | 1u << SERVICE_TIME | 1u << SERVICE_VALUES |
+		1u << SERVICE_FREEZE);
 }
 
 void services_tick(struct services *s)
 {
 	heartbeat_tick(&s->service[SERVICE_HEARTBEAT]);
+	freeze_tick(&s->service[SERVICE_FREEZE]);
 	if (++s->ticks % TIME_TICKS == 0)
 		time_send(&s->service[SERVICE_TIME], IC_TIME_SAMPLE);
 	if (s->ticks % VALUES_TICKS == 0)
@@ -216,4 +219,5 @@ void services_reset(struct services *s)
 	for (unsigned i = 0; i < SERVICE_COUNT; i++)
 		s->service[i].asked = false;
 	values_reset(&s->values);
+	freeze_reset(&s->service[SERVICE_FREEZE]);
 }

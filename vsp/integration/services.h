@@ -11,6 +11,7 @@
  *                      pause, and now and then
  *          values      what the guest says of itself, now and then ──► ops.changed; the host's
  *                      values by services_set_values() ──► ops.changed
+ *          freeze      services_freeze() ──► ops.freeze_done; services_thaw() ──► ops.thaw_done
  *
  * Answers are the guest's: of any size and content, at any time. They are copied once, checked, and
  * matched with what was asked; what does not fit is ignored.
@@ -24,7 +25,14 @@
 #include "vsp/integration/wire.h"
 #include "vsp/provider/provider.h"
 
-enum { SERVICE_SHUTDOWN, SERVICE_HEARTBEAT, SERVICE_TIME, SERVICE_VALUES, SERVICE_COUNT };
+enum {
+	SERVICE_SHUTDOWN,
+	SERVICE_HEARTBEAT,
+	SERVICE_TIME,
+	SERVICE_VALUES,
+	SERVICE_FREEZE,
+	SERVICE_COUNT
+};
 
 #define HEARTBEAT_NS     5000000000ull
 #define HEARTBEAT_MISSES 3u  /* unanswered questions until contact is lost */
@@ -50,6 +58,19 @@ struct services_ops {
 	void (*shutdown_done)(void *arg, int error);
 	/* A service became ready or closed, or the heartbeat or the values are others. */
 	void (*changed)(void *arg);
+	/* 0: frozen; -ENOTCONN: no program in the guest does it; -EREMOTEIO: it could not;
+	 * -ECANCELED: thawed meanwhile; -EAGAIN, -ECONNRESET: no room, its driver has gone. */
+	void (*freeze_done)(void *arg, int error);
+	/* 0: thawed; -EREMOTEIO: the guest could not; -ECONNRESET: its driver has gone. */
+	void (*thaw_done)(void *arg, int error);
+};
+
+/* freeze.c */
+enum freeze_state { FREEZE_THAWED, FREEZE_ASKING, FREEZE_FREEZING, FREEZE_FROZEN, FREEZE_THAWING };
+struct freeze {
+	enum freeze_state state;
+	bool frozen;   /* as it was last reported */
+	bool thaw_due; /* when it has been frozen, or when there is room */
 };
 
 /* What the host tells the guest; values_host.c. */
@@ -86,6 +107,7 @@ struct services {
 	unsigned missed, ticks;
 	uint64_t sequence;
 	struct values values;
+	struct freeze freeze;
 };
 
 void services_init(struct services *s, const struct services_ops *ops, void *arg);
@@ -106,6 +128,11 @@ int services_shutdown(struct services *s, uint32_t action, bool force);
 /* What the guest is to know from now on; at most GUEST_VALUES. ops.changed when it does. */
 void services_set_values(struct services *s, const struct guest_value *pair, uint32_t count);
 
+/* 0: ops.freeze_done follows; -ENOTCONN; -EALREADY: frozen, or being frozen or thawed; -EAGAIN. */
+int services_freeze(struct services *s);
+/* 0: ops.thaw_done follows; -EALREADY: nothing is frozen. */
+int services_thaw(struct services *s);
+
 extern const struct provider_ops services_provider_ops;
 
 /* ---- service.c: framing and negotiation, what the services have in common ---- */
@@ -124,12 +151,15 @@ struct service_type {
 /* Sends a request; its answer comes to type->answer. -EAGAIN: the guest leaves no room. */
 int service_ask(struct service *s, uint16_t type, const void *data, size_t bytes);
 
-extern const struct service_type shutdown_type, heartbeat_type, time_type, values_type;
+extern const struct service_type shutdown_type, heartbeat_type, time_type, values_type, freeze_type;
 
 /* time.c */
 void time_send(struct service *s, uint8_t flags);
 /* heartbeat.c */
 void heartbeat_tick(struct service *s);
+/* freeze.c */
+void freeze_tick(struct service *s);
+void freeze_reset(struct service *s);
 /* values.c */
 void values_tick(struct service *s);
 void values_reset(struct values *v); /* what the guest said is forgotten, the host's values are not */

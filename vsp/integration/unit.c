@@ -34,6 +34,7 @@ static void send_report(void *arg)
 		.heartbeat = g->services.heartbeat,
 		.services = services_ready(&g->services),
 		.told = g->services.values.host.told,
+		.frozen = g->services.freeze.frozen,
 	};
 
 	g->report_due = false;
@@ -82,6 +83,8 @@ static void shutdown_done(void *arg, int error)
 const struct services_ops unit_services_ops = {
 	.shutdown_done = shutdown_done,
 	.changed = changed,
+	.freeze_done = unit_freeze_done,
+	.thaw_done = unit_thaw_done,
 };
 
 static void on_beat(void *arg)
@@ -151,6 +154,12 @@ static void handle(void *arg, const struct msg_header *h, int *fds, size_t nfds)
 	case MSG_UNIT_SHUTDOWN:
 		shut_down(g, (const struct msg_unit_shutdown *)h);
 		return;
+	case MSG_UNIT_FREEZE:
+		unit_freeze(g, (const struct msg_unit_freeze *)h);
+		return;
+	case MSG_UNIT_THAW:
+		unit_thaw(g, h->cookie);
+		return;
 	case MSG_UNIT_VALUES:
 		set_values(g, (const struct msg_unit_values *)h);
 		break;
@@ -169,5 +178,6 @@ int unit_start(struct integration *g)
 {
 	g->beat = loop_add_timer(g->process.loop, on_beat, g);
 	g->report = loop_add_timer(g->process.loop, send_report, g);
-	return g->beat && g->report ? 0 : -errno;
+	g->freeze_timer = loop_add_timer(g->process.loop, unit_freeze_expired, g);
+	return g->beat && g->report && g->freeze_timer ? 0 : -errno;
 }

@@ -23,6 +23,7 @@ enum ic_type {
 	IC_VALUES = 2,
 	IC_SHUTDOWN = 3,
 	IC_TIME_SYNC = 4,
+	IC_VSS = 5,
 };
 
 enum { IC_TRANSACTION = 1, IC_REQUEST = 2, IC_RESPONSE = 4 }; /* flags */
@@ -108,6 +109,14 @@ struct ic_values {
 	};
 } __attribute__((packed));
 
+/* Consistent backup (struct hv_vss_msg). */
+enum ic_vss_operation { IC_VSS_HOT_BACKUP = 2, IC_VSS_FREEZE = 5, IC_VSS_THAW = 6 };
+
+struct ic_vss {
+	uint8_t operation, reserved[7];
+	uint32_t flags; /* an answer's */
+} __attribute__((packed));
+
 #define IC_DATA_MAX   sizeof(struct ic_values)
 #define IC_PACKET_MAX 4096u /* what guests' drivers take */
 
@@ -116,5 +125,6 @@ _Static_assert(sizeof(struct ic_shutdown) == 2060, "wire size");
 _Static_assert(sizeof(struct ic_heartbeat) == 40, "wire size");
 _Static_assert(sizeof(struct ic_values) == 2580, "wire size");
 _Static_assert(sizeof(struct ic_time) == 25, "wire size");
+_Static_assert(sizeof(struct ic_vss) == 12, "wire size");
 
 #endif

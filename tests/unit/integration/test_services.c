@@ -71,12 +71,29 @@ static void changed(void *arg)
 	changes++;
 }
 
-static const struct services_ops ops = {
-	.shutdown_done = shutdown_done, .changed = changed};
+static unsigned freezes, thaws;
+static int freeze_error, thaw_error;
+
+static void freeze_done(void *arg, int error)
+{
+	freezes++;
+	freeze_error = error;
+}
+
+static void thaw_done(void *arg, int error)
+{
+	thaws++;
+	thaw_error = error;
+}
+
+static const struct services_ops ops = {.shutdown_done = shutdown_done,
+					.changed = changed,
+					.freeze_done = freeze_done,
+					.thaw_done = thaw_done};
 
 static void setup(void)
 {
-	offers = closed = changes = answers = sends = waiting = taken = 0;
+	offers = closed = changes = answers = sends = waiting = taken = freezes = thaws = 0;
 	no_room = false;
 	services_init(&s, &ops, NULL);
 	services_offer(&s, NULL);
@@ -466,6 +483,106 @@ START_TEST(a_store_without_end_is_left)
 }
 END_TEST
 
+/* ---- freeze and thaw: struct hv_vss_msg, its operation behind the headers ---- */
+
+enum { HV_E_FAIL = 0x80004005, HOT_BACKUP = 2, FREEZE = 5, THAW = 6 };
+
+static void frozen(void)
+{
+	freezes = 0;
+	ready(SERVICE_FREEZE, 5, 0);
+	ck_assert_int_eq(services_freeze(&s), 0);
+	ck_assert_uint_eq(u16(12), 5); /* ICMSGTYPE_VSS */
+	ck_assert_uint_eq(sent_bytes, 28 + 12);
+	ck_assert_uint_eq(sent[OP], HOT_BACKUP);
+	echo(SERVICE_FREEZE, 0);
+	ck_assert_uint_eq(sent[OP], FREEZE);
+	ck_assert_uint_eq(freezes, 0);
+	echo(SERVICE_FREEZE, 0);
+	ck_assert_uint_eq(freezes, 1);
+	ck_assert_int_eq(freeze_error, 0);
+	ck_assert(s.freeze.frozen);
+}
+
+START_TEST(a_guest_is_frozen_and_thawed)
+{
+	ck_assert_int_eq(services_freeze(&s), -ENOTCONN);
+	frozen();
+	ck_assert_int_eq(services_freeze(&s), -EALREADY);
+	ck_assert_int_eq(services_thaw(&s), 0);
+	ck_assert_uint_eq(sent[OP], THAW);
+	ck_assert(s.freeze.frozen);
+	echo(SERVICE_FREEZE, 0);
+	ck_assert_uint_eq(thaws, 1);
+	ck_assert_int_eq(thaw_error, 0);
+	ck_assert(!s.freeze.frozen);
+	ck_assert_int_eq(services_thaw(&s), -EALREADY);
+}
+END_TEST
+
+START_TEST(a_guest_without_a_program_that_freezes_says_so)
+{
+	ready(SERVICE_FREEZE, 5, 0);
+	services_freeze(&s);
+	echo(SERVICE_FREEZE, HV_E_FAIL);
+	ck_assert_int_eq(freeze_error, -ENOTCONN);
+	services_freeze(&s);
+	echo(SERVICE_FREEZE, 0);
+	echo(SERVICE_FREEZE, HV_E_FAIL); /* it has one, which could not */
+	ck_assert_int_eq(freeze_error, -EREMOTEIO);
+	ck_assert(!s.freeze.frozen);
+}
+END_TEST
+
+START_TEST(a_thaw_that_comes_early_is_sent_after_the_freeze)
+{
+	ready(SERVICE_FREEZE, 5, 0);
+	services_freeze(&s);
+	echo(SERVICE_FREEZE, 0);
+	ck_assert_int_eq(services_thaw(&s), 0);
+	ck_assert_uint_eq(sent[OP], FREEZE);
+	echo(SERVICE_FREEZE, 0);
+	ck_assert_uint_eq(sent[OP], THAW);
+	echo(SERVICE_FREEZE, 0);
+	ck_assert_uint_eq(thaws, 1);
+	services_freeze(&s); /* even earlier: it is never frozen */
+	services_thaw(&s);
+	echo(SERVICE_FREEZE, 0);
+	ck_assert_int_eq(freeze_error, -ECANCELED);
+	ck_assert_uint_eq(thaws, 2);
+	ck_assert_uint_eq(sent[OP], HOT_BACKUP);
+}
+END_TEST
+
+START_TEST(a_thaw_without_room_is_tried_again)
+{
+	frozen();
+	no_room = true;
+	ck_assert_int_eq(services_thaw(&s), 0);
+	services_tick(&s);
+	ck_assert_uint_eq(sent[OP], FREEZE);
+	no_room = false;
+	services_tick(&s);
+	ck_assert_uint_eq(sent[OP], THAW);
+	services_provider_ops.close(&channel[SERVICE_FREEZE]);
+	ck_assert_int_eq(thaw_error, -ECONNRESET);
+	ck_assert(!s.freeze.frozen);
+}
+END_TEST
+
+START_TEST(a_reset_ends_a_freeze)
+{
+	ready(SERVICE_FREEZE, 5, 0);
+	services_freeze(&s);
+	services_reset(&s);
+	ck_assert_int_eq(freeze_error, -ECONNRESET);
+	services_provider_ops.close(&channel[SERVICE_FREEZE]);
+	frozen();
+	services_reset(&s);
+	ck_assert(!s.freeze.frozen);
+}
+END_TEST
+
 /* Cut, changed and unasked answers in every state: none may be taken for a good one or crash. */
 START_TEST(nonsense_is_ignored)
 {
@@ -482,7 +599,7 @@ START_TEST(nonsense_is_ignored)
 			ck_assert_int_eq(s.service[i].state, SERVICE_NEGOTIATING);
 			s.service[i].asked = true;
 		}
-		agree(i, i == SERVICE_SHUTDOWN ? 3 : 3, 0);
+		agree(i, i == SERVICE_FREEZE ? 5 : 3, 0);
 	}
 	for (unsigned round = 0; round < 20000; round++) {
 		unsigned i = round % SERVICE_COUNT;
@@ -522,6 +639,11 @@ int main(void)
 	tcase_add_test(t, what_the_guest_kept_is_left_changed_or_taken_back);
 	tcase_add_test(t, a_change_waits_for_its_turn);
 	tcase_add_test(t, a_store_without_end_is_left);
+	tcase_add_test(t, a_guest_is_frozen_and_thawed);
+	tcase_add_test(t, a_guest_without_a_program_that_freezes_says_so);
+	tcase_add_test(t, a_thaw_that_comes_early_is_sent_after_the_freeze);
+	tcase_add_test(t, a_thaw_without_room_is_tried_again);
+	tcase_add_test(t, a_reset_ends_a_freeze);
 	tcase_add_test(t, nonsense_is_ignored);
 	suite_add_tcase(suite, t);
 	r = srunner_create(suite);

@@ -28,6 +28,7 @@ union any {
 	struct msg_event_integration guest;
 	struct msg_event_values values;
 	struct msg_unit_values told;
+	struct msg_unit_freeze freeze;
 	struct msg_start_probe probe;
 	struct msg_probe_result result;
 	struct msg_ready ready;
@@ -201,6 +202,11 @@ static void unit_values(void)
 	strcpy(m.told.pair[1].key, "k");
 }
 
+static void unit_freeze(void)
+{
+	m.freeze.timeout_s = FREEZE_MAX_S;
+}
+
 static void start_partition_disks(void)
 {
 	start_partition();
@@ -291,6 +297,8 @@ static const struct kind {
 	{MSG_EVENT_INTEGRATION, sizeof(struct msg_event_integration), 0, event_integration},
 	{MSG_EVENT_VALUES, sizeof(struct msg_event_values), 0, event_values},
 	{MSG_UNIT_VALUES, sizeof(struct msg_unit_values), 0, unit_values},
+	{MSG_UNIT_FREEZE, sizeof(struct msg_unit_freeze), 0, unit_freeze},
+	{MSG_UNIT_THAW, sizeof(struct msg_plain), 0, plain},
 	{MSG_START_STORAGE, sizeof(struct msg_start_storage), 3 + 3 + 3 + 3, start_storage},
 	{MSG_START_PROBE, sizeof(struct msg_start_probe), 1, start_probe},
 	{MSG_PROBE_RESULT, sizeof(struct msg_probe_result), 0, probe_result},
@@ -535,7 +543,10 @@ static const struct number {
 	NUMBER(unit_shutdown, shutdown.action, 2),
 	NUMBER(unit_shutdown, shutdown.force, 2),
 	NUMBER(event_integration, guest.heartbeat, 3),
-	NUMBER(event_integration, guest.services, 16),
+	NUMBER(event_integration, guest.services, 32),
+	NUMBER(event_integration, guest.frozen, 2),
+	NUMBER(unit_freeze, freeze.timeout_s, 0),
+	NUMBER(unit_freeze, freeze.timeout_s, FREEZE_MAX_S + 1),
 	NUMBER(event_integration, guest.told, TOLDS),
 	NUMBER(event_values, values.count, GUEST_VALUES + 1),
 	NUMBER(unit_values, told.count, GUEST_VALUES + 1),
