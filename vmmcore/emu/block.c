@@ -210,7 +210,46 @@ void emu_sync_leave(struct emu_cpu *cpu)
 void emu_jc_flush(struct emu_cpu *cpu)
 {
 	cpu->jc_epoch++;
+	cpu->jc_user_epoch++;
+	cpu->jc_local = 0;
+	memset(cpu->jc_pages, 0, sizeof(cpu->jc_pages));
 	emu_mode_update(cpu);
+}
+
+void emu_jc_flush_local(struct emu_cpu *cpu)
+{
+	if (cpu->jc_local) {
+		emu_jc_flush(cpu);
+		return;
+	}
+	cpu->jc_user_epoch++;
+	memset(cpu->jc_pages[1], 0, sizeof(cpu->jc_pages[1]));
+	emu_mode_update(cpu);
+}
+
+static unsigned page_hash(uint64_t lin)
+{
+	return (unsigned)((lin >> 12) ^ (lin >> 24)) % EMU_JC_PAGES;
+}
+
+void emu_jc_flush_page(struct emu_cpu *cpu, uint64_t lin)
+{
+	unsigned h = page_hash(lin);
+
+	if ((cpu->jc_pages[0][h / 64] | cpu->jc_pages[1][h / 64]) >> h % 64 & 1)
+		emu_jc_flush(cpu);
+}
+
+/* Remembers what emu_block_get() found at cpu->rip, linear address lin. */
+static void jc_put(struct emu_cpu *cpu, struct emu_jc *j, uint64_t lin, struct emu_block *b)
+{
+	unsigned slot = (lin >> 12) & (EMU_TLB_SIZE - 1), h = page_hash(lin);
+
+	*j = (struct emu_jc){.rip = cpu->rip, .tag = cpu->jc_tag, .block = b};
+	cpu->jc_pages[cpu->cpl == 3][h / 64] |= 1ull << h % 64;
+	/* locate() has just filled or used the page's slot. */
+	if (cpu->cpl != 3 && (cpu->local[cpu->mmu_idx][slot / 64] >> slot % 64 & 1))
+		cpu->jc_local = 1;
 }
 
 static void flush_blocks(struct emu_cpu *cpu)
@@ -511,7 +550,7 @@ struct emu_block *emu_block_get(struct emu_cpu *cpu)
 	/* A branch links to its target inside the page, if the branch is still there. */
 	if (from && flushes == cpu->flushes)
 		from->link = b;
-	*j = (struct emu_jc){.rip = cpu->rip, .tag = cpu->jc_tag, .block = b};
+	jc_put(cpu, j, s.lin, b);
 	return b;
 }
 

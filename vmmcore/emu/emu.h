@@ -148,7 +148,7 @@ struct emu_block {
 };
 
 enum { EMU_BLOCK_INSNS = 64 }; /* most instructions in a block */
-enum { EMU_HASH_BITS = 12, EMU_JC_BITS = 11 };
+enum { EMU_HASH_BITS = 14, EMU_JC_BITS = 13, EMU_JC_PAGES = 4096 };
 /* Pages that wait to be dropped from a TLB; when there are more, all go. */
 enum { EMU_FLUSH_PAGES = 64 };
 
@@ -189,7 +189,7 @@ struct emu_cpu {
 	uint64_t fl_res, fl_aux;
 	struct emu_tlbe *tlb; /* tlbs[] for the current privilege */
 	_Atomic uint32_t *attention;
-	uint64_t jc_tag;   /* epoch << 8 | mode and privilege */
+	uint64_t jc_tag;   /* epoch of the privilege << 8 | mode and privilege */
 	uint64_t rip_mask; /* all ones, or 32 bits outside 64-bit mode */
 	uint64_t cs_off;   /* CS base & 0xfff outside 64-bit mode, else 0 */
 	uint64_t sp_mask;  /* of stack pointer: 16, 32 or 64 bits */
@@ -209,7 +209,12 @@ struct emu_cpu {
 	uint64_t rip;               /* valid outside blocks */
 	uint64_t rflags;            /* all but CF PF AF ZF SF OF */
 	struct emu_insn *link_from; /* branch that wants to be chained */
-	uint64_t jc_epoch;
+	/* Of supervisor code, and of user code: a load of CR3 ends the second, and the first only
+	 * if jc_local says that supervisor code was found in a page that is not global. */
+	uint64_t jc_epoch, jc_user_epoch;
+	uint8_t jc_local;
+	/* Hashes of the pages of what `jc` has, of supervisor and of user code. */
+	uint64_t jc_pages[2][EMU_JC_PAGES / 64];
 	uint32_t flushes; /* times the block arena was emptied */
 
 	struct vcpu_seg seg[S_COUNT];
@@ -265,9 +270,8 @@ struct emu_cpu {
 	struct emu_jc jc[1 << EMU_JC_BITS];
 	struct emu_block *transient; /* scratch block that no table knows */
 	struct emu_insn jit_tmp[2];  /* one instruction by itself, for the translator */
-	/* Slots of entries that are not global, so that a load of CR3 need not look at all. */
-	uint16_t local[EMU_IDX_COUNT][EMU_TLB_SIZE];
-	unsigned locals[EMU_IDX_COUNT];
+	/* A bit for each slot whose entry is not global: a load of CR3 looks at no others. */
+	uint64_t local[EMU_IDX_COUNT][EMU_TLB_SIZE / 64];
 	/* Offset mask of the largest page seen in each half of the address space since the last
 	 * flush: INVLPG of one address invalidates all of its page. */
 	uint64_t large[2];
@@ -416,8 +420,11 @@ static inline struct emu_block *emu_block_of(struct emu_insn *first)
 {
 	return (struct emu_block *)((uint8_t *)first - offsetof(struct emu_block, insn));
 }
-/* Forgets RIP -> block, after the meaning of addresses changed. */
+/* Forgets RIP -> block, after the meaning of addresses changed: of all; of those whose pages are
+ * not global; of the page. */
 void emu_jc_flush(struct emu_cpu *cpu);
+void emu_jc_flush_local(struct emu_cpu *cpu);
+void emu_jc_flush_page(struct emu_cpu *cpu, uint64_t lin);
 /* n bytes inside a page that may hold code have been written. `i`: by which instruction, or NULL.
  * Returns whether the page holds no valid code now. */
 bool emu_code_written(struct emu_cpu *cpu, struct emu_insn *i, uint64_t gpa, unsigned n);

@@ -34,7 +34,7 @@ void emu_tlb_flush(struct emu_cpu *cpu)
 	for (unsigned x = 0; x < EMU_IDX_COUNT; x++)
 		for (unsigned n = 0; n < EMU_TLB_SIZE; n++)
 			cpu->tlbs[x][n] = empty;
-	memset(cpu->locals, 0, sizeof(cpu->locals));
+	memset(cpu->local, 0, sizeof(cpu->local));
 	memset(cpu->large, 0, sizeof(cpu->large));
 	emu_jc_flush(cpu);
 }
@@ -56,18 +56,14 @@ void emu_a20_look(struct emu_cpu *cpu)
 void emu_tlb_flush_local(struct emu_cpu *cpu)
 {
 	for (unsigned x = 0; x < EMU_IDX_COUNT; x++) {
-		unsigned count = cpu->locals[x];
+		for (unsigned w = 0; w < EMU_TLB_SIZE / 64; w++) {
+			uint64_t slots = cpu->local[x][w];
 
-		/* The list is full: it may have missed some. */
-		if (count == EMU_TLB_SIZE) {
-			emu_tlb_flush(cpu);
-			return;
+			for (cpu->local[x][w] = 0; slots; slots &= slots - 1)
+				cpu->tlbs[x][w * 64 + (unsigned)__builtin_ctzll(slots)] = empty;
 		}
-		for (unsigned n = 0; n < count; n++)
-			cpu->tlbs[x][cpu->local[x][n]] = empty;
-		cpu->locals[x] = 0;
 	}
-	emu_jc_flush(cpu);
+	emu_jc_flush_local(cpu);
 }
 
 static bool entry_within(const struct emu_tlbe *e, uint64_t lin, uint64_t bits)
@@ -87,7 +83,10 @@ void emu_tlb_flush_page(struct emu_cpu *cpu, uint64_t lin)
 			if (entry_within(&cpu->tlbs[x][n], lin, bits))
 				cpu->tlbs[x][n] = empty;
 	}
-	emu_jc_flush(cpu);
+	if (bits)
+		emu_jc_flush(cpu);
+	else
+		emu_jc_flush_page(cpu, lin);
 }
 
 void emu_tlb_flush_writes(struct emu_cpu *cpu)
@@ -176,8 +175,10 @@ static void fill(struct emu_cpu *cpu, struct emu_tlbe *e, unsigned idx, uint64_t
 	}
 	if (w->bits > cpu->large[page >> 63] && w->bits > 0xfff)
 		cpu->large[page >> 63] = w->bits;
-	if (!w->global && cpu->locals[idx] < EMU_TLB_SIZE)
-		cpu->local[idx][cpu->locals[idx]++] = (page >> 12) & (EMU_TLB_SIZE - 1);
+	unsigned slot = (page >> 12) & (EMU_TLB_SIZE - 1);
+	uint64_t bit = 1ull << slot % 64, *local = &cpu->local[idx][slot / 64];
+
+	*local = w->global ? *local & ~bit : *local | bit;
 }
 
 static uint64_t tag(const struct emu_tlbe *e, unsigned acc)

@@ -52,7 +52,8 @@ void emu_mode_update(struct emu_cpu *cpu)
 	if (cpu->single)
 		cpu->jc_tag = UINT64_MAX;
 	else
-		cpu->jc_tag = cpu->jc_epoch << 8 | (cpu->cpl == 3 ? 4 : 0) | cpu->mode;
+		cpu->jc_tag = cpu->cpl == 3 ? cpu->jc_user_epoch << 8 | 4 | cpu->mode
+					    : cpu->jc_epoch << 8 | cpu->mode;
 	update_fpu_trap(cpu);
 }
 
