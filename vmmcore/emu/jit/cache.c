@@ -65,6 +65,9 @@ void jit_link(struct emu_cpu *cpu, struct emu_block *b)
 	/* Forward inside one page nothing needs to be checked: the generation was compared when
 	 * the page was entered, and a loop must jump backward somewhere. */
 	to = b->insn[0].off > s.from_off && s.gen == b->gen ? b->body : b->checked;
+	/* Behind STI there is no place for an interrupt. */
+	if (cpu->jit_from->op == OP_sti && to == b->checked)
+		return;
 	/* The check is where interrupts are taken, which show the flags as they are. */
 	at = b->live_in || to == b->checked ? s.with_save : s.direct;
 	d = (int32_t)(to - (at + 4));

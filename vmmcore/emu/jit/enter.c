@@ -178,6 +178,22 @@ static void enter(struct emu_cpu *cpu, struct emu_insn *i)
 	}
 }
 
+const void *emu_jit_next(struct emu_cpu *cpu)
+{
+	struct emu_block *b;
+
+	if (atomic_load_explicit(cpu->attention, memory_order_relaxed) || cpu->single ||
+	    cpu->nmi_pending || cpu->shadow || cpu->halted)
+		return NULL;
+	b = emu_block_get(cpu);
+	if (b->insn[0].fn != enter)
+		return NULL;
+	cpu->rflags &= ~FL_RF;
+	if (cpu->jit_site)
+		jit_link(cpu, b);
+	return cpu->jit->rx + b->body;
+}
+
 static void count(struct emu_cpu *cpu, struct emu_insn *i)
 {
 	struct emu_block *b = emu_block_of(i);

@@ -55,17 +55,36 @@ static void go(struct tr *t)
 
 	lookup(t, miss, NULL);
 	for (unsigned n = 0; n < 2; n++)
-		to_thunk(t, miss[n], t->j->cold);
+		to_thunk(t, miss[n], t->j->miss);
 }
 
-/* To RIP in R9; if it is not in the jump cache the interpreter does the instruction from its
- * start, with all its checks. */
-static void go_or_interpret(struct tr *t, void (*before)(struct tr *))
+/* CC_Z if the address in host register h is canonical. Clobbers R11. */
+static void test_canonical(struct tr *t, unsigned h)
 {
-	struct stub *s = tr_slow(t);
+	struct emit *e = &t->e;
 
-	lookup(t, &s->from[s->froms], before);
-	s->froms += 2;
+	e_mov(e, H_11, rm_reg(h));
+	enc(e, E_W, 0xc1, 4, rm_reg(H_11));
+	e8(e, 16);
+	enc(e, E_W, 0xc1, 7, rm_reg(H_11));
+	e8(e, 16);
+	enc(e, E_W, 0x3b, H_11, rm_reg(h));
+}
+
+/* To RIP in R9, which may be anything: if it is not canonical the instruction faults, which is the
+ * interpreter's. */
+static void go_checked(struct tr *t, void (*before)(struct tr *))
+{
+	uint8_t *miss[2];
+
+	lookup(t, miss, before);
+	for (unsigned n = 0; n < 2; n++)
+		e_target(&t->e, miss[n], t->e.p);
+	test_canonical(t, H_9);
+	tr_slow_jcc(t, CC_NZ);
+	if (before)
+		before(t);
+	to_thunk(t, e_jmp(&t->e), t->j->miss);
 }
 
 /* A jump inside the page that can be patched. */
@@ -80,7 +99,7 @@ static int32_t target(const struct emu_insn *i)
 {
 	if (i->op == OP_end)
 		return i->off;
-	return i->op == OP_stac || i->op == OP_clac ? i->off + i->len : i->disp;
+	return i->op == OP_stac || i->op == OP_clac || i->op == OP_sti ? i->off + i->len : i->disp;
 }
 
 void tr_exits(struct tr *t)
@@ -102,6 +121,10 @@ void tr_exits(struct tr *t)
 			at = e_jmp(e);
 			s.with_save = (uint32_t)(at - t->j->rw);
 			e_target(e, at, e->p);
+		}
+		if (x->shadow) {
+			enc(e, E_BYTE, 0xc6, 0, TR_CPU(shadow));
+			e8(e, 1);
 		}
 		rip_at(t, target(i));
 		e_const(e, H_11, (uint32_t)((const uint8_t *)i - t->cpu->arena));
@@ -186,13 +209,7 @@ static void call_indirect(struct tr *t, bool mem)
 		e_mov(e, H_10, tr_greg(t->i->rm));
 	}
 	e_store(e, TR_CPU(jit_target), H_10);
-	/* Canonical? */
-	e_mov(e, H_11, rm_reg(H_10));
-	enc(e, E_W, 0xc1, 4, rm_reg(H_11));
-	e8(e, 16);
-	enc(e, E_W, 0xc1, 7, rm_reg(H_11));
-	e8(e, 16);
-	enc(e, E_W, 0x3b, H_11, rm_reg(H_10));
+	test_canonical(t, H_10);
 	tr_slow_jcc(t, CC_NZ);
 	push_return(t);
 	e_mov(e, H_9, TR_CPU(jit_target));
@@ -212,7 +229,7 @@ static void jmp_indirect(struct tr *t, bool mem)
 	} else {
 		e_mov(&t->e, H_9, tr_greg(t->i->rm));
 	}
-	go_or_interpret(t, NULL);
+	go_checked(t, NULL);
 }
 
 static void pop_return(struct tr *t)
@@ -223,11 +240,31 @@ static void pop_return(struct tr *t)
 static void ret(struct tr *t)
 {
 	e_mov(&t->e, H_9, mem_tlb(t, H_15, 8, false));
-	go_or_interpret(t, pop_return);
+	go_checked(t, pop_return);
 }
 
-/* STAC and CLAC at level 0. Everything unusual is the interpreter's, and so is STI: between it and
- * a HLT nothing may come. */
+/* STI at level 0 with IF clear. The instruction behind it comes before any interrupt: linked, this
+ * jumps behind that block's check (jit_link); until then the run loop is told. */
+static void sti(struct tr *t)
+{
+	struct emit *e = &t->e;
+	const struct rm second =
+		rm_at(H_BP, (int32_t)offsetof(struct emu_cpu, rflags) + 1 - TR_BIAS);
+
+	enc(e, 0, 0x80, 7, TR_CPU(cpl));
+	e8(e, 0);
+	tr_slow_jcc(t, CC_NZ);
+	enc(e, 0, 0xf6, 0, second);
+	e8(e, FL_IF >> 8);
+	tr_slow_jcc(t, CC_NZ);
+	enc(e, 0, 0x80, 1, second);
+	e8(e, FL_IF >> 8);
+	fl_clobber(t);
+	add_exit(t, e_jmp(e));
+	t->exits[t->exit_count - 1].shadow = true;
+}
+
+/* STAC and CLAC at level 0. Everything unusual is the interpreter's. */
 static void privileged_flag(struct tr *t, unsigned op)
 {
 	struct emit *e = &t->e;
@@ -257,7 +294,7 @@ static void privileged_flag(struct tr *t, unsigned op)
 	}
 }
 
-void tr_last(struct tr *t)
+bool tr_last(struct tr *t)
 {
 	const struct emu_insn *i = t->i;
 	unsigned op = i->op;
@@ -265,7 +302,7 @@ void tr_last(struct tr *t)
 
 	if (op == OP_jmp_near || (op == OP_end && i->off < PAGE_SIZE)) {
 		add_exit(t, e_jmp(&t->e));
-		return;
+		return true;
 	}
 	fl_keep(t, F_ALL);
 	switch (op) {
@@ -305,6 +342,13 @@ void tr_last(struct tr *t)
 	case OP_stac:
 		privileged_flag(t, op);
 		break;
+	case OP_sti:
+		if (i->off + i->len >= PAGE_SIZE) {
+			tr_leave_at(t, i);
+			return false;
+		}
+		sti(t);
+		break;
 	case OP_iret:
 	case OP_popf:
 	case OP_syscall:
@@ -322,7 +366,9 @@ void tr_last(struct tr *t)
 		break;
 	default:
 		tr_leave_at(t, i);
+		return false;
 	}
+	return true;
 }
 
 #endif

@@ -5,8 +5,10 @@
  *   enter(cpu, code)   saves the host's registers, loads the guest's, jumps to code
  *   leave              stores the guest's registers; enter() returns R11D
  *   cold               leave, with RIP in R9: to a block that is not translated
- *   link               leave, for a branch that can be patched: R11D is its instruction (offset in
- *                      the arena), R10D its struct jit_site, R9 the target's RIP
+ *   miss               to RIP in R9, which is not in the jump cache: the look-up in C; leave if there
+ *                      is no translation
+ *   link               the same, for a branch that can be patched: R11D is its instruction (offset
+ *                      in the arena), R10D its struct jit_site
  *   interp, interp_fl  called: one instruction (R11D) by the interpreter. interp_fl returns with
  *                      the guest's flags in the host's. If the instruction did not fall through,
  *                      they leave instead of returning.
@@ -91,6 +93,25 @@ static void make_interp(struct emit *e, bool (*helper)(struct emu_cpu *, uint32_
 	make_return(e);
 }
 
+static void make_miss(struct emit *e)
+{
+	uint8_t *none;
+
+	e_store(e, TR_CPU(rip), H_9);
+	regs(e, true);
+	e_lea(e, H_DI, rm_at(H_BP, -TR_BIAS));
+	e_const(e, H_AX, (uintptr_t)emu_jit_next);
+	enc(e, 0, 0xff, 2, rm_reg(H_AX));
+	enc(e, E_W, 0x85, H_AX, rm_reg(H_AX));
+	none = e_jcc8(e, CC_Z);
+	e_mov(e, H_11, rm_reg(H_AX));
+	regs(e, false);
+	enc(e, 0, 0xff, 4, rm_reg(H_11));
+	e_here8(e, none);
+	enc(e, 0, 0x33, H_11, rm_reg(H_11));
+	make_return(e);
+}
+
 void jit_make_thunks(struct emu_cpu *cpu)
 {
 	struct emu_jit *j = cpu->jit;
@@ -104,6 +125,8 @@ void jit_make_thunks(struct emu_cpu *cpu)
 	enc(&e, E_W, 0x03, H_11, TR_CPU(arena));
 	e_store(&e, TR_CPU(link_from), H_11);
 	e_store(&e, TR_CPU(jit_from), H_11);
+	j->miss = HERE;
+	make_miss(&e);
 	j->cold = HERE;
 	e_store(&e, TR_CPU(rip), H_9);
 	enc(&e, 0, 0x33, H_11, rm_reg(H_11));

@@ -35,7 +35,7 @@ struct emu_jit {
 	 * count of 1 and in what is defined. */
 	unsigned odd_shifts;
 	/* Offsets of the thunks. */
-	uint32_t enter, leave, cold, link, interp, interp_fl, last;
+	uint32_t enter, leave, cold, miss, link, interp, interp_fl, last;
 };
 
 /* Bits of flag sets; the bits of RFLAGS would do as well. */
@@ -56,7 +56,8 @@ struct stub {
 struct exit_stub {
 	uint8_t *from;
 	const struct emu_insn *insn;
-	bool save; /* flags are in the host only */
+	bool save;   /* flags are in the host only */
+	bool shadow; /* this was STI: no interrupt before the next instruction */
 	bool no_af;
 };
 
@@ -104,6 +105,8 @@ void jit_make_thunks(struct emu_cpu *cpu);
 /* ---- enter.c ---- */
 bool emu_jit_interp(struct emu_cpu *cpu, uint32_t at);
 bool emu_jit_interp_fl(struct emu_cpu *cpu, uint32_t at);
+/* Where to go on at cpu->rip: translated code, or NULL: only the run loop knows. */
+const void *emu_jit_next(struct emu_cpu *cpu);
 /* The last instruction of a block, of those that set RIP and go nowhere themselves. True: only the
  * run loop knows how to go on. */
 bool emu_jit_last(struct emu_cpu *cpu, uint32_t at);
@@ -187,8 +190,8 @@ bool tr_alu(struct tr *t);
 bool tr_misc(struct tr *t);
 bool tr_simd(struct tr *t);
 bool tr_branch(struct tr *t);
-/* The last instruction of the block. */
-void tr_last(struct tr *t);
+/* The last instruction of the block. Returns whether it was translated. */
+bool tr_last(struct tr *t);
 void tr_exits(struct tr *t);
 
 #endif

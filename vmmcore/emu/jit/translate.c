@@ -312,12 +312,12 @@ static bool translate(struct tr *t)
 	}
 	t->i = &b->insn[count];
 	t->live = F_ALL;
-	tr_last(t);
+	done += tr_last(t);
 	t->slow = NULL;
 	for (unsigned n = 0; n < t->stub_count; n++)
 		emit_stub(t, &t->stubs[n]);
 	tr_exits(t);
-	return done || t->exit_count;
+	return done;
 }
 
 bool jit_translate(struct emu_cpu *cpu, struct emu_block *b)
