@@ -17,7 +17,7 @@
 
 static int floating(void)
 {
-	enum { N = 512, ROUNDS = 24000 };
+	enum { N = 512, ROUNDS = 192000 };
 	static double a[N], b[N];
 	double s = 0;
 
@@ -38,7 +38,7 @@ static int floating(void)
 
 static int faults(void)
 {
-	enum { SIZE = 16 << 20, ROUNDS = 10 };
+	enum { SIZE = 16 << 20, ROUNDS = 60 };
 
 	for (int r = 0; r < ROUNDS; r++) {
 		volatile char *p = mmap(NULL, SIZE, PROT_READ | PROT_WRITE,
