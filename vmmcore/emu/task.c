@@ -73,6 +73,17 @@ static void save_tss(struct emu_cpu *cpu, struct emu_insn *i, uint64_t base, boo
 		wr(cpu, i, base, 0x22 + 2 * n, 2, cpu->seg[n].selector);
 }
 
+/* EXT of an error code: an interrupt or exception that no INT n asked for made the switch. */
+static uint32_t ext(const struct emu_cpu *cpu)
+{
+	return cpu->delivering && cpu->deliver_event != EV_SOFT_INT;
+}
+
+static _Noreturn void raise_sel(struct emu_cpu *cpu, unsigned vector, uint16_t sel)
+{
+	emu_raise_err(cpu, NULL, vector, (sel & ~3u) | ext(cpu));
+}
+
 /* Segments of the new task. Faults here happen in its context and are #TS, #NP or #SS. */
 static void load_cs(struct emu_cpu *cpu, uint16_t sel)
 {
@@ -81,9 +92,9 @@ static void load_cs(struct emu_cpu *cpu, uint16_t sel)
 
 	if (!(sel & ~3u) || !emu_read_desc(cpu, NULL, sel, &desc) || !desc_code(desc) ||
 	    (desc_conforming(desc) ? desc_dpl(desc) > rpl : desc_dpl(desc) != rpl))
-		emu_raise_err(cpu, NULL, EXC_TS, sel & ~3u);
+		raise_sel(cpu, EXC_TS, sel);
 	if (!(desc & DESC_P))
-		emu_raise_err(cpu, NULL, EXC_NP, sel & ~3u);
+		raise_sel(cpu, EXC_NP, sel);
 	emu_desc_accessed(cpu, NULL, sel, desc);
 	emu_set_cs(cpu, sel, desc, rpl);
 }
@@ -97,9 +108,9 @@ static void load_data(struct emu_cpu *cpu, unsigned seg, uint16_t sel)
 		return;
 	if (!emu_read_desc(cpu, NULL, sel, &desc) || !desc_readable(desc) ||
 	    (!desc_conforming(desc) && ((sel & 3u) > desc_dpl(desc) || cpu->cpl > desc_dpl(desc))))
-		emu_raise_err(cpu, NULL, EXC_TS, sel & ~3u);
+		raise_sel(cpu, EXC_TS, sel);
 	if (!(desc & DESC_P))
-		emu_raise_err(cpu, NULL, EXC_NP, sel & ~3u);
+		raise_sel(cpu, EXC_NP, sel);
 	emu_desc_accessed(cpu, NULL, sel, desc);
 	emu_desc_to_seg(&cpu->seg[seg], sel, desc | DESC_A);
 }
@@ -126,7 +137,7 @@ static void load_segments(struct emu_cpu *cpu, const struct tss *t)
 	if (emu_v86(cpu))
 		return;
 	load_cs(cpu, t->seg[S_CS]);
-	desc = emu_check_new_ss(cpu, NULL, t->seg[S_SS], cpu->cpl, 0);
+	desc = emu_check_new_ss(cpu, NULL, t->seg[S_SS], cpu->cpl, ext(cpu));
 	emu_desc_accessed(cpu, NULL, t->seg[S_SS], desc);
 	emu_desc_to_seg(&cpu->seg[S_SS], t->seg[S_SS], desc | DESC_A);
 	for (unsigned n = 0; n < 4; n++)
@@ -142,7 +153,7 @@ static void load_ldt(struct emu_cpu *cpu, uint16_t sel)
 		return;
 	if ((sel & 4) || !emu_read_desc(cpu, NULL, sel, &desc) || desc_type(desc) != SYS_LDT ||
 	    !(desc & DESC_P))
-		emu_raise_err(cpu, NULL, EXC_TS, sel & ~3u);
+		raise_sel(cpu, EXC_TS, sel);
 	emu_desc_to_seg(&cpu->seg[S_LDTR], sel, desc);
 }
 
@@ -176,7 +187,7 @@ void emu_task_switch(struct emu_cpu *cpu, struct emu_insn *i, uint16_t sel, uint
 
 	emu_desc_to_seg(&fresh, sel, desc | 2ull << 40);
 	if (fresh.limit < (wide ? 0x67u : 0x2bu))
-		emu_raise_err(cpu, i, EXC_TS, sel & ~3u);
+		emu_raise_err(cpu, i, EXC_TS, (sel & ~3u) | ext(cpu));
 	emu_sys_probe(cpu, i, (uint32_t)tr->base, old_wide ? 104 : 44, true);
 	emu_sys_probe(cpu, i, (uint32_t)fresh.base, wide ? 104 : 44, false);
 	read_tss(cpu, i, fresh.base, wide, &t);
@@ -193,7 +204,8 @@ void emu_task_switch(struct emu_cpu *cpu, struct emu_insn *i, uint16_t sel, uint
 		emu_desc_set_type(cpu, i, sel, 2, 0);
 	*tr = fresh;
 	commit(cpu, &t, wide);
-	/* From here on faults belong to the new task. */
+	/* From here on faults belong to the new task, also if INT n made the switch. */
+	cpu->soft_rip = cpu->rip;
 	emu_mode_update(cpu);
 	load_selectors(cpu, &t);
 	load_ldt(cpu, t.ldt);
@@ -205,7 +217,7 @@ void emu_task_switch(struct emu_cpu *cpu, struct emu_insn *i, uint16_t sel, uint
 		emu_push(cpu, NULL, size, error);
 	}
 	if (cpu->rip > cpu->seg[S_CS].limit)
-		emu_raise_err(cpu, NULL, EXC_GP, 0);
+		emu_raise_err(cpu, NULL, EXC_GP, ext(cpu));
 	if (t.trap) {
 		cpu->dr[6] |= 0x8000;
 		emu_raise(cpu, NULL, EXC_DB);
