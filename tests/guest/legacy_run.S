@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Guest sysdiff_legacy: out of long mode and by IRET into a random state; back by whatever vector
+ * legacy.h: out of long mode and by IRET into the state that is asked for; back by whatever vector
  * comes, through a 32-bit stub or, for the vectors with task gates, a task switch.
  */
 #include "guest.h"
@@ -76,6 +76,11 @@ escaped:
 legacy_leave:
 	cli
 	cld
+	xor	%eax, %eax
+	str	%ax
+	mov	%eax, legacy_out + 104
+	sldt	%ax
+	mov	%eax, legacy_out + 108
 	mov	%cr0, %eax
 	mov	%eax, legacy_out + 100
 	and	$0x7fffffff, %eax

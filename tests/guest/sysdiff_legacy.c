@@ -19,45 +19,19 @@
  *   - a stack segment from the TSS that is not present is #TS (SDM vol. 2A, INT n and CALL: #SS):
  * all are present
  *   - a far RET or IRET does not look at the new CS's limit: none to the small ones
+ *   - a far JMP or CALL beyond the new CS's limit is #GP of the selector (SDM vol. 2A, CALL:
+ * #GP(0)): those errors are not told apart
+ *   - a 16-bit call gate's offset has 32 bits (SDM vol. 3A, figure 5-8; its upper half is
+ * reserved): it is clear
  *   - the T bit of a task state segment (SDM vol. 3A 7.2.1) does nothing: it is clear
  */
+#include "legacy.h"
 #include "sysdiff.h"
 
 enum { DESCRIPTORS = 40, FIRST_RANDOM = 12, TSS32 = 32, TSS16, ESCAPE = 36 };
-enum { SEL_BASED = 0x4b, SEL_LDT = 0x50, ALIAS = 0x20000 };
-enum { IN_GS, IN_FS, IN_ES, IN_DS, IN_DI, IN_SI, IN_BP, IN_SP, IN_BX, IN_DX, IN_CX, IN_AX, IN_SS };
-enum {
-	OUT_AX = 11,
-	OUT_VECTOR,
-	OUT_ERROR,
-	OUT_EIP,
-	OUT_CS,
-	OUT_FLAGS,
-	OUT_SP,
-	OUT_SS,
-	OUT_CR0 = 25,
-	OUT_COUNT = 26
-};
-
+enum { SEL_BASED = 0x4b, ALIAS = 0x20000 };
 #define VM 0x20000u
 #define RF 0x10000u
-
-struct tss32 {
-	uint16_t link, pad0;
-	struct {
-		uint32_t esp;
-		uint16_t ss, pad;
-	} level[3];
-	uint32_t cr3, eip, eflags, gpr[8];
-	struct {
-		uint16_t sel, pad;
-	} seg[6], ldt;
-	uint16_t trap, iomap;
-};
-
-struct tss16 {
-	uint16_t link, level[3][2], ip, flags, gpr[8], seg[4], ldt;
-};
 
 static struct {
 	uint64_t gdt[DESCRIPTORS];
@@ -82,8 +56,6 @@ static struct {
 } escape __attribute__((aligned(4096)));
 static uint64_t idt[256] __attribute__((aligned(4096)));
 static uint32_t frame[9], frame_sp; /* the case's stack pointer */
-extern const uint8_t legacy_stubs[256][16], legacy_escape[16][16], legacy_text_end[];
-void legacy_run(void);
 
 /* ---- tables ---- */
 
@@ -121,6 +93,8 @@ static uint64_t random_descriptor(void)
 		/* No other TSS than those that are one. */
 		if (type == 1 || type == 3 || type == 9 || type == 11)
 			type = 2;
+		if (type == 4)
+			at &= 0xffff;
 		return (at & 0xffff) |
 		       (uint64_t)(type == 5 ? (TSS32 + upto(2)) << 3 : selector()) << 16 |
 		       (uint64_t)upto(4) << 32 | (uint64_t)(p | dpl << 5 | type) << 40 |
@@ -506,6 +480,9 @@ static void hide(const struct form *f)
 	area.next.eflags &= ~RF;
 	if (v >= 10 && v < 14)
 		legacy_out[OUT_ERROR] &= ~1u;
+	if (v == 13 && f->modes & FARS &&
+	    (legacy_out[OUT_ERROR] == 0x20 || legacy_out[OUT_ERROR] == 0x38))
+		legacy_out[OUT_ERROR] = 0;
 	if (v >= 10 && v < 13 && legacy_out[OUT_CR0] & 8) { /* TS: tasks were switched */
 		legacy_out[OUT_EIP] = 0;
 		area.next.eip = 0;
@@ -516,8 +493,11 @@ static void hide(const struct form *f)
 	legacy_out[OUT_FLAGS] &= ~undefined_flags(f->op[0]);
 	area.tss.eflags &= ~undefined_flags(f->op[0]);
 	if (f->op[0] == 0x0f && f->op[1] == 0x02)
-		for (unsigned i = 4; i < 12; i++)
-			legacy_out[i] &= ~0xf0000u;
+		for (unsigned i = 0; i < 8; i++) {
+			legacy_out[4 + i] &= ~0xf0000u;
+			area.tss.gpr[i] &= ~0xf0000u;
+			area.next.gpr[i] &= ~0xf0000u;
+		}
 }
 
 static void print_case(unsigned k, const struct form *f, enum where w, bool user, uint64_t cr2)
