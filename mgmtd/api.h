@@ -115,6 +115,7 @@ api_handler on_hello, on_host;
 api_handler on_vm_create, on_vm_define, on_vm_export, on_vm_list, on_vm_show, on_vm_action,
 	on_vm_value;
 api_handler on_job_list, on_job_get, on_job_cancel;
+api_handler on_copy_begin, on_copy_data; /* copy.c */
 api_handler on_event_read;
 api_handler on_console_read, on_console_write;
 api_handler on_key_list, on_key_add, on_key_remove;

@@ -26,6 +26,8 @@ static const struct {
 	{CASE(JOB_LIST), KEY_ROLE_VIEW, on_job_list, "list jobs"},
 	{CASE(JOB_GET), KEY_ROLE_VIEW, on_job_get, "see jobs"},
 	{CASE(JOB_CANCEL), KEY_ROLE_OPERATE, on_job_cancel, "cancel jobs"},
+	{CASE(COPY_BEGIN), KEY_ROLE_OPERATE, on_copy_begin, "copy files into guests"},
+	{CASE(COPY_DATA), KEY_ROLE_OPERATE, on_copy_data, "copy files into guests"},
 	{CASE(EVENT_READ), KEY_ROLE_VIEW, on_event_read, "see events"},
 	{CASE(CONSOLE_READ), KEY_ROLE_VIEW, on_console_read, "see consoles"},
 	{CASE(CONSOLE_WRITE), KEY_ROLE_OPERATE, on_console_write, "write to consoles"},

@@ -37,6 +37,7 @@
 struct daemon;
 struct vm;
 struct job;
+struct copy;
 
 #define NS_PER_S  1000000000ull
 #define NS_PER_MS 1000000ull
@@ -232,6 +233,7 @@ struct vm {
 	bool has_exit_value;
 	uint32_t exit_value;
 
+	struct copy *copy; /* copy.h: a file on its way into the guest; NULL: none */
 	struct run run;
 	struct console console[CONTROL_MAX_SERIAL];
 };

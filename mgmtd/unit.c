@@ -4,7 +4,7 @@
  * message is checked, unexpected ones are ignored or end the VM, text is made printable, and only
  * this VM can be affected.
  */
-#include "mgmtd/mgmtd.h"
+#include "mgmtd/copy.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -52,6 +52,8 @@ static void on_done(struct vm *vm, unsigned role, const struct msg_unit_done *m)
 	if (role == ROLE_PARTITION && vm->op == OP_PAUSE && m->h.cookie == vm->cookie)
 		vm->run.guest_ns = m->guest_ns;
 	log_printable(text, sizeof(text), m->text, strlen(m->text));
+	if (role == ROLE_INTEGRATION && copy_answer(vm, m->h.cookie, m->error, text))
+		return;
 	vm_answer(vm, role, m->h.cookie, m->error, text);
 }
 

@@ -3,7 +3,7 @@
  * The beginning and the end of a run: files and message of VM_CREATE, the descriptors that come
  * back, and their release.
  */
-#include "mgmtd/mgmtd.h"
+#include "mgmtd/copy.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -204,6 +204,7 @@ int vm_created(struct vm *vm, const struct msg_vm_created *m, int *fds, size_t n
 
 void vm_release(struct vm *vm)
 {
+	copy_gone(vm);
 	for (unsigned i = 0; i < ROLE_COUNT; i++)
 		unit_close(&vm->run.unit[i]);
 	for (unsigned i = 0; i < CONTROL_MAX_SERIAL; i++)

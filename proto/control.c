@@ -402,6 +402,23 @@ static bool unit_freeze_ok(const void *msg, size_t nfds, const struct why *why)
 	return in_range("seconds", m->timeout_s, 1, FREEZE_MAX_S, why);
 }
 
+static bool unit_copy_ok(const void *msg, size_t nfds, const struct why *why)
+{
+	const struct msg_unit_copy *m = msg;
+	if (!in_range("step", m->step, 0, COPY_STEPS - 1, why) ||
+	    !text_ok("folder", m->folder, sizeof(m->folder), why) ||
+	    !text_ok("name", m->name, sizeof(m->name), why))
+		return false;
+	size_t folder = strlen(m->folder), name = strlen(m->name);
+	if (m->step == COPY_START)
+		return in_range("flags", m->flags, 0, COPY_OVERWRITE | COPY_CREATE_PATH, why) &&
+		       in_range("a path's length", folder + name, 2, COPY_PATH_BYTES - 1, why) &&
+		       ((name && !strchr(m->name, '/') && m->folder[0] == '/' &&
+			 m->folder[folder - 1] == '/') ||
+			bad(why, "not the path of a file"));
+	return m->step != COPY_DATA || in_range("bytes", m->bytes, 1, COPY_DATA_BYTES, why);
+}
+
 static bool event_guest_ok(const void *msg, size_t nfds, const struct why *why)
 {
 	const struct msg_event_guest *m = msg;
@@ -454,6 +471,7 @@ static const struct declaration declarations[] = {
 	 "UNIT_SHUTDOWN"},
 	{MSG_UNIT_VALUES, NO_FDS, sizeof(struct msg_unit_values), unit_values_ok, "UNIT_VALUES"},
 	{MSG_UNIT_FREEZE, NO_FDS, sizeof(struct msg_unit_freeze), unit_freeze_ok, "UNIT_FREEZE"},
+	{MSG_UNIT_COPY, NO_FDS, sizeof(struct msg_unit_copy), unit_copy_ok, "UNIT_COPY"},
 	{MSG_UNIT_THAW, NO_FDS, sizeof(struct msg_plain), plain_ok, "UNIT_THAW"},
 	{MSG_EVENT_VALUES, NO_FDS, sizeof(struct msg_event_values), event_values_ok, "EVENT_VALUES"},
 	{MSG_EVENT_INTEGRATION, NO_FDS, sizeof(struct msg_event_integration), event_integration_ok,

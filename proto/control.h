@@ -71,6 +71,7 @@ enum control_type {
 	MSG_UNIT_VALUES,        /* integration: what the guest is to know, all of it */
 	MSG_UNIT_FREEZE,        /* integration: freeze the guest's file systems; answered when they are */
 	MSG_UNIT_THAW,          /* integration: answered when they are thawed */
+	MSG_UNIT_COPY,          /* integration: a step of copying a file into the guest; answered when it did it */
 
 	/* events from a child to mgmtd */
 	MSG_EVENT_GUEST = 80,
@@ -298,7 +299,8 @@ enum {
 	GUEST_SERVICE_TIME = 4,
 	GUEST_SERVICE_VALUES = 8,
 	GUEST_SERVICE_FREEZE = 16,
-	GUEST_SERVICES = 31
+	GUEST_SERVICE_COPY = 32,
+	GUEST_SERVICES = 63
 };
 
 /* A key and its value, as they go between host and guest. */
@@ -334,6 +336,25 @@ struct msg_unit_values {
 struct msg_unit_freeze {
 	struct msg_header h;
 	uint32_t timeout_s;                     /* 1 to FREEZE_MAX_S */
+	uint32_t pad;
+};
+
+/* START, then DATA from the file's beginning to its end, then END; or CANCEL after a START that worked: the
+ * guest removes what it has. One step at a time. UNIT_DONE's error: ENOTCONN: the guest has no driver for
+ * it; EEXIST, ENOSPC: it says so; EREMOTEIO: it could not; ECONNRESET: it has gone meanwhile. */
+#define COPY_PATH_BYTES 260             /* with the terminator; of folder and name together */
+#define COPY_DATA_BYTES 6144
+enum copy_step { COPY_START = 0, COPY_DATA, COPY_END, COPY_CANCEL, COPY_STEPS };
+enum copy_flags { COPY_OVERWRITE = 1, COPY_CREATE_PATH = 2 };
+struct msg_unit_copy {
+	struct msg_header h;
+	uint32_t step;                          /* enum copy_step */
+	uint32_t flags;                         /* START: enum copy_flags */
+	uint64_t number;                        /* START: bytes of the file; DATA: offset in it */
+	uint32_t bytes;                         /* DATA: 1 to COPY_DATA_BYTES */
+	char folder[COPY_PATH_BYTES];           /* START: in the guest, from '/' to '/' */
+	char name[COPY_PATH_BYTES];             /* START */
+	uint8_t data[COPY_DATA_BYTES];
 	uint32_t pad;
 };
 

@@ -30,8 +30,12 @@ _bulkhead() {
 		case $command in
 		"")
 			words="create list show start console pause resume reset shutdown freeze thaw off delete define export
-				values events jobs host keys disk version help
+				copy values events jobs host keys disk version help
 				--json --server --key --server-key --timeout"
+			;;
+		copy)
+			mapfile -t COMPREPLY < <(compgen -f -W "--overwrite --create-path" -- "$cur")
+			return
 			;;
 		values)
 			words="$(_bulkhead_vms) set remove"

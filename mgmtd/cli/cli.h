@@ -92,12 +92,14 @@ const char *text_role(Bulkhead__Role r);
 typedef int command(struct cli *c, int argc, char **argv);
 command cmd_create, cmd_define, cmd_export, cmd_list, cmd_show;
 command cmd_start, cmd_pause, cmd_resume, cmd_reset, cmd_shutdown, cmd_off, cmd_freeze, cmd_thaw, cmd_delete;
-command cmd_console, cmd_events, cmd_jobs, cmd_host, cmd_keys, cmd_version, cmd_values;
+command cmd_console, cmd_events, cmd_jobs, cmd_host, cmd_keys, cmd_version, cmd_values,
+	cmd_copy;
 
 /* ---- cmd_action.c */
 int start_vm(struct cli *c, const char *vm);
 /* Waits for a job and prints its error. */
 int wait_job(struct cli *c, uint64_t id, Bulkhead__Reply **reply);
+int job_error(struct cli *c, const Bulkhead__Job *job); /* of one that did not succeed */
 
 /* ---- console.c */
 enum { CONSOLE_STEPS_MAX = 64 };

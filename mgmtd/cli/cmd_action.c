@@ -11,7 +11,7 @@
 
 enum { WAIT_MS = 10000, ACTION_S = 180 };
 
-static int job_error(struct cli *c, const Bulkhead__Job *job)
+int job_error(struct cli *c, const Bulkhead__Job *job)
 {
 	if (job->error)
 		return fail_reply(c, job->error);

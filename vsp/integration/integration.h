@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The map of bulkhead-vsp-integration: main.c starts it, unit.c and unit_freeze.c answer mgmtd;
- * services.h has the services themselves.
+ * The map of bulkhead-vsp-integration: main.c starts it, unit.c, unit_copy.c and unit_freeze.c answer
+ * mgmtd; services.h has the services themselves.
  */
 #ifndef BULKHEAD_VSP_INTEGRATION_INTEGRATION_H
 #define BULKHEAD_VSP_INTEGRATION_INTEGRATION_H
@@ -27,12 +27,18 @@ struct integration {
 	uint64_t freeze_cookie, thaw_cookie;
 	uint32_t freeze_s;   /* how long the timer runs, twice at most */
 	bool freeze_expired; /* of the last freeze */
+	bool copy_asked;     /* mgmtd waits for the answer */
+	uint64_t copy_cookie;
 };
 
 /* unit.c */
 int unit_start(struct integration *g); /* the timers */
 extern const struct process_ops integration_process_ops;
 extern const struct services_ops unit_services_ops;
+
+/* unit_copy.c */
+void unit_copy(struct integration *g, const struct msg_unit_copy *m);
+void unit_copy_done(void *arg, int error);
 
 /* unit_freeze.c */
 void unit_freeze(struct integration *g, const struct msg_unit_freeze *m);

@@ -15,6 +15,7 @@ static const struct service_type *const types[SERVICE_COUNT] = {
 	[SERVICE_TIME] = &time_type,
 	[SERVICE_VALUES] = &values_type,
 	[SERVICE_FREEZE] = &freeze_type,
+	[SERVICE_COPY] = &copy_type,
 };
 
 int service_ask(struct service *s, uint16_t type, const void *data, size_t bytes)

@@ -12,6 +12,7 @@
  *          values      what the guest says of itself, now and then ──► ops.changed; the host's
  *                      values by services_set_values() ──► ops.changed
  *          freeze      services_freeze() ──► ops.freeze_done; services_thaw() ──► ops.thaw_done
+ *          copy        services_copy(), step by step ──► ops.copy_done
  *
  * Answers are the guest's: of any size and content, at any time. They are copied once, checked, and
  * matched with what was asked; what does not fit is ignored.
@@ -31,6 +32,7 @@ enum {
 	SERVICE_TIME,
 	SERVICE_VALUES,
 	SERVICE_FREEZE,
+	SERVICE_COPY,
 	SERVICE_COUNT
 };
 
@@ -63,6 +65,8 @@ struct services_ops {
 	void (*freeze_done)(void *arg, int error);
 	/* 0: thawed; -EREMOTEIO: the guest could not; -ECONNRESET: its driver has gone. */
 	void (*thaw_done)(void *arg, int error);
+	/* 0; -EEXIST, -ENOSPC: the guest says so; -EREMOTEIO: it could not; -ECONNRESET. */
+	void (*copy_done)(void *arg, int error);
 };
 
 /* freeze.c */
@@ -133,6 +137,9 @@ int services_freeze(struct services *s);
 /* 0: ops.thaw_done follows; -EALREADY: nothing is frozen. */
 int services_thaw(struct services *s);
 
+/* A step of a copy. 0: ops.copy_done follows; -ENOTCONN; -EBUSY: one is under way; -EAGAIN. */
+int services_copy(struct services *s, const struct msg_unit_copy *m);
+
 extern const struct provider_ops services_provider_ops;
 
 /* ---- service.c: framing and negotiation, what the services have in common ---- */
@@ -151,7 +158,8 @@ struct service_type {
 /* Sends a request; its answer comes to type->answer. -EAGAIN: the guest leaves no room. */
 int service_ask(struct service *s, uint16_t type, const void *data, size_t bytes);
 
-extern const struct service_type shutdown_type, heartbeat_type, time_type, values_type, freeze_type;
+extern const struct service_type shutdown_type, heartbeat_type, time_type, values_type, freeze_type,
+	copy_type;
 
 /* time.c */
 void time_send(struct service *s, uint8_t flags);

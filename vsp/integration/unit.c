@@ -85,6 +85,7 @@ const struct services_ops unit_services_ops = {
 	.changed = changed,
 	.freeze_done = unit_freeze_done,
 	.thaw_done = unit_thaw_done,
+	.copy_done = unit_copy_done,
 };
 
 static void on_beat(void *arg)
@@ -134,6 +135,7 @@ static void reset(struct integration *g)
 	services_reset(&g->services);
 	if (g->asked)
 		shutdown_done(g, -ECONNRESET);
+	unit_copy_done(g, -ECONNRESET);
 	changed(g);
 }
 
@@ -153,6 +155,9 @@ static void handle(void *arg, const struct msg_header *h, int *fds, size_t nfds)
 		break;
 	case MSG_UNIT_SHUTDOWN:
 		shut_down(g, (const struct msg_unit_shutdown *)h);
+		return;
+	case MSG_UNIT_COPY:
+		unit_copy(g, (const struct msg_unit_copy *)h);
 		return;
 	case MSG_UNIT_FREEZE:
 		unit_freeze(g, (const struct msg_unit_freeze *)h);

@@ -24,6 +24,7 @@ enum ic_type {
 	IC_SHUTDOWN = 3,
 	IC_TIME_SYNC = 4,
 	IC_VSS = 5,
+	IC_COPY = 7,
 };
 
 enum { IC_TRANSACTION = 1, IC_REQUEST = 2, IC_RESPONSE = 4 }; /* flags */
@@ -117,8 +118,31 @@ struct ic_vss {
 	uint32_t flags; /* an answer's */
 } __attribute__((packed));
 
-#define IC_DATA_MAX   sizeof(struct ic_values)
-#define IC_PACKET_MAX 4096u /* what guests' drivers take */
+/* File copy (struct hv_start_fcopy, hv_do_fcopy). Strings are UTF-16 with a NUL. */
+enum ic_copy_operation { IC_COPY_START, IC_COPY_WRITE, IC_COPY_COMPLETE, IC_COPY_CANCEL };
+
+struct ic_copy_header {
+	uint32_t operation;
+	uint8_t unused[32];
+} __attribute__((packed));
+
+struct ic_copy_start {
+	struct ic_copy_header h;
+	uint8_t name[520], folder[520];
+	uint32_t flags; /* 1: overwrite, 2: make the folders */
+	uint64_t bytes;
+} __attribute__((packed));
+
+struct ic_copy_data {
+	struct ic_copy_header h;
+	uint32_t pad;
+	uint64_t offset;
+	uint32_t bytes;
+	uint8_t data[6144];
+} __attribute__((packed));
+
+#define IC_DATA_MAX   sizeof(struct ic_copy_data)
+#define IC_PACKET_MAX 8192u /* what guests' drivers take */
 
 _Static_assert(sizeof(struct ic_header) == 28, "wire size");
 _Static_assert(sizeof(struct ic_shutdown) == 2060, "wire size");
@@ -126,5 +150,7 @@ _Static_assert(sizeof(struct ic_heartbeat) == 40, "wire size");
 _Static_assert(sizeof(struct ic_values) == 2580, "wire size");
 _Static_assert(sizeof(struct ic_time) == 25, "wire size");
 _Static_assert(sizeof(struct ic_vss) == 12, "wire size");
+_Static_assert(sizeof(struct ic_copy_start) == 1088, "wire size");
+_Static_assert(sizeof(struct ic_copy_data) == 6196, "wire size");
 
 #endif

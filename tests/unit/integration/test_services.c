@@ -17,7 +17,7 @@ static int answer;
 static bool no_room;
 
 /* The last packet to the guest, and those from it. */
-static uint8_t sent[4096], from_guest[16][4096];
+static uint8_t sent[8192], from_guest[16][8192];
 static size_t sent_bytes, from_bytes[16];
 static unsigned sends, waiting, taken;
 
@@ -86,14 +86,24 @@ static void thaw_done(void *arg, int error)
 	thaw_error = error;
 }
 
+static unsigned copies;
+static int copy_error;
+
+static void copy_done(void *arg, int error)
+{
+	copies++;
+	copy_error = error;
+}
+
 static const struct services_ops ops = {.shutdown_done = shutdown_done,
 					.changed = changed,
 					.freeze_done = freeze_done,
-					.thaw_done = thaw_done};
+					.thaw_done = thaw_done,
+					.copy_done = copy_done};
 
 static void setup(void)
 {
-	offers = closed = changes = answers = sends = waiting = taken = freezes = thaws = 0;
+	offers = closed = changes = answers = sends = waiting = taken = freezes = thaws = copies = 0;
 	no_room = false;
 	services_init(&s, &ops, NULL);
 	services_offer(&s, NULL);
@@ -123,7 +133,7 @@ static void deliver(unsigned i, const void *packet, size_t bytes)
 /* As Linux does: the packet that was sent, with other flags. */
 static void echo(unsigned i, uint32_t status)
 {
-	uint8_t packet[4096];
+	uint8_t packet[8192];
 
 	memcpy(packet, sent, sent_bytes);
 	memcpy(packet + 20, &status, 4);
@@ -141,7 +151,7 @@ static void open_it(unsigned i)
 /* vmbus_prep_negotiate_resp(): counts 1 and 1, the two versions first. */
 static void agree(unsigned i, uint16_t major, uint16_t minor)
 {
-	uint8_t packet[4096];
+	uint8_t packet[8192];
 
 	memcpy(packet, sent, sent_bytes);
 	packet[25] = 5;
@@ -296,7 +306,7 @@ static void put_text(uint8_t *p, const char *text)
 /* kvp_respond_to_host(): the packet that was sent, with a pair. */
 static void give_pair(const char *key, const char *value, uint32_t key_size, uint32_t value_size)
 {
-	uint8_t packet[4096];
+	uint8_t packet[8192];
 
 	memcpy(packet, sent, sent_bytes);
 	packet[25] = 5;
@@ -583,10 +593,63 @@ START_TEST(a_reset_ends_a_freeze)
 }
 END_TEST
 
+/* ---- file copy: struct hv_start_fcopy and hv_do_fcopy ---- */
+
+START_TEST(a_file_is_copied_step_by_step)
+{
+	static struct msg_unit_copy m = {.number = 3, .flags = COPY_CREATE_PATH};
+	uint64_t v;
+
+	strcpy(m.folder, "/r/");
+	strcpy(m.name, "f");
+	ck_assert_int_eq(services_copy(&s, &m), -ENOTCONN);
+	ready(SERVICE_COPY, 1, 1);
+	ck_assert_int_eq(services_copy(&s, &m), 0);
+	ck_assert_uint_eq(u16(12), 7); /* ICMSGTYPE_FCOPY */
+	ck_assert_uint_eq(sent_bytes, 28 + 1088);
+	ck_assert_uint_eq(u16(28), 0); /* START_FILE_COPY */
+	ck_assert_uint_eq(sent[28 + 36], 'f');
+	ck_assert_uint_eq(sent[28 + 36 + 520 + 2], 'r');
+	ck_assert_uint_eq(u16(28 + 36 + 1040), 2); /* CREATE_PATH */
+	memcpy(&v, sent + 28 + 36 + 1044, 8);
+	ck_assert_uint_eq(v, 3);
+	ck_assert_int_eq(services_copy(&s, &m), -EBUSY);
+	echo(SERVICE_COPY, 0);
+	ck_assert_uint_eq(copies, 1);
+	ck_assert_int_eq(copy_error, 0);
+
+	m.step = COPY_DATA;
+	m.number = 5;
+	m.bytes = 3;
+	memcpy(m.data, "abc", 3);
+	ck_assert_int_eq(services_copy(&s, &m), 0);
+	ck_assert_uint_eq(sent_bytes, 28 + 6196);
+	ck_assert_uint_eq(u16(28), 1);      /* WRITE_TO_FILE */
+	ck_assert_uint_eq(u16(28 + 40), 5); /* behind a pad */
+	ck_assert_uint_eq(u16(28 + 48), 3);
+	ck_assert_uint_eq(sent[28 + 52], 'a');
+	echo(SERVICE_COPY, 0x80070070); /* HV_ERROR_DISK_FULL */
+	ck_assert_int_eq(copy_error, -ENOSPC);
+	m.step = COPY_END;
+	services_copy(&s, &m);
+	ck_assert_uint_eq(u16(28), 2);
+	echo(SERVICE_COPY, 0x80070050); /* HV_ERROR_ALREADY_EXISTS */
+	ck_assert_int_eq(copy_error, -EEXIST);
+	m.step = COPY_CANCEL;
+	services_copy(&s, &m);
+	ck_assert_uint_eq(u16(28), 3);
+	echo(SERVICE_COPY, HV_E_FAIL);
+	ck_assert_int_eq(copy_error, -EREMOTEIO);
+	services_copy(&s, &m);
+	services_provider_ops.close(&channel[SERVICE_COPY]);
+	ck_assert_int_eq(copy_error, -ECONNRESET);
+}
+END_TEST
+
 /* Cut, changed and unasked answers in every state: none may be taken for a good one or crash. */
 START_TEST(nonsense_is_ignored)
 {
-	uint8_t packet[4096];
+	uint8_t packet[8192];
 	unsigned dice = 1;
 
 	for (unsigned i = 0; i < SERVICE_COUNT; i++) {
@@ -599,7 +662,8 @@ START_TEST(nonsense_is_ignored)
 			ck_assert_int_eq(s.service[i].state, SERVICE_NEGOTIATING);
 			s.service[i].asked = true;
 		}
-		agree(i, i == SERVICE_FREEZE ? 5 : 3, 0);
+		agree(i, i == SERVICE_FREEZE ? 5 : i == SERVICE_COPY ? 1 : 3,
+		      i == SERVICE_COPY);
 	}
 	for (unsigned round = 0; round < 20000; round++) {
 		unsigned i = round % SERVICE_COUNT;
@@ -644,6 +708,7 @@ int main(void)
 	tcase_add_test(t, a_thaw_that_comes_early_is_sent_after_the_freeze);
 	tcase_add_test(t, a_thaw_without_room_is_tried_again);
 	tcase_add_test(t, a_reset_ends_a_freeze);
+	tcase_add_test(t, a_file_is_copied_step_by_step);
 	tcase_add_test(t, nonsense_is_ignored);
 	suite_add_tcase(suite, t);
 	r = srunner_create(suite);

@@ -29,6 +29,7 @@ union any {
 	struct msg_event_values values;
 	struct msg_unit_values told;
 	struct msg_unit_freeze freeze;
+	struct msg_unit_copy copy;
 	struct msg_start_probe probe;
 	struct msg_probe_result result;
 	struct msg_ready ready;
@@ -207,6 +208,19 @@ static void unit_freeze(void)
 	m.freeze.timeout_s = FREEZE_MAX_S;
 }
 
+static void unit_copy(void)
+{
+	m.copy.flags = COPY_OVERWRITE | COPY_CREATE_PATH;
+	strcpy(m.copy.folder, "/r/");
+	strcpy(m.copy.name, "f");
+}
+
+static void unit_copy_data(void)
+{
+	m.copy.step = COPY_DATA;
+	m.copy.bytes = COPY_DATA_BYTES;
+}
+
 static void start_partition_disks(void)
 {
 	start_partition();
@@ -299,6 +313,8 @@ static const struct kind {
 	{MSG_UNIT_VALUES, sizeof(struct msg_unit_values), 0, unit_values},
 	{MSG_UNIT_FREEZE, sizeof(struct msg_unit_freeze), 0, unit_freeze},
 	{MSG_UNIT_THAW, sizeof(struct msg_plain), 0, plain},
+	{MSG_UNIT_COPY, sizeof(struct msg_unit_copy), 0, unit_copy},
+	{MSG_UNIT_COPY, sizeof(struct msg_unit_copy), 0, unit_copy_data},
 	{MSG_START_STORAGE, sizeof(struct msg_start_storage), 3 + 3 + 3 + 3, start_storage},
 	{MSG_START_PROBE, sizeof(struct msg_start_probe), 1, start_probe},
 	{MSG_PROBE_RESULT, sizeof(struct msg_probe_result), 0, probe_result},
@@ -543,7 +559,16 @@ static const struct number {
 	NUMBER(unit_shutdown, shutdown.action, 2),
 	NUMBER(unit_shutdown, shutdown.force, 2),
 	NUMBER(event_integration, guest.heartbeat, 3),
-	NUMBER(event_integration, guest.services, 32),
+	NUMBER(event_integration, guest.services, 64),
+	NUMBER(unit_copy, copy.step, COPY_STEPS),
+	NUMBER(unit_copy, copy.flags, 4),
+	NUMBER(unit_copy, copy.folder[0], 'r'),
+	NUMBER(unit_copy, copy.folder[2], 'r'),
+	NUMBER(unit_copy, copy.folder[0], 0),
+	NUMBER(unit_copy, copy.name[0], 0),
+	NUMBER(unit_copy, copy.name[0], '/'),
+	NUMBER(unit_copy_data, copy.bytes, 0),
+	NUMBER(unit_copy_data, copy.bytes, COPY_DATA_BYTES + 1),
 	NUMBER(event_integration, guest.frozen, 2),
 	NUMBER(unit_freeze, freeze.timeout_s, 0),
 	NUMBER(unit_freeze, freeze.timeout_s, FREEZE_MAX_S + 1),
