@@ -5,7 +5,7 @@
  *   api_socket.c    ROUTER, ZAP and monitor sockets in the loop; frames in and out
  *   api_zap.c       a connecting key: known or not
  *   api_dispatch.c  table: request, right, handler
- *   api_vm.c, api_console.c, api_misc.c   the handlers
+ *   api_vm.c, api_disk.c, api_console.c, api_misc.c   the handlers
  *   api_wait.c      requests that wait
  *   api_fill.c      our structs as messages
  *
@@ -106,14 +106,17 @@ Bulkhead__Job *fill_job(struct arena *a, const struct job *job);
 Bulkhead__Error *fill_error(struct arena *a, const struct fault *f);
 Bulkhead__Event *fill_event(struct arena *a, const struct event *e);
 
-/* ---- api_vm.c: the machine of that name or uuid; NULL with ctx->fault */
+/* ---- api_vm.c: for handlers */
+/* NULL: there is none, and the fault says so. */
 struct vm *api_find_vm(struct api_ctx *ctx, const char *name);
+/* Answers with the job when it has ended or the client's time is over. */
+enum verdict api_wait_for_job(struct api_ctx *ctx, const struct job *job, uint32_t ms);
 
 /* ---- handlers */
 typedef enum verdict api_handler(struct api_ctx *ctx);
 api_handler on_hello, on_host;
 api_handler on_vm_create, on_vm_define, on_vm_export, on_vm_list, on_vm_show, on_vm_action,
-	on_vm_value;
+	on_vm_value, on_vm_disk;
 api_handler on_job_list, on_job_get, on_job_cancel;
 api_handler on_copy_begin, on_copy_data; /* copy.c */
 api_handler on_event_read;

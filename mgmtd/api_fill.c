@@ -83,6 +83,25 @@ static void fill_processes(struct arena *a, const struct vm *vm, Bulkhead__Vm *m
 			m->processes[m->n_processes++] = fill_process(a, i, &vm->run.process[i]);
 }
 
+static void fill_disks(struct arena *a, const struct vmc *def, Bulkhead__Vm *m)
+{
+	m->disks = arena_alloc(a, (def->ndisks + 1) * sizeof(*m->disks));
+	for (unsigned i = 0; i < def->ndisks; i++) {
+		const struct vmc_disk *from = &def->disk[i];
+		Bulkhead__VmDisk *d = arena_alloc(a, sizeof(*d));
+
+		bulkhead__vm_disk__init(d);
+		d->controller = from->controller;
+		d->lun = from->lun;
+		d->has_lun = true;
+		d->path = arena_string(a, from->path);
+		d->kind = arena_string(a, vmc_disk_kind_name(from->kind));
+		d->format = arena_string(a, vmc_disk_format_name(from->format));
+		d->read_only = from->read_only;
+		m->disks[m->n_disks++] = d;
+	}
+}
+
 static void fill_definition(struct arena *a, const struct vmc *def, Bulkhead__Vm *m)
 {
 	char uuid[VMC_UUID_TEXT];
@@ -105,6 +124,8 @@ static void fill_definition(struct arena *a, const struct vmc *def, Bulkhead__Vm
 	m->on_crash = arena_string(a, def->on_crash == VMC_OFF ? "off" : "restart");
 	m->exit_device = def->exit_device;
 	m->integration = def->integration;
+	m->controllers = def->controllers;
+	fill_disks(a, def, m);
 }
 
 static Bulkhead__GuestValue **fill_values(struct arena *a, const struct guest_value *from, size_t n)

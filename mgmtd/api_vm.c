@@ -159,7 +159,7 @@ static const struct {
 };
 
 /* Answers with the job when it has ended or the client's time is over. */
-static enum verdict wait_for_job(struct api_ctx *ctx, const struct job *job, uint32_t ms)
+enum verdict api_wait_for_job(struct api_ctx *ctx, const struct job *job, uint32_t ms)
 {
 	Bulkhead__JobGetRequest *get = arena_alloc(ctx->arena, sizeof(*get));
 
@@ -243,7 +243,7 @@ enum verdict on_vm_action(struct api_ctx *ctx)
 		job_drop(ctx->d, job);
 		return FAIL;
 	}
-	return wait_for_job(ctx, job, r->wait_ms);
+	return api_wait_for_job(ctx, job, r->wait_ms);
 }
 
 enum verdict on_job_list(struct api_ctx *ctx)
@@ -277,7 +277,7 @@ enum verdict on_job_get(struct api_ctx *ctx)
 {
 	struct job *job = find_job(ctx, ctx->request->job_get->job);
 
-	return job ? wait_for_job(ctx, job, ctx->request->job_get->wait_ms) : FAIL;
+	return job ? api_wait_for_job(ctx, job, ctx->request->job_get->wait_ms) : FAIL;
 }
 
 enum verdict on_job_cancel(struct api_ctx *ctx)

@@ -176,6 +176,7 @@ enum vm_op {
 	OP_RESTART,
 	OP_FREEZE,
 	OP_THAW,
+	OP_DISK, /* a change of its disks: vm->change */
 	OP_OFF,
 	OP_COUNT
 };
@@ -189,6 +190,7 @@ struct unit {
 struct run {
 	uint64_t id;   /* to the broker; 0: the broker does not know this VM */
 	bool creating; /* VM_CREATE is not answered yet */
+	uint32_t roles; /* bit per enum vm_role: the processes it is to have, from VM_CREATE on */
 	uint32_t backend;
 	char backend_reason[CONTROL_TEXT_BYTES];
 	struct vm_process process[ROLE_COUNT];
@@ -201,6 +203,12 @@ struct run {
 	uint64_t heartbeat_ms;        /* wall clock: since when */
 	struct guest_value value[GUEST_VALUES]; /* what the guest says of itself */
 	uint32_t nvalues;
+};
+
+/* What becomes of a disk; its path is owned. */
+struct disk_change {
+	enum vm_disk_action action;
+	struct vmc_disk disk;
 };
 
 struct vm {
@@ -221,6 +229,7 @@ struct vm {
 	char op_user[KEY_USER_BYTES];
 	uint32_t freeze_s;              /* of OP_FREEZE */
 	struct fault fault; /* why it is being turned off, if something failed */
+	struct disk_change change; /* of OP_DISK */
 
 	uint32_t pending_event; /* enum guest_event that came during op; 0: none */
 	uint32_t pending_value;
@@ -262,6 +271,8 @@ int inventory_delete(struct daemon *d, struct vm *vm, const char *user, struct f
 /* Begins what trigger asks for. job may be NULL. -1 with *f if it is not possible now. */
 int vm_request(struct vm *vm, enum vm_trigger trigger, struct job *job, const char *user,
 	       struct fault *f);
+/* Begins one that is not of the state machine's; nothing else may be under way. */
+void vm_begin(struct vm *vm, enum vm_op op, struct job *job, const char *user);
 /* Turns it off on our own account: f says why, and is what the job under way ends with. */
 void vm_fail(struct vm *vm, const struct fault *f);
 void vm_turn_off(struct vm *vm, const char *reason);
@@ -275,11 +286,26 @@ void vm_ended(struct vm *vm, const char *reason);
 /* ---- vm_start.c: the files and the message of VM_CREATE */
 
 int vm_send_create(struct vm *vm, struct fault *f);
+/* Opens a disk's files for the machine's storage process, and describes it: at most max
+ * descriptors, the caller's; *n: how many. */
+int vm_open_disk(struct daemon *d, const struct vmc_disk *disk, struct vm_disk *m, int *fd,
+		 unsigned max, unsigned *n, struct fault *f);
 /* VM_CREATED with its descriptors, which it takes. -1 with *f if they make no sense. */
 int vm_created(struct vm *vm, const struct msg_vm_created *m, int *fds, size_t nfds,
 	       struct fault *f);
 /* Closes every descriptor of the run. */
 void vm_release(struct vm *vm);
+
+/* ---- vm_disk.c: disks that come and go */
+
+/* Changes the definition, and if the machine has processes, the machine; takes c's path. The job
+ * ends when it is done. -1 with *f if it is not possible now. */
+int vm_disk_change(struct vm *vm, struct disk_change *c, struct job *job, const char *user,
+		   struct fault *f);
+int vm_disk_send(struct vm *vm, struct fault *f);
+/* The storage process has done it: so does the definition. -1 with *f if that cannot be written. */
+int vm_disk_done(struct vm *vm, struct fault *f);
+void vm_disk_forget(struct vm *vm);
 
 /* ---- unit.c: the sockets of a VM's processes */
 

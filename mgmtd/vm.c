@@ -60,6 +60,7 @@ void vm_forget(struct vm *vm)
 		;
 	*link = vm->next;
 	vm_release(vm);
+	vm_disk_forget(vm);
 	for (unsigned i = 0; i < CONTROL_MAX_SERIAL; i++)
 		console_free(&vm->console[i]);
 	if (vm->timer)

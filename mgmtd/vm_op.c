@@ -74,6 +74,11 @@ static const struct step thaw_steps[] = {
 	{ROLE_INTEGRATION, MSG_UNIT_THAW, 60, 0, "thawing its file systems"},
 };
 
+/* The storage process may refuse it; the machine runs on. */
+static const struct step disk_steps[] = {
+	{ROLE_STORAGE, MSG_UNIT_DISK, 120, 0, "changing its disks"},
+};
+
 /* Disks that are not closed in time, or whose process has gone, are as after a power cut. */
 static const struct step off_steps[] = {
 	{ROLE_STORAGE, MSG_UNIT_CLOSE, 60, 0, "closing the disks"},
@@ -104,6 +109,8 @@ static const struct op {
 		       "vm.frozen", "its file systems are frozen"},
 	[OP_THAW] = {"being thawed", STEPS(thaw_steps), TRIGGER_THAW, TRIGGER_STARTED, "vm.thawed",
 		     "its file systems are thawed"},
+	[OP_DISK] = {"having its disks changed", STEPS(disk_steps), TRIGGER_COUNT, TRIGGER_COUNT,
+		     NULL, NULL},
 	[OP_OFF] = {"being turned off", STEPS(off_steps), TRIGGER_OFF, TRIGGER_ENDED, NULL, NULL},
 };
 
@@ -129,6 +136,8 @@ static int send_step(struct vm *vm, const struct step *s, struct fault *f)
 		control_header(&destroy.h, MSG_VM_DESTROY, vm->cookie);
 		destroy.id = vm->run.id;
 		return broker_send(&vm->d->broker, &destroy.h, NULL, 0, f);
+	case MSG_UNIT_DISK:
+		return vm_disk_send(vm, f);
 	default:
 		rc = unit_send(vm, s->to, s->message);
 		if (rc)
@@ -150,10 +159,11 @@ static void op_failed(struct vm *vm, const struct fault *f)
 {
 	struct job *job = vm->job;
 
-	if (!is_request(vm->op)) {
+	if (!is_request(vm->op) && vm->op != OP_DISK) {
 		vm_fail(vm, f);
 		return;
 	}
+	vm_disk_forget(vm);
 	vm->op = OP_NONE;
 	vm->cookie = 0;
 	vm->job = NULL;
@@ -232,9 +242,8 @@ static void finish(struct vm *vm);
 
 static bool lacks(const struct vm *vm, unsigned to)
 {
-	return (to == ROLE_STORAGE &&
-		(!vm->def.ndisks || (vm->op == OP_OFF && vm->run.unit[to].fd < 0))) ||
-	       (to == ROLE_INTEGRATION && !vm->def.integration);
+	return to != BROKER &&
+	       (!(vm->run.roles & 1u << to) || (vm->op == OP_OFF && vm->run.unit[to].fd < 0));
 }
 
 /* The next step, from vm->step on, that this machine has something for. */
@@ -255,7 +264,8 @@ static void begin(struct vm *vm, enum vm_op op, const char *user)
 	vm->op = op;
 	vm->step = op == OP_RESET && vm->state == STATE_PAUSED ? RESET_AFTER_PAUSE : 0;
 	snprintf(vm->op_user, sizeof(vm->op_user), "%s", user ? user : "");
-	vm_move(vm, ops[op].trigger);
+	if (ops[op].trigger != TRIGGER_COUNT)
+		vm_move(vm, ops[op].trigger);
 	if (op == OP_OFF && vm->run.creating)
 		return; /* vm_answer() goes on when the broker has said what became of it */
 	if (op == OP_OFF && !vm->run.id)
@@ -268,6 +278,7 @@ static void finish(struct vm *vm)
 {
 	const struct op *op = &ops[vm->op];
 	struct job *job = vm->job;
+	struct fault f = {0};
 
 	if (vm->op == OP_OFF) {
 		vm_ended(vm, vm->reason);
@@ -277,19 +288,23 @@ static void finish(struct vm *vm)
 		vm->run.started_ms = wall_ms();
 		vm->run.started_ns = monotonic_ns();
 	}
+	if (vm->op == OP_DISK)
+		vm_disk_done(vm, &f);
 	vm->op = OP_NONE;
 	vm->cookie = 0;
 	vm->job = NULL;
 	arm(vm, 0);
-	vm_move(vm, op->done);
+	if (op->done != TRIGGER_COUNT)
+		vm_move(vm, op->done);
 	if (op->trigger == TRIGGER_START)
 		event_add(vm->d, SEV_INFO, op->event, vm->def.name, vm->op_user,
 			  "running on %s: %s", vmc_backend_name(vm->run.backend),
 			  vm->run.backend_reason);
-	else if (vm->op_user[0] || guest_may_log(vm)) /* without a user it was the guest's wish */
+	/* without a user it was the guest's wish */
+	else if (op->event && (vm->op_user[0] || guest_may_log(vm)))
 		event_add(vm->d, SEV_INFO, op->event, vm->def.name, vm->op_user, "%s", op->text);
 	vm->op_user[0] = '\0';
-	job_end(vm->d, job, NULL);
+	job_end(vm->d, job, &f);
 	guest_event_pending(vm);
 }
 
@@ -401,6 +416,12 @@ int vm_request(struct vm *vm, enum vm_trigger trigger, struct job *job, const ch
 	return 0;
 }
 
+void vm_begin(struct vm *vm, enum vm_op op, struct job *job, const char *user)
+{
+	vm->job = job;
+	begin(vm, op, user);
+}
+
 void vm_turn_off(struct vm *vm, const char *reason)
 {
 	if (!state_is_live(vm->state) || vm->op == OP_OFF)
@@ -430,6 +451,7 @@ void vm_ended(struct vm *vm, const char *reason)
 	if (reason != vm->reason)
 		snprintf(vm->reason, sizeof(vm->reason), "%s", reason);
 	vm_release(vm);
+	vm_disk_forget(vm);
 	vm->op = OP_NONE;
 	vm->cookie = 0;
 	vm->job = vm->off_job = NULL;

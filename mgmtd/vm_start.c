@@ -129,18 +129,32 @@ static int open_files(struct daemon *d, const struct vmc *def, struct files *fil
 	return rc;
 }
 
-static void fill_disks(const struct vmc *def, struct vm_disk *disk)
+static struct vm_disk fill_disk(const struct vmc_disk *d)
 {
-	for (unsigned i = 0; i < def->ndisks; i++) {
-		disk[i] = (struct vm_disk){
-			.controller = def->disk[i].controller,
-			.lun = def->disk[i].lun,
-			.kind = def->disk[i].kind,
-			.read_only = def->disk[i].read_only,
-			.format = def->disk[i].format,
-			.chain = 1,
-		};
-	}
+	return (struct vm_disk){
+		.controller = d->controller,
+		.lun = d->lun,
+		.kind = d->kind,
+		.read_only = d->read_only,
+		.format = d->format,
+		.chain = 1,
+	};
+}
+
+int vm_open_disk(struct daemon *d, const struct vmc_disk *disk, struct vm_disk *m, int *fd,
+		 unsigned max, unsigned *n, struct fault *f)
+{
+	struct files files = {.n = 0};
+
+	*m = fill_disk(disk);
+	if (m->chain > max)
+		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_INVALID, NULL,
+				 "disk %u:%u has too many parents", disk->controller, disk->lun);
+	if (add_disk(d, &files, disk, f))
+		return -1;
+	memcpy(fd, files.fd, files.n * sizeof(*fd));
+	*n = files.n;
+	return 0;
 }
 
 int vm_send_create(struct vm *vm, struct fault *f)
@@ -158,8 +172,12 @@ int vm_send_create(struct vm *vm, struct fault *f)
 	if (vmc_config(&vm->def, vm->run.id, &m.config, why, sizeof(why)))
 		rc = fault_set(f, BULKHEAD__ERROR_CODE__ERROR_INVALID, "correct the definition",
 			       "%s", why);
-	else
-		fill_disks(&vm->def, m.disk);
+	for (unsigned i = 0; i < vm->def.ndisks && !rc; i++)
+		m.disk[i] = fill_disk(&vm->def.disk[i]);
+	vm->run.roles = 0;
+	for (unsigned i = 0; i < ROLE_COUNT; i++)
+		if (vm_has_role(&m.config, i))
+			vm->run.roles |= 1u << i;
 	if (!rc)
 		rc = broker_send(&vm->d->broker, &m.h, files.fd, files.n, f);
 	close_files(&files);
@@ -173,14 +191,10 @@ int vm_send_create(struct vm *vm, struct fault *f)
 int vm_created(struct vm *vm, const struct msg_vm_created *m, int *fds, size_t nfds,
 	       struct fault *f)
 {
-	uint32_t wanted = (1u << ROLES_ALWAYS) - 1;
-	size_t taken = 0, count;
+	size_t taken = 0, count = (unsigned)__builtin_popcount(vm->run.roles) + vm->def.nserial;
 	int rc = 0;
 
-	wanted |= (vm->def.ndisks ? 1u << ROLE_STORAGE : 0) |
-		  (vm->def.integration ? 1u << ROLE_INTEGRATION : 0);
-	count = (unsigned)__builtin_popcount(wanted) + vm->def.nserial;
-	if (m->roles != wanted || nfds != count) {
+	if (m->roles != vm->run.roles || nfds != count) {
 		rc = fault_set(f, BULKHEAD__ERROR_CODE__ERROR_FAILED, NULL,
 			       "the broker passed %zu descriptors instead of %zu", nfds, count);
 	} else {

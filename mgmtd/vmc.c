@@ -126,6 +126,7 @@ int vmc_config(const struct vmc *v, uint64_t run, struct vm_config *c, char *why
 	c->exit_device = v->exit_device;
 	c->disks = v->ndisks;
 	c->integration = v->integration;
+	c->controllers = v->controllers;
 	memcpy(c->uuid, v->uuid, sizeof(c->uuid));
 	snprintf(c->name, sizeof(c->name), "%s", v->name);
 	snprintf(c->cmdline, sizeof(c->cmdline), "%s", v->cmdline ? v->cmdline : "");
@@ -244,6 +245,8 @@ char *vmc_write(const struct vmc *v, size_t *bytes)
 	fputs("  </boot>\n", f);
 	for (unsigned i = 0; i < v->nserial; i++)
 		fputs("  <serial mode=\"console\"/>\n", f);
+	if (v->controllers)
+		fprintf(f, "  <controllers>%u</controllers>\n", v->controllers);
 	for (unsigned i = 0; i < v->ndisks; i++)
 		put_disk(f, &v->disk[i]);
 	put(f, "  ", "integration", v->integration ? "yes" : "no");

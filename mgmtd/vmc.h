@@ -43,6 +43,7 @@ struct vmc {
 	unsigned nserial;
 	struct vmc_disk disk[CONTROL_MAX_DISKS];
 	unsigned ndisks;
+	uint32_t controllers; /* that are there without disks, too: those below this */
 	enum vmc_policy on_reboot, on_crash;
 	bool exit_device, autostart;
 	bool integration; /* the integration services are offered to the guest */
@@ -86,6 +87,12 @@ int vmc_parse_disk_kind(const char *text, uint8_t *kind);
 int vmc_parse_disk_format(const char *text, uint8_t *format);
 const char *vmc_disk_kind_name(unsigned kind);
 const char *vmc_disk_format_name(unsigned format);
+/* Completes d as vmc_add_disk() does, without adding it. -EINVAL with a sentence in why. */
+int vmc_place_disk(const struct vmc *v, struct vmc_disk *d, char *why, size_t why_size);
+/* The disk at that place, or NULL. */
+struct vmc_disk *vmc_find_disk(struct vmc *v, unsigned controller, unsigned lun);
+/* Takes it out and frees its path. */
+void vmc_remove_disk(struct vmc *v, struct vmc_disk *d);
 /* Adds d, whose path it takes: without a LUN it gets the first free one of its controller, without
  * a format that of its path's ending. -EINVAL with a sentence in why; the path is freed then. */
 int vmc_add_disk(struct vmc *v, const struct vmc_disk *d, char *why, size_t why_size);

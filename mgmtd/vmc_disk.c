@@ -91,15 +91,37 @@ static int check(const struct vmc *v, struct vmc_disk *d, char *why, size_t why_
 	return 0;
 }
 
+int vmc_place_disk(const struct vmc *v, struct vmc_disk *d, char *why, size_t why_size)
+{
+	if (check(v, d, why, why_size))
+		return -EINVAL;
+	d->has_lun = d->has_format = true;
+	d->read_only |= d->kind == VM_DVD;
+	return 0;
+}
+
 int vmc_add_disk(struct vmc *v, const struct vmc_disk *given, char *why, size_t why_size)
 {
 	struct vmc_disk d = *given;
 
-	if (check(v, &d, why, why_size)) {
+	if (vmc_place_disk(v, &d, why, why_size)) {
 		free(d.path);
 		return -EINVAL;
 	}
-	d.read_only |= d.kind == VM_DVD;
 	v->disk[v->ndisks++] = d;
 	return 0;
+}
+
+struct vmc_disk *vmc_find_disk(struct vmc *v, unsigned controller, unsigned lun)
+{
+	for (unsigned i = 0; i < v->ndisks; i++)
+		if (v->disk[i].controller == controller && v->disk[i].lun == lun)
+			return &v->disk[i];
+	return NULL;
+}
+
+void vmc_remove_disk(struct vmc *v, struct vmc_disk *d)
+{
+	free(d->path);
+	memmove(d, d + 1, (size_t)(&v->disk[--v->ndisks] - d) * sizeof(*d));
 }

@@ -71,6 +71,16 @@ static int read_vcpus(struct reader *r, const xmlNode *n, const char *text, cons
 	return 0;
 }
 
+static int read_controllers(struct reader *r, const xmlNode *n, const char *text, const char *attr)
+{
+	if (strlen(text) != 1 || text[0] < '0' || text[0] > '0' + CONTROL_CONTROLLERS)
+		return vmc_wrong(r, n, "controllers", "write a number in that range",
+				 "%.20s controllers; it must be 0 to %d", text,
+				 CONTROL_CONTROLLERS);
+	r->v->controllers = (uint32_t)(text[0] - '0');
+	return 0;
+}
+
 static int read_backend(struct reader *r, const xmlNode *n, const char *text, const char *attribute)
 {
 	if (vmc_parse_backend(text, &r->v->backend))
@@ -278,6 +288,7 @@ const struct element vmc_elements[] = {
 	{"backend", 0, NULL, read_backend, NULL},
 	{"boot", REQUIRED, NULL, NULL, boot_elements},
 	{"serial", MANY, "mode", read_serial, NULL},
+	{"controllers", 0, NULL, read_controllers, NULL},
 	{"disk", MANY | OWN_ATTRIBUTES, NULL, read_disk, NULL},
 	{"integration", 0, NULL, read_integration, NULL},
 	{"value", MANY, "key", read_value, NULL},

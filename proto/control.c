@@ -104,6 +104,7 @@ static bool config_ok(const struct vm_config *c, const struct why *why)
 	       in_range("serial ports", c->serials, 1, CONTROL_MAX_SERIAL, why) &&
 	       in_range("exit device", c->exit_device, 0, 1, why) &&
 	       in_range("disks", c->disks, 0, CONTROL_MAX_DISKS, why) &&
+	       in_range("controllers", c->controllers, 0, CONTROL_CONTROLLERS, why) &&
 	       in_range("integration", c->integration, 0, 1, why) && name_ok(c->name, why) &&
 	       text_ok("kernel command line", c->cmdline, sizeof(c->cmdline), why);
 }
@@ -301,9 +302,18 @@ static bool start_storage_ok(const void *msg, size_t nfds, const struct why *why
 	if (!start_ok(&m->config, m->uid, m->gid, m->sandbox_flags, why) ||
 	    !disks_ok(&m->config, m->disk, &disk_fds, why))
 		return false;
-	if (!m->config.disks)
-		return bad(why, "a storage process without disks");
+	if (!vm_has_role(&m->config, ROLE_STORAGE))
+		return bad(why, "a storage process without disks or controllers");
 	return fds_ok(nfds, FIXED_CHILD_FDS + disk_fds, why);
+}
+
+static bool unit_disk_ok(const void *msg, size_t nfds, const struct why *why)
+{
+	const struct msg_unit_disk *m = msg;
+
+	return in_range("disk action", m->action, 0, DISK_ACTIONS - 1, why) &&
+	       disk_ok(&m->disk, why) &&
+	       fds_ok(nfds, m->action == DISK_ADD ? m->disk.chain : 0, why);
 }
 
 static bool start_integration_ok(const void *msg, size_t nfds, const struct why *why)
@@ -455,6 +465,7 @@ static const struct declaration declarations[] = {
 	 "START_STORAGE"},
 	{MSG_START_INTEGRATION, ANY_FDS, sizeof(struct msg_start_integration), start_integration_ok,
 	 "START_INTEGRATION"},
+	{MSG_UNIT_DISK, ANY_FDS, sizeof(struct msg_unit_disk), unit_disk_ok, "UNIT_DISK"},
 	{MSG_READY, NO_FDS, sizeof(struct msg_ready), ready_ok, "READY"},
 	{MSG_FAILED, NO_FDS, sizeof(struct msg_error), error_ok, "FAILED"},
 	{MSG_START_PROBE, 1, 1, sizeof(struct msg_start_probe), start_probe_ok, "START_PROBE"},

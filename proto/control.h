@@ -72,6 +72,7 @@ enum control_type {
 	MSG_UNIT_FREEZE,        /* integration: freeze the guest's file systems; answered when they are */
 	MSG_UNIT_THAW,          /* integration: answered when they are thawed */
 	MSG_UNIT_COPY,          /* integration: a step of copying a file into the guest; answered when it did it */
+	MSG_UNIT_DISK = 76,     /* storage: a change of its disks while the machine has processes */
 
 	/* events from a child to mgmtd */
 	MSG_EVENT_GUEST = 80,
@@ -79,8 +80,8 @@ enum control_type {
 	MSG_EVENT_VALUES,       /* integration: what the guest says of itself, all of it */
 };
 
-/* Processes of a VM. Those below ROLES_ALWAYS every VM has; storage only one with disks,
- * integration only one that wants the services. */
+/* Processes of a VM. Those below ROLES_ALWAYS every VM has; storage only one with disks or
+ * controllers, integration only one that wants the services. */
 enum vm_role { ROLE_PARTITION = 0, ROLE_WORKER, ROLE_STORAGE, ROLE_INTEGRATION, ROLE_COUNT };
 enum { ROLES_ALWAYS = ROLE_STORAGE };
 const char *vm_role_name(unsigned role);        /* "partition", "worker", ... */
@@ -119,9 +120,9 @@ struct vm_config {
 	uint32_t modules;                       /* boot modules beside the kernel (first is the initrd) */
 	uint32_t serials;                       /* UARTs, COM1 first; 1 to CONTROL_MAX_SERIAL */
 	uint32_t exit_device;                   /* 1: test guests may end the VM by a port write */
-	uint32_t disks;                         /* 0: no storage process */
+	uint32_t disks;                         /* at the start */
 	uint32_t integration;                   /* 1: has an integration process */
-	uint32_t pad;
+	uint32_t controllers;                   /* those below are there without disks, too */
 	uint8_t uuid[16];                       /* SMBIOS system UUID */
 	char name[CONTROL_NAME_BYTES];
 	char cmdline[CONTROL_CMDLINE_BYTES];
@@ -211,7 +212,7 @@ struct msg_start_worker {
  * provider channel (3), signal channel (3), and the disks' as in VM_CREATE. */
 struct msg_start_storage {
 	struct msg_header h;
-	struct vm_config config;                /* has disks */
+	struct vm_config config;                /* has disks or controllers */
 	uint32_t uid, gid;
 	uint32_t sandbox_flags;
 	uint32_t pad;
@@ -273,6 +274,22 @@ enum guest_event {
 };
 
 enum guest_shutdown { GUEST_SHUT_DOWN = 0, GUEST_RESTART, GUEST_SHUTDOWNS };
+
+enum vm_disk_action {
+	DISK_ADD = 0,   /* fds: disk.chain of them, as in VM_CREATE */
+	DISK_REMOVE,    /* answered when it is closed: nothing of it is in use any more */
+	DISK_ACTIONS
+};
+
+/* What is changed is the disk at that place; but for DISK_ADD the rest of disk is not looked at. UNIT_DONE's error:
+ * EEXIST, ENOENT: the place is taken, is empty; EBUSY: the guest has not taken note yet that the disk that was there has
+ * gone; others: the image. */
+struct msg_unit_disk {
+	struct msg_header h;
+	uint32_t action;                        /* enum vm_disk_action */
+	uint32_t pad;
+	struct vm_disk disk;
+};
 
 /* UNIT_DONE's error: ENOTCONN: the guest has no driver for it; EPERM: the guest refuses; ECONNRESET: its
  * driver has gone; EBUSY: it has been asked already. */
@@ -377,7 +394,7 @@ void control_text(char *dst, size_t size, const char *fmt, ...)
 /* Whether a VM has a process of that role. */
 static inline bool vm_has_role(const struct vm_config *c, unsigned role)
 {
-	return role < ROLES_ALWAYS || (role == ROLE_STORAGE && c->disks) ||
+	return role < ROLES_ALWAYS || (role == ROLE_STORAGE && (c->disks || c->controllers)) ||
 	       (role == ROLE_INTEGRATION && c->integration);
 }
 /* The one place that checks a VM's configuration (also called by mgmtd before it asks). */

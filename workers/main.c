@@ -157,7 +157,7 @@ static void set_up(struct worker *w, const struct msg_start_worker *start, struc
 	attach(&w->vmbus.ch, l, "VMBus");
 	for (unsigned i = 0; i < w->config.vcpus; i++)
 		attach(&w->vcpu[i].ch, l, "intercept");
-	if (w->config.disks)
+	if (vm_has_role(&w->config, ROLE_STORAGE))
 		attach(&w->provider[PROVIDER_STORAGE].ch, l, "provider");
 	if (w->config.integration)
 		attach(&w->provider[PROVIDER_INTEGRATION].ch, l, "provider");
@@ -174,7 +174,7 @@ static void set_up(struct worker *w, const struct msg_start_worker *start, struc
 		err = platform_start(w);
 	if (!err)
 		err = vmbus_start(w);
-	if (!err && w->config.disks)
+	if (!err && vm_has_role(&w->config, ROLE_STORAGE))
 		err = provider_start(w, &w->provider[PROVIDER_STORAGE], PROVIDER_STORAGE);
 	if (!err && w->config.integration)
 		err = provider_start(w, &w->provider[PROVIDER_INTEGRATION], PROVIDER_INTEGRATION);

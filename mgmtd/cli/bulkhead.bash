@@ -47,12 +47,12 @@ _bulkhead() {
 		console) words="--port --new --expect --send --until --timeout $(_bulkhead_vms)" ;;
 		create)
 			words="--file --kernel --memory --vcpus --initrd --module --cmdline --backend
-				--disk --integration --serial-ports --on-reboot --on-crash --exit-device --autostart --start"
+				--disk --controllers --integration --serial-ports --on-reboot --on-crash --exit-device --autostart --start"
 			;;
 		events) words="--follow --last --vm --after" ;;
 		jobs) words="cancel" ;;
 		keys) words="list add remove generate view operate admin" ;;
-		disk) words="create info check convert compact merge resize set-parent rebase undo import mount" ;;
+		disk) words="create info check convert compact merge resize set-parent rebase undo import mount attach detach" ;;
 		define)
 			mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 			return

@@ -101,6 +101,19 @@ int start_vm(struct cli *c, const char *vm);
 int wait_job(struct cli *c, uint64_t id, Bulkhead__Reply **reply);
 int job_error(struct cli *c, const Bulkhead__Job *job); /* of one that did not succeed */
 
+/* Prints the error of a job that ended, or, with --json, the job; frees the reply. */
+int end_job(struct cli *c, Bulkhead__Reply *reply);
+
+/* ---- cmd_create.c */
+struct vmc_disk;
+/* PATH[,ro][,format=F][,controller=N][,lun=N][,kind=dvd] into *d, whose path is the caller's. */
+int take_disk(struct cli *c, const char *arg, struct vmc_disk *d);
+
+/* ---- cmd_disk.c: attach and detach; false: not one of them */
+bool is_vm_disk_command(const char *name);
+void vm_disk_help(FILE *f);
+command cmd_vm_disk;
+
 /* ---- console.c */
 enum { CONSOLE_STEPS_MAX = 64 };
 struct console_step {

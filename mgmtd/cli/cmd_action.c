@@ -45,22 +45,10 @@ int wait_job(struct cli *c, uint64_t id, Bulkhead__Reply **reply)
 	}
 }
 
-static int act_with(struct cli *c, const char *vm, Bulkhead__VmAction action, uint32_t timeout_s)
+int end_job(struct cli *c, Bulkhead__Reply *reply)
 {
-	Bulkhead__Request r = BULKHEAD__REQUEST__INIT;
-	Bulkhead__VmActionRequest a = BULKHEAD__VM_ACTION_REQUEST__INIT;
-	Bulkhead__Reply *reply;
-	int status;
+	int status = EXIT_OK;
 
-	a.vm = (char *)vm;
-	a.action = action;
-	a.wait_ms = WAIT_MS;
-	a.timeout_s = timeout_s;
-	r.body_case = BULKHEAD__REQUEST__BODY_VM_ACTION;
-	r.vm_action = &a;
-	status = call(c, &r, &reply);
-	if (status)
-		return status;
 	if (reply->body_case == BULKHEAD__REPLY__BODY_JOB &&
 	    reply->job->state == BULKHEAD__JOB_STATE__JOB_RUNNING) {
 		uint64_t id = reply->job->id;
@@ -78,6 +66,25 @@ static int act_with(struct cli *c, const char *vm, Bulkhead__VmAction action, ui
 		print_json(&reply->job->base);
 	free_reply(reply);
 	return status;
+}
+
+static int act_with(struct cli *c, const char *vm, Bulkhead__VmAction action, uint32_t timeout_s)
+{
+	Bulkhead__Request r = BULKHEAD__REQUEST__INIT;
+	Bulkhead__VmActionRequest a = BULKHEAD__VM_ACTION_REQUEST__INIT;
+	Bulkhead__Reply *reply;
+	int status;
+
+	a.vm = (char *)vm;
+	a.action = action;
+	a.wait_ms = WAIT_MS;
+	a.timeout_s = timeout_s;
+	r.body_case = BULKHEAD__REQUEST__BODY_VM_ACTION;
+	r.vm_action = &a;
+	status = call(c, &r, &reply);
+	if (status)
+		return status;
+	return end_job(c, reply);
 }
 
 static int act(struct cli *c, const char *vm, Bulkhead__VmAction action)

@@ -83,6 +83,7 @@ enum {
 	OPT_CMDLINE,
 	OPT_SERIAL,
 	OPT_DISK,
+	OPT_CONTROLLERS,
 	OPT_REBOOT,
 	OPT_CRASH,
 	OPT_EXIT,
@@ -101,6 +102,7 @@ static const struct option options[] = {
 	{"module", required_argument, NULL, OPT_MODULE},
 	{"cmdline", required_argument, NULL, OPT_CMDLINE},
 	{"disk", required_argument, NULL, OPT_DISK},
+	{"controllers", required_argument, NULL, OPT_CONTROLLERS},
 	{"serial-ports", required_argument, NULL, OPT_SERIAL},
 	{"on-reboot", required_argument, NULL, OPT_REBOOT},
 	{"on-crash", required_argument, NULL, OPT_CRASH},
@@ -197,27 +199,35 @@ static int disk_option(struct vmc_disk *d, char *o)
 	return 0;
 }
 
-/* PATH[,ro][,format=F][,controller=N][,lun=N][,kind=dvd] */
-static int take_disk(struct cli *c, const char *arg, struct vmc *v)
+int take_disk(struct cli *c, const char *arg, struct vmc_disk *d)
 {
-	char *copy = strdup(arg), *rest = copy, *o, why[CONTROL_TEXT_BYTES];
-	struct vmc_disk d = {0};
+	char *copy = strdup(arg), *rest = copy, *o;
 	int status;
 
+	*d = (struct vmc_disk){0};
 	if (!copy)
 		return fail_with(c, EXIT_FAILED, NULL, "out of memory");
-	status = take_path(c, "disk", strsep(&rest, ","), &d.path);
+	status = take_path(c, "disk", strsep(&rest, ","), &d->path);
 	while (!status && (o = strsep(&rest, ",")))
-		if (disk_option(&d, o))
+		if (disk_option(d, o))
 			status = fail_usage(c,
 					    "--disk %s: after the path come ro, format=, "
 					    "controller=, lun= and kind=",
 					    arg);
 	if (status)
-		free(d.path);
-	else if (vmc_add_disk(v, &d, why, sizeof(why)))
-		status = fail_usage(c, "--disk %s: %s", arg, why);
+		free(d->path);
 	free(copy);
+	return status;
+}
+
+static int add_disk(struct cli *c, const char *arg, struct vmc *v)
+{
+	char why[CONTROL_TEXT_BYTES];
+	struct vmc_disk d;
+	int status = take_disk(c, arg, &d);
+
+	if (!status && vmc_add_disk(v, &d, why, sizeof(why)))
+		status = fail_usage(c, "--disk %s: %s", arg, why);
 	return status;
 }
 
@@ -248,7 +258,9 @@ static int take_option(struct cli *c, int o, const char *arg, struct vmc *v)
 		v->cmdline = strdup(arg);
 		return EXIT_OK;
 	case OPT_DISK:
-		return take_disk(c, arg, v);
+		return add_disk(c, arg, v);
+	case OPT_CONTROLLERS:
+		return take_number(c, "controllers", arg, CONTROL_CONTROLLERS, &v->controllers);
 	case OPT_SERIAL:
 		return take_number(c, "serial-ports", arg, CONTROL_MAX_SERIAL, &v->nserial);
 	case OPT_REBOOT:

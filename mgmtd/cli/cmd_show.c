@@ -95,6 +95,14 @@ static void print_definition(FILE *f, const Bulkhead__Vm *vm)
 		fprintf(f, "module:\t%s\n", vm->modules[i]);
 	if (vm->cmdline[0])
 		fprintf(f, "command line:\t%s\n", vm->cmdline);
+	for (size_t i = 0; i < vm->n_disks; i++) {
+		const Bulkhead__VmDisk *d = vm->disks[i];
+
+		fprintf(f, "%s %u:%u:\t%s (%s%s)\n", d->kind, d->controller, d->lun, d->path,
+			d->format, d->read_only ? ", read-only" : "");
+	}
+	if (vm->controllers)
+		fprintf(f, "controllers at least:\t%u\n", vm->controllers);
 	fprintf(f, "serial ports:\t%u\n", vm->serial_ports);
 	fprintf(f, "on reboot:\t%s\n", vm->on_reboot);
 	fprintf(f, "on crash:\t%s\n", vm->on_crash);

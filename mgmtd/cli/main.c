@@ -10,10 +10,18 @@
 #include <string.h>
 #include "vsp/storage/disk/cmd/disk_command.h"
 
-/* Works on files and needs no server. */
+/* Most of it works on files and needs no server. */
 static int cmd_disk(struct cli *c, int argc, char **argv)
 {
-	return disk_command(argc, argv);
+	bool help = argc < 2 || !strcmp(argv[1], "help") || !strcmp(argv[1], "--help");
+	int status;
+
+	if (!help && is_vm_disk_command(argv[1]))
+		return cmd_vm_disk(c, argc - 1, argv + 1);
+	status = disk_command(argc, argv);
+	if (help)
+		vm_disk_help(argc < 2 ? stderr : stdout);
+	return status;
 }
 
 static const struct {
@@ -151,8 +159,8 @@ int main(int argc, char **argv)
 	};
 	int status;
 
-	/* Disk commands have options of their own. */
-	if (argc > 1 && !strcmp(argv[1], "disk"))
+	/* Disk commands on files have options of their own. */
+	if (argc > 1 && !strcmp(argv[1], "disk") && (argc < 3 || !is_vm_disk_command(argv[2])))
 		return run(&c, argc - 1, argv + 1);
 	status = take_globals(&c, &argc, argv);
 	if (status)

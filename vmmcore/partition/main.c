@@ -129,7 +129,7 @@ static void receive_start(struct msg_start_partition *start, struct part_fds *pf
 		pf->intercept[i] = start_next_channel(&l);
 	for (unsigned i = 0; i < PROVIDER_COUNT; i++)
 		pf->signal[i] = (struct channel_fds)CHANNEL_FDS_NONE;
-	if (start->config.disks)
+	if (vm_has_role(&start->config, ROLE_STORAGE))
 		pf->signal[PROVIDER_STORAGE] = start_next_channel(&l);
 	if (start->config.integration)
 		pf->signal[PROVIDER_INTEGRATION] = start_next_channel(&l);

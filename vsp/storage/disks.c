@@ -8,21 +8,23 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 struct chain {
 	const int *fd;
-	unsigned count;
+	unsigned count, taken; /* taken: by the disk library, which closes them */
 };
 
 static int next_parent(void *arg, int child_fd, int depth, const struct disk_parent_hint *hint,
 		       int *fd, enum disk_format *format)
 {
-	const struct chain *c = arg;
+	struct chain *c = arg;
 
-	if (depth < 1 || (unsigned)depth >= c->count)
+	if (depth < 1 || (unsigned)depth >= c->count || (unsigned)depth < c->taken)
 		return -ENOENT;
 	*fd = c->fd[depth];
 	*format = DISK_FORMAT_ANY;
+	c->taken = depth + 1;
 	return 0;
 }
 
@@ -32,12 +34,10 @@ static const enum disk_format formats[] = {
 	[VM_FORMAT_VHDX] = DISK_FORMAT_VHDX,
 };
 
-static int open_one(struct storage *s, unsigned i, const int *fds, char *why, size_t why_size)
+static int open_image(const struct vm_disk *d, const int *fds, struct disk **disk, char *why,
+		      size_t why_size)
 {
-	const struct vm_disk *d = &s->disk[i];
-	struct scsi_unit *u = &s->unit[i];
-	struct controller *c = &s->controller[d->controller];
-	struct chain chain = {fds, d->chain};
+	struct chain chain = {fds, d->chain, 1};
 	char reason[160] = "";
 	struct disk_options options = {
 		.format = formats[d->format],
@@ -47,33 +47,53 @@ static int open_one(struct storage *s, unsigned i, const int *fds, char *why, si
 		.why = reason,
 		.why_size = sizeof(reason),
 	};
-	int err = disk_open(fds[0], &options, &u->disk);
+	int err = disk_open(fds[0], &options, disk);
 
 	if (err) {
 		snprintf(why, why_size, "disk %u:%u cannot be opened: %s", d->controller, d->lun,
 			 reason[0] ? reason : strerror(-err));
-		return err;
+		close(fds[0]);
 	}
-	u->kind = d->kind == VM_DVD ? SCSI_CDROM : SCSI_DISK;
-	u->read_only = d->read_only;
+	for (unsigned i = chain.taken; i < d->chain; i++) /* the image names fewer parents */
+		close(fds[i]);
+	return err;
+}
+
+int disk_unit_open(struct storage *s, struct stor_unit *u, const int *fds, char *why,
+		   size_t why_size)
+{
+	const struct vm_disk *d = &u->disk;
+	const uint8_t *uuid = s->process.config.uuid;
+	struct scsi_unit *scsi = &u->scsi;
+	int err;
+
+	*scsi = (struct scsi_unit){.kind = d->kind == VM_DVD ? SCSI_CDROM : SCSI_DISK,
+				   .read_only = d->read_only};
+	err = open_image(d, fds, &scsi->disk, why, why_size);
+	if (err)
+		return err;
 	if (d->serial[0])
-		snprintf(u->serial, sizeof(u->serial), "%.*s", (int)SCSI_SERIAL_BYTES, d->serial);
+		snprintf(scsi->serial, sizeof(scsi->serial), "%.*s", (int)SCSI_SERIAL_BYTES,
+			 d->serial);
 	else
-		snprintf(u->serial, sizeof(u->serial), "%02x%02x%02x%02x-%u-%u", s->process.config.uuid[0],
-			 s->process.config.uuid[1], s->process.config.uuid[2], s->process.config.uuid[3], d->controller,
-			 d->lun);
-	c->unit[d->lun] = u;
-	c->luns |= 1ull << d->lun;
+		snprintf(scsi->serial, sizeof(scsi->serial), "%02x%02x%02x%02x-%u-%u", uuid[0],
+			 uuid[1], uuid[2], uuid[3], d->controller, d->lun);
 	return 0;
 }
 
-int disks_open(struct storage *s, const int *fds, char *why, size_t why_size)
+int disks_open(struct storage *s, const struct vm_disk *disk, const int *fds, char *why,
+	       size_t why_size)
 {
 	int err = 0;
 
 	for (unsigned i = 0; i < s->process.config.disks && !err; i++) {
-		err = open_one(s, i, fds, why, why_size);
-		fds += s->disk[i].chain;
+		struct stor_unit *u = &s->unit[i];
+
+		u->disk = disk[i];
+		err = disk_unit_open(s, u, fds, why, why_size);
+		if (!err)
+			storvsp_install(s, u);
+		fds += disk[i].chain;
 	}
 	return err;
 }
@@ -82,13 +102,14 @@ int disks_close(struct storage *s, char *why, size_t why_size)
 {
 	int first = 0;
 
-	for (unsigned i = 0; i < s->process.config.disks; i++) {
-		int err = disk_close(s->unit[i].disk);
+	for (unsigned i = 0; i < CONTROL_MAX_DISKS; i++) {
+		struct stor_unit *u = &s->unit[i];
+		int err = u->used ? disk_close(u->scsi.disk) : 0;
 
-		s->unit[i].disk = NULL;
+		u->scsi.disk = NULL;
 		if (err && !first) {
 			snprintf(why, why_size, "disk %u:%u was not closed cleanly: %s",
-				 s->disk[i].controller, s->disk[i].lun, strerror(-err));
+				 u->disk.controller, u->disk.lun, strerror(-err));
 			first = err;
 		}
 	}

@@ -34,6 +34,9 @@
 #define NAME "storage"
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
+/* As many disks as there can be, each with its longest chain, and what the process began with. */
+enum { OPEN_FILES = CONTROL_MAX_DISKS * CONTROL_MAX_CHAIN + 64 };
+
 /* In addition, until the images are open and the pool's threads exist. They are made inside the
  * sandbox, because Landlock and the filter are per thread and a process must be single-threaded
  * when it enters. Their stacks are there already (pool_rehearse). */
@@ -42,7 +45,6 @@ static const struct sandbox_rule start_rules[] = {
 	{SCMP_SYS(set_robust_list), "glibc, at the start of a thread"},
 	{SCMP_SYS(rseq), "glibc, at the start of a thread"},
 	{SCMP_SYS(rt_sigprocmask), "glibc, at the start of a thread"},
-	{SCMP_SYS(fcntl), "locks images against other writers", 1, {ARG32(1, F_OFD_SETLK)}},
 	{SCMP_SYS(seccomp),
 	 "takes these away again",
 	 2,
@@ -52,7 +54,7 @@ static const struct sandbox_rule start_rules[] = {
 /* From then on. No file can be opened, no memory can become executable. */
 static const struct sandbox_rule rules[] = {
 	{SCMP_SYS(epoll_pwait2), "the event loop's sleep"},
-	{SCMP_SYS(recvmsg), "unit operations from mgmtd"},
+	{SCMP_SYS(recvmsg), "unit operations from mgmtd, with the images of disks that come"},
 	{SCMP_SYS(sendmsg), "READY to the broker; answers to mgmtd"},
 	{SCMP_SYS(write), "rings doorbells (eventfd); the log"},
 	{SCMP_SYS(read), "the loop's own wake-up, by which the pool calls it"},
@@ -71,7 +73,8 @@ static const struct sandbox_rule rules[] = {
 	{SCMP_SYS(pwrite64), "images: zeroes, where a hole cannot be made"},
 	{SCMP_SYS(pwritev), "images: data from guest pages, tables"},
 	{SCMP_SYS(fdatasync), "SYNCHRONIZE CACHE"},
-	{SCMP_SYS(close), "images, at the end of a run"},
+	{SCMP_SYS(fcntl), "locks images against other writers", 1, {ARG32(1, F_OFD_SETLK)}},
+	{SCMP_SYS(close), "images, when they are removed and at the end of a run"},
 	{SCMP_SYS(ftruncate), "images that grow"},
 	{SCMP_SYS(fallocate),
 	 "gives back what the guest unmapped",
@@ -97,7 +100,7 @@ static struct sandbox_policy make_policy(bool start)
 		.program = "bulkhead-vsp-storage",
 		.rules = all,
 		.nrules = COUNT(rules) + (start ? COUNT(start_rules) : 0),
-		.max_open_files = 1, /* those that are open stay so; no others */
+		.max_open_files = OPEN_FILES, /* others come from mgmtd alone */
 	};
 
 	memcpy(all, rules, sizeof(rules));
@@ -124,7 +127,7 @@ static void confine(struct storage *s, const struct msg_start_storage *start, co
 	if (sandbox_enter(&policy, start->uid, start->gid, start->sandbox_flags, &report, why,
 			  sizeof(why)))
 		start_fail(NAME, EPERM, why);
-	if (disks_open(s, image_fds, why, sizeof(why)))
+	if (disks_open(s, start->disk, image_fds, why, sizeof(why)))
 		start_fail(NAME, EINVAL, why);
 	process_must(&s->process, pool_start(s), "start the threads");
 	if (sandbox_narrow(narrow, &report, why, sizeof(why)))
@@ -149,7 +152,6 @@ int main(int argc, char **argv)
 	mallopt(M_MMAP_MAX, 0);
 	start_receive(NAME, MSG_START_STORAGE, &start, sizeof(start), &fds);
 	process_set_up(&storage.process, NAME, &storage_process_ops, &storage, &start, &fds);
-	memcpy(storage.disk, start.disk, sizeof(storage.disk));
 	process_must(&storage.process, pool_rehearse(&storage), "make threads");
 	confine(&storage, &start, &fds.fd[fds.next]);
 	storvsp_offer(&storage);

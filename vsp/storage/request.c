@@ -31,7 +31,7 @@ void request_put(struct storage *s, struct request *r)
 	pthread_mutex_unlock(&s->pool.lock);
 }
 
-static void to_pool(struct storage *s, struct request *r)
+void request_work(struct storage *s, struct request *r)
 {
 	r->next = NULL;
 	pthread_mutex_lock(&s->pool.lock);
@@ -54,7 +54,7 @@ static bool is_quick_write(const struct request *r)
 	uint8_t op = r->cmd.cdb[0];
 
 	return (op == 0x0a || ((op == 0x2a || op == 0x8a) && !(r->cmd.cdb[1] & 0x08))) &&
-	       r->cmd.data_bytes <= INLINE_BYTES && (!r->unit || !r->unit->write_through);
+	       r->cmd.data_bytes <= INLINE_BYTES && (!r->unit || !r->unit->scsi.write_through);
 }
 
 /* The outcome as the guest's driver expects it. */
@@ -93,7 +93,7 @@ static bool carry_out(struct storage *s, struct request *r, bool nowait)
 	if (!r->unit)
 		scsi_no_unit(&r->cmd);
 	else
-		result = scsi_execute(r->unit, &r->cmd);
+		result = scsi_execute(&r->unit->scsi, &r->cmd);
 	if (result == SCSI_AGAIN)
 		return false;
 	if (result == SCSI_NO_SPACE) {
@@ -147,7 +147,7 @@ void request_submit(struct storage *s, struct request *r)
 	if (r->cmd.data_bytes <= SMALL_BYTES && here(s, r))
 		return;
 	if (s->held)
-		to_pool(s, s->held);
+		request_work(s, s->held);
 	s->held = r;
 }
 
@@ -157,7 +157,7 @@ void request_flush(struct storage *s)
 
 	s->held = NULL;
 	if (r && (r->cmd.data_bytes <= SMALL_BYTES || !here(s, r)))
-		to_pool(s, r);
+		request_work(s, r);
 }
 
 static void *pool_thread(void *arg)
@@ -180,7 +180,10 @@ static void *pool_thread(void *arg)
 		if (!p->first)
 			p->last = &p->first;
 		pthread_mutex_unlock(&p->lock);
-		carry_out(s, r, false);
+		if (r->work)
+			r->work(s);
+		else
+			carry_out(s, r, false);
 	}
 	return NULL;
 }

@@ -3,7 +3,9 @@
  * The map of the storage process: one VM's disks, served to its storvsc drivers.
  *
  *   main.c      start-up, system-call policy
- *   disks.c     images: opening the chains that were handed over
+ *   disks.c     images: opening the chains that were handed over, closing them
+ *   change.c    disks that come and go while the machine runs
+ *   units.c     units at their places on the controllers
  *   storvsp.c   the storage protocol: controllers, their channels, packets
  *   request.c   requests: a fixed number, carried out by a pool of threads
  *   unit.c      mgmtd's unit operations
@@ -17,10 +19,10 @@
  * outside of what our filter sees. Requests are taken from a fixed stock; when it is empty, packets
  * wait in the guest's own ring.
  *
- * The main thread itself carries out small reads and writes, and the last of the larger ones that came
- * together: handing one to a thread and being woken costs more than a copy from the page cache. Reads
- * do not wait there (RWF_NOWAIT): those that need a device go on to the pool. Writes do so when such
- * have been slow of late (INLINE_NS).
+ * The main thread itself carries out small reads and writes, and the last of the larger ones that
+ * came together: handing one to a thread and being woken costs more than a copy from the page
+ * cache. Reads do not wait there (RWF_NOWAIT): those that need a device go on to the pool. Writes
+ * do so when such have been slow of late (INLINE_NS).
  *
  * Threads: main (loop, rings' reading ends, protocol) and POOL_THREADS. A channel is not closed
  * before its outstanding count is 0.
@@ -61,6 +63,14 @@ struct stor_channel {
 	struct request *stuck; /* done, but the guest left no room for the answer */
 };
 
+/* A disk at its place. */
+struct stor_unit {
+	bool used;
+	struct vm_disk disk;          /* where it is and what it is */
+	struct scsi_unit scsi;        /* its image is owned */
+	_Atomic uint32_t outstanding; /* requests that name it */
+};
+
 enum protocol_state { PROTO_NEW, PROTO_BEGUN, PROTO_VERSION, PROTO_READY };
 
 struct controller {
@@ -69,19 +79,42 @@ struct controller {
 	enum protocol_state state;
 	uint16_t version;
 	uint64_t luns;                                 /* bit per unit */
-	struct scsi_unit *unit[CONTROL_LUNS];          /* borrowed */
+	uint64_t known;                                /* of those: the guest has addressed it */
+	uint64_t vanished; /* units that the guest knew, and has not addressed since they went */
+	bool announce;     /* the guest is to look for units anew: owed until there is room */
+	struct stor_unit *unit[CONTROL_LUNS];          /* borrowed */
 	struct stor_channel channel[1 + SUB_CHANNELS]; /* [0]: the first */
 };
 
 struct request {
 	struct request *next;
 	struct stor_channel *channel;
-	struct scsi_unit *unit; /* NULL: there is none */
+	struct stor_unit *unit; /* NULL: there is none */
+	void (*work)(
+		struct storage *); /* not a request but a pool thread's other work; else NULL */
 	uint64_t transaction;
 	bool answer; /* the guest asked for a completion */
 	struct vstor_packet packet;
 	struct scsi_command cmd;
 	struct iovec iov[REQUEST_IOVS];
+};
+
+/* A change of the disks, one at a time. Slow work (opening, flushing) is done by a pool thread:
+ *
+ *   add     change_begin ──────────────────► WORKING ──► WORKED ──► the unit is there, answer
+ *   remove  the unit is gone ──► DRAINING ──► WORKING ──► WORKED ──► answer
+ *
+ * Stages but WORKED are set by main. */
+enum change_stage { CHANGE_NONE, CHANGE_DRAINING, CHANGE_WORKING, CHANGE_WORKED };
+struct change {
+	_Atomic enum change_stage stage;
+	enum vm_disk_action action;
+	uint64_t cookie;
+	struct stor_unit *unit;
+	int fd[CONTROL_MAX_CHAIN]; /* of an image that comes; owned until it is opened */
+	int error;                 /* of the work: 0 or a negative errno, and why */
+	char why[CONTROL_TEXT_BYTES];
+	struct request job;
 };
 
 struct pool {
@@ -95,9 +128,9 @@ struct pool {
 
 struct storage {
 	struct process process;
-	struct vm_disk disk[CONTROL_MAX_DISKS];
 	struct controller controller[CONTROL_CONTROLLERS];
-	struct scsi_unit unit[CONTROL_MAX_DISKS];
+	struct stor_unit unit[CONTROL_MAX_DISKS];
+	struct change change;
 	struct pool pool;
 	struct request request[REQUESTS];
 	_Atomic uint32_t outstanding; /* of all channels */
@@ -112,13 +145,33 @@ struct storage {
 
 /* disks.c: opens every disk; fds as in START_STORAGE, taken over. 0, or a negative errno and why.
  */
-int disks_open(struct storage *s, const int *fds, char *why, size_t why_size);
+int disks_open(struct storage *s, const struct vm_disk *disk, const int *fds, char *why,
+	       size_t why_size);
 /* Flushes and closes every image; nothing may be outstanding. The first error, and why. */
 int disks_close(struct storage *s, char *why, size_t why_size);
+/* One of them, u->disk; fds, disk.chain of them, are taken over also on failure. Any thread. */
+int disk_unit_open(struct storage *s, struct stor_unit *u, const int *fds, char *why,
+		   size_t why_size);
+
+/* change.c: fds, owned, as the message declares. Answered when it is done. */
+void change_begin(struct storage *s, const struct msg_unit_disk *m, const int *fds, size_t nfds);
+/* Goes on with what is under way, if it can. */
+void change_settle(struct storage *s);
+
+/* units.c: puts a unit at its place and takes it away again: for all requests from now on. */
+void storvsp_install(struct storage *s, struct stor_unit *u);
+void storvsp_remove(struct storage *s, struct stor_unit *u);
+/* u has come to its controller or gone: tells the guest, as soon as possible. */
+void storvsp_changed(struct storage *s, const struct stor_unit *u);
+/* Sends what c->announce says is owed, if that is possible now. */
+void storvsp_announce(struct controller *c);
+/* Whom a command is for: r->unit. */
+void storvsp_address(struct controller *c, struct request *r, unsigned lun);
 
 /* storvsp.c */
 extern const struct provider_ops storvsp_ops;
-void storvsp_offer(struct storage *s); /* a channel for each controller with disks */
+void storvsp_offer(struct storage *s); /* a channel for each controller that the guest is to see */
+void storvsp_offer_controller(struct controller *c);
 /* After requests have ended: closes what was waiting for that. */
 void storvsp_settle(struct storage *s);
 /* Sends the answer and lets go of the request. Any thread. */
@@ -133,6 +186,8 @@ void request_put(struct storage *s, struct request *r);
  * main thread does anything else. */
 void request_submit(struct storage *s, struct request *r);
 void request_flush(struct storage *s);
+/* Has a pool thread do r->work. */
+void request_work(struct storage *s, struct request *r);
 
 /* unit.c */
 extern const struct process_ops storage_process_ops;

@@ -33,6 +33,8 @@ static struct storage *storage_of(struct stor_channel *c)
 /* After this the channel may be gone. */
 static void release(struct storage *s, struct stor_channel *c, struct request *r)
 {
+	if (r->unit)
+		atomic_fetch_sub(&r->unit->outstanding, 1);
 	atomic_fetch_sub(&c->outstanding, 1);
 	request_put(s, r);
 	atomic_fetch_sub(&s->outstanding, 1);
@@ -135,6 +137,7 @@ static void end_initialization(struct controller *c, struct request *r)
 		return;
 	}
 	c->state = PROTO_READY;
+	c->announce = false; /* it looks anyway */
 	answer_status(r, VSTOR_OK);
 }
 
@@ -144,6 +147,14 @@ static struct vmbus_guid instance_of(const struct controller *c)
 
 	instance.b[15] = c->index;
 	return instance;
+}
+
+void storvsp_offer_controller(struct controller *c)
+{
+	struct vmbus_guid instance = instance_of(c);
+
+	c->channel[0].ch = provider_offer(&c->storage->process.provider, &scsi_interface, &instance,
+					  0, &c->channel[0]);
 }
 
 static void create_sub_channels(struct controller *c, struct request *r)
@@ -219,7 +230,8 @@ static void execute(struct controller *c, struct request *r, const void *header,
 	memcpy(r->cmd.cdb, srb->cdb, srb->cdb_bytes);
 	r->cmd.cdb_bytes = srb->cdb_bytes;
 	r->cmd.luns = here ? c->luns : 0;
-	r->unit = here && srb->lun < CONTROL_LUNS ? c->unit[srb->lun] : NULL;
+	if (here && srb->lun < CONTROL_LUNS)
+		storvsp_address(c, r, srb->lun);
 	request_submit(s, r);
 }
 
@@ -285,6 +297,7 @@ static bool take(struct stor_channel *c, struct request *r, bool *empty)
 	    pkt.payload_bytes < VSTOR_BYTES)
 		return false;
 	r->channel = c;
+	r->unit = NULL;
 	r->transaction = pkt.transaction_id;
 	r->answer = pkt.flags & RING_FLAG_COMPLETION_REQUESTED;
 	memcpy(&r->packet, buf + pkt.header_bytes, VSTOR_BYTES);
@@ -301,6 +314,7 @@ static bool take_all(struct provider_channel *ch)
 	bool empty = false;
 
 	unstick(c);
+	storvsp_announce(c->controller);
 	for (unsigned i = 0; i < BATCH && !empty; i++) {
 		struct request *r;
 
@@ -336,8 +350,10 @@ static int storvsp_open(struct provider_channel *ch, const uint8_t user_data[120
 
 	atomic_store(&c->closing, false);
 	c->broken = false;
-	if (c == &c->controller->channel[0])
+	if (c == &c->controller->channel[0]) {
 		c->controller->state = PROTO_NEW;
+		c->controller->known = c->controller->vanished = 0;
+	}
 	return 0;
 }
 
@@ -363,6 +379,7 @@ static void settle_controller(struct controller *c)
 		if (!atomic_load(&sc->outstanding))
 			provider_closed(sc->ch);
 	}
+	storvsp_announce(c);
 	/* Sub-channels live as long as their first channel is open. */
 	if (!c->channel[0].ch || c->channel[0].ch->state != PROVIDER_IDLE)
 		return;
@@ -386,7 +403,6 @@ void storvsp_offer(struct storage *s)
 {
 	for (unsigned i = 0; i < CONTROL_CONTROLLERS; i++) {
 		struct controller *c = &s->controller[i];
-		struct vmbus_guid instance;
 
 		c->storage = s;
 		c->index = i;
@@ -394,10 +410,8 @@ void storvsp_offer(struct storage *s)
 			c->channel[j].controller = c;
 			pthread_mutex_init(&c->channel[j].lock, NULL);
 		}
-		instance = instance_of(c);
-		if (c->luns)
-			c->channel[0].ch = provider_offer(&s->process.provider, &scsi_interface, &instance,
-							  0, &c->channel[0]);
+		if (c->luns || i < s->process.config.controllers)
+			storvsp_offer_controller(c);
 	}
 }
 

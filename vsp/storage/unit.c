@@ -16,7 +16,7 @@ void unit_settle(struct storage *s)
 	if (!s->pausing)
 		return;
 	atomic_store(&s->want_wake, true);
-	if (atomic_load(&s->outstanding))
+	if (atomic_load(&s->outstanding) || s->change.stage != CHANGE_NONE)
 		return;
 	s->pausing = false;
 	if (s->closing) {
@@ -36,9 +36,9 @@ static void reset(struct storage *s, struct msg_unit_done *done)
 		control_text(done->text, sizeof(done->text), "the machine runs; pause it first");
 		return;
 	}
-	for (unsigned i = 0; i < s->process.config.disks; i++) {
-		s->unit[i].write_through = false;
-		s->unit[i].attention = 0;
+	for (unsigned i = 0; i < CONTROL_MAX_DISKS; i++) {
+		s->unit[i].scsi.write_through = false;
+		s->unit[i].scsi.attentions = 0;
 	}
 }
 
@@ -64,6 +64,9 @@ static void handle(void *arg, const struct msg_header *h, int *fds, size_t nfds)
 		s->pause_answer = done;
 		unit_settle(s);
 		return;
+	case MSG_UNIT_DISK:
+		change_begin(s, (const struct msg_unit_disk *)h, fds, nfds);
+		return;
 	case MSG_UNIT_RESET:
 		reset(s, &done);
 		break;
@@ -78,6 +81,7 @@ static void wake(void *arg)
 	struct storage *s = arg;
 
 	storvsp_settle(s);
+	change_settle(s);
 	unit_settle(s);
 }
 
@@ -85,4 +89,5 @@ const struct process_ops storage_process_ops = {
 	.provider = &storvsp_ops,
 	.wake = wake,
 	.message = handle,
+	.max_fds = CONTROL_MAX_CHAIN,
 };

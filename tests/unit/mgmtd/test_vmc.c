@@ -29,6 +29,7 @@ static const struct {
 	{"broken-tag", 4, ANY, "", "memory", false},
 	{"cmdline-too-long", 6, 5, "cmdline", "2048 bytes", true},
 	{"cmdline-with-delete", 2, 1, "machine", "control character", false},
+	{"controllers-5", 6, 3, "controllers", "5 controllers; it must be 0 to 4", true},
 	{"cut-off", ANY, ANY, "", "", false},
 	{"deep", ANY, ANY, "", "", false},
 	{"disk-attribute", 6, 3, "disk", "unknown attribute", true},

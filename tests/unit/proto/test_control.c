@@ -23,6 +23,7 @@ union any {
 	struct msg_start_partition partition;
 	struct msg_start_worker worker;
 	struct msg_start_storage storage;
+	struct msg_unit_disk disk;
 	struct msg_start_integration integration;
 	struct msg_unit_shutdown shutdown;
 	struct msg_event_integration guest;
@@ -177,6 +178,18 @@ static void start_integration(void)
 	m.integration.uid = m.integration.gid = 70005;
 }
 
+static void unit_disk_add(void)
+{
+	m.disk.action = DISK_ADD;
+	m.disk.disk = (struct vm_disk){.lun = 3, .format = VM_FORMAT_VHD, .chain = 2};
+}
+
+static void unit_disk_remove(void)
+{
+	m.disk.action = DISK_REMOVE;
+	m.disk.disk = (struct vm_disk){.controller = 1, .format = VM_FORMAT_RAW, .chain = 1};
+}
+
 static void unit_shutdown(void)
 {
 	m.shutdown.action = GUEST_RESTART;
@@ -318,6 +331,8 @@ static const struct kind {
 	{MSG_START_STORAGE, sizeof(struct msg_start_storage), 3 + 3 + 3 + 3, start_storage},
 	{MSG_START_PROBE, sizeof(struct msg_start_probe), 1, start_probe},
 	{MSG_PROBE_RESULT, sizeof(struct msg_probe_result), 0, probe_result},
+	{MSG_UNIT_DISK, sizeof(struct msg_unit_disk), 2, unit_disk_add},
+	{MSG_UNIT_DISK, sizeof(struct msg_unit_disk), 0, unit_disk_remove},
 	{MSG_READY, sizeof(struct msg_ready), 0, ready},
 	{MSG_FAILED, sizeof(struct msg_error), 0, error_msg},
 	{MSG_UNIT_LOAD, sizeof(struct msg_plain), 0, plain},
@@ -424,6 +439,7 @@ static const struct string {
 	STRING(start_storage, storage.config.name),
 	STRING(start_storage, storage.disk[0].serial),
 	STRING(start_storage, storage.disk[1].serial),
+	STRING(unit_disk_add, disk.disk.serial),
 	STRING(vm_create_disks, create.disk[0].serial),
 	STRING(probe_result, result.text),
 	STRING(unit_done, done.text),
@@ -591,6 +607,13 @@ static const struct number {
 	NUMBER(vm_create_disks, create.disk[0].chain, 33),
 	NUMBER(vm_create_disks, create.disk[1].read_only, 0), /* a DVD */
 	NUMBER(start_storage, storage.config.disks, 0),
+	NUMBER(start_storage, storage.config.controllers, CONTROL_CONTROLLERS + 1),
+	NUMBER(unit_disk_add, disk.action, DISK_ACTIONS),
+	NUMBER(unit_disk_add, disk.disk.controller, CONTROL_CONTROLLERS),
+	NUMBER(unit_disk_add, disk.disk.lun, CONTROL_LUNS),
+	NUMBER(unit_disk_add, disk.disk.format, 0),
+	NUMBER(unit_disk_add, disk.disk.chain, CONTROL_MAX_CHAIN + 1),
+	NUMBER(unit_disk_remove, disk.disk.kind, 2),
 	NUMBER(start_storage, storage.disk[1].controller, 255),
 	NUMBER(start_storage, storage.uid, 0),
 	NUMBER(start_storage, storage.gid, 0),

@@ -49,9 +49,8 @@ static void make_storage(struct hosted *h, const struct vm_disk *disks, const in
 				      signal[1].memory, signal[1].doorbell_out,
 				      signal[1].doorbell_in}};
 	process_set_up(&s->process, "storage", &storage_process_ops, s, &start, &l);
-	memcpy(s->disk, disks, ndisks * sizeof(*disks));
 	must(pool_rehearse(s), "threads");
-	if (disks_open(s, fds, why, sizeof(why)))
+	if (disks_open(s, disks, fds, why, sizeof(why)))
 		fatal("hosted: %s", why);
 	must(pool_start(s), "threads");
 }
@@ -170,6 +169,33 @@ void hosted_unit(struct hosted *h, uint16_t type)
 	if (msgsock_recv(h->unit, &done, sizeof(done), NULL, 0, &nfds) != sizeof(done) ||
 	    done.error)
 		fatal("hosted: unit message %u is not answered well", type);
+}
+
+void hosted_disk_ask(struct hosted *h, enum vm_disk_action action, const struct vm_disk *disk,
+		     const int *fds)
+{
+	struct msg_unit_disk m = {.action = action, .disk = *disk};
+
+	control_header(&m.h, MSG_UNIT_DISK, 2);
+	must(msgsock_send(h->unit, &m.h, fds, fds ? disk->chain : 0), "disk message");
+}
+
+int hosted_disk_answer(struct hosted *h)
+{
+	struct msg_unit_done done;
+	size_t nfds;
+
+	if (msgsock_recv(h->unit, &done, sizeof(done), NULL, 0, &nfds) != sizeof(done) ||
+	    done.h.cookie != 2)
+		fatal("hosted: a change of the disks is not answered");
+	return done.error;
+}
+
+int hosted_disk(struct hosted *h, enum vm_disk_action action, const struct vm_disk *disk,
+		const int *fds)
+{
+	hosted_disk_ask(h, action, disk, fds);
+	return hosted_disk_answer(h);
 }
 
 struct hosted *hosted_start(const struct vm_disk *disks, const int *fds, unsigned ndisks,

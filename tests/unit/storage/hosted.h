@@ -49,6 +49,13 @@ bool hosted_open(struct hosted *h, struct hosted_channel *c);
 void hosted_close(struct hosted *h, struct hosted_channel *c);
 /* Asks by the unit socket; waits for the answer. */
 void hosted_unit(struct hosted *h, uint16_t type);
+/* Asks for a change of the disks, and waits for its answer; the error. fds stay the caller's. */
+int hosted_disk(struct hosted *h, enum vm_disk_action action, const struct vm_disk *disk,
+		const int *fds);
+/* The same in two halves. */
+void hosted_disk_ask(struct hosted *h, enum vm_disk_action action, const struct vm_disk *disk,
+		     const int *fds);
+int hosted_disk_answer(struct hosted *h);
 /* The next answer, within ten seconds (then: false). */
 bool hosted_answer(struct hosted_channel *c, struct vstor_packet *p, uint64_t *id);
 /* Sends a packet and waits for its answer; the status. */

@@ -384,6 +384,158 @@ START_TEST(nothing_is_taken_during_a_pause)
 }
 END_TEST
 
+/* The unasked packet that makes a driver look for units (ENUMERATE_BUS, id 0). */
+static void expect_announcement(void)
+{
+	struct vstor_packet p;
+	uint64_t id;
+
+	ck_assert(hosted_answer(c, &p, &id));
+	ck_assert_uint_eq(p.operation, 11);
+	ck_assert_uint_eq(id, 0);
+}
+
+static uint64_t luns_reported(void)
+{
+	const uint64_t pages[] = {510};
+	struct storvsc_io io = {.id = 9,
+				.cdb = {0xa0, [8] = 2, [9] = 8},
+				.cdb_bytes = 12,
+				.from_device = true,
+				.bytes = 520,
+				.pages = pages,
+				.npages = 1};
+	const uint8_t *d = hosted_page(h, 510);
+	struct vstor_packet p;
+	uint64_t luns = 0;
+
+	ck_assert(hosted_command(c, &io, &p));
+	for (unsigned at = 8; at < 8u + d[2] * 256u + d[3]; at += 8)
+		luns |= 1ull << d[at + 1];
+	return luns;
+}
+
+START_TEST(a_disk_comes_and_goes_and_its_data_stay)
+{
+	static const struct vm_disk disk = {.lun = 7, .format = VM_FORMAT_RAW, .chain = 1};
+	const uint64_t pages[] = {600};
+	struct storvsc_io io = transfer(0x2a, 3, 8, pages, 1);
+	struct storvsc_io ready = {.id = 4, .cdb_bytes = 6, .lun = 7};
+	struct vstor_packet p;
+	int fd = memory_file();
+
+	ck_assert_int_eq(hosted_disk(h, DISK_ADD, &disk, &fd), 0);
+	expect_announcement();
+	ck_assert_uint_eq(luns_reported(), 1 | 1 << 5 | 1 << 7);
+	expect_sense(&ready, 6, 0x29, 0x00); /* it is new */
+	expect_good(&ready, 0);
+	ready.lun = 5;
+	expect_sense(&ready, 6, 0x3f, 0x0e); /* the target's units have changed */
+	expect_good(&ready, 0);
+	memset(hosted_page(h, 600), 0x5a, 4096);
+	io.lun = 7;
+	expect_good(&io, 4096);
+
+	ck_assert_int_eq(hosted_disk(h, DISK_ADD, &disk, &fd), EEXIST);
+	ck_assert_int_eq(hosted_disk(h, DISK_REMOVE, &disk, NULL), 0);
+	expect_announcement();
+	ck_assert_int_eq(hosted_disk(h, DISK_REMOVE, &disk, NULL), ENOENT);
+	/* Not to be given to another disk before the guest has looked. */
+	ck_assert_int_eq(hosted_disk(h, DISK_ADD, &disk, &fd), EBUSY);
+	ready.lun = 7;
+	ck_assert(hosted_command(c, &ready, &p));
+	ck_assert_uint_eq(p.srb.srb_status, 0x20);
+	ck_assert_uint_eq(luns_reported(), 1 | 1 << 5);
+
+	ck_assert_int_eq(hosted_disk(h, DISK_ADD, &disk, &fd), 0);
+	expect_announcement();
+	expect_sense(&ready, 6, 0x29, 0x00);
+	io.cdb[0] = 0x28;
+	io.from_device = true;
+	memset(hosted_page(h, 600), 0, 4096);
+	expect_good(&io, 4096);
+	ck_assert_uint_eq(((uint8_t *)hosted_page(h, 600))[4095], 0x5a);
+}
+END_TEST
+
+START_TEST(a_disk_that_goes_is_let_go_of_when_its_last_request_has_ended)
+{
+	static const struct vm_disk first = {.lun = 0, .format = VM_FORMAT_RAW, .chain = 1};
+	const uint64_t pages[] = {600};
+	struct vstor_packet p;
+	unsigned sent = 0, good = 0, gone = 0, told = 0;
+	uint64_t id;
+
+	for (; sent < 200; sent++) {
+		struct storvsc_io io = transfer(0x2a, sent * 8, 8, pages, 1);
+
+		io.cdb[1] = 0x08; /* FUA: by the pool */
+		ck_assert_int_eq(storvsc_submit(&c->vsc, &io), 0);
+		if (sent == 100)
+			hosted_disk_ask(h, DISK_REMOVE, &first, NULL);
+	}
+	while (good + gone < sent || !told) {
+		ck_assert(hosted_answer(c, &p, &id));
+		if (p.operation == VSTOR_ENUMERATE_BUS)
+			told++;
+		else if (p.srb.srb_status == 0x01)
+			good++;
+		else if (p.srb.srb_status == 0x20)
+			gone++;
+		else
+			ck_abort_msg("SRB status %#x", p.srb.srb_status);
+	}
+	ck_assert_int_eq(hosted_disk_answer(h), 0);
+	ck_assert_uint_eq(told, 1);
+	ck_assert_uint_ge(good, 1);
+}
+END_TEST
+
+START_TEST(a_controller_comes_with_its_first_disk)
+{
+	static const struct vm_disk disk = {
+		.controller = 2, .lun = 1, .format = VM_FORMAT_RAW, .chain = 1};
+	struct storvsc_io ready = {.id = 4, .cdb_bytes = 6, .lun = 1};
+	int fd = memory_file();
+
+	ck_assert_int_eq(hosted_disk(h, DISK_ADD, &disk, &fd), 0);
+	ck_assert(hosted_wait(h, PROVIDER_OFFER, NULL, 5000));
+	ck_assert_uint_eq(h->channel[1].controller, 2);
+	c = &h->channel[1];
+	ck_assert(hosted_open(h, c));
+	ck_assert(hosted_handshake(c));
+	expect_sense(&ready, 6, 0x29, 0x00);
+	expect_good(&ready, 0);
+}
+END_TEST
+
+START_TEST(an_image_that_is_none_does_not_become_a_disk)
+{
+	static const struct vm_disk disk = {.lun = 7, .format = VM_FORMAT_VHD, .chain = 1};
+	static const struct vm_disk raw = {.lun = 7, .format = VM_FORMAT_RAW, .chain = 1};
+	int fd = memory_file();
+
+	ck_assert_int_ne(hosted_disk(h, DISK_ADD, &disk, &fd), 0);
+	ck_assert_uint_eq(luns_reported(), 1 | 1 << 5);
+	ck_assert_int_eq(hosted_disk(h, DISK_ADD, &raw, &fd), 0);
+}
+END_TEST
+
+/* No page of the guest's is written while it is paused. */
+START_TEST(a_paused_guest_hears_of_a_new_disk_when_it_goes_on)
+{
+	static const struct vm_disk disk = {.lun = 7, .format = VM_FORMAT_RAW, .chain = 1};
+	int fd = memory_file();
+
+	hosted_unit(h, MSG_UNIT_PAUSE);
+	ck_assert_int_eq(hosted_disk(h, DISK_ADD, &disk, &fd), 0);
+	hosted_wait(h, 0, NULL, 50);
+	ck_assert(!ring_readable(&c->vsc.in));
+	hosted_unit(h, MSG_UNIT_RUN);
+	expect_announcement();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("storvsp");
@@ -408,6 +560,11 @@ int main(void)
 	tcase_add_test(t, sub_channels_that_are_refused_are_done_without);
 	tcase_add_test(t, a_broken_ring_harms_nobody_else);
 	tcase_add_test(t, nothing_is_taken_during_a_pause);
+	tcase_add_test(t, a_disk_comes_and_goes_and_its_data_stay);
+	tcase_add_test(t, a_disk_that_goes_is_let_go_of_when_its_last_request_has_ended);
+	tcase_add_test(t, a_controller_comes_with_its_first_disk);
+	tcase_add_test(t, an_image_that_is_none_does_not_become_a_disk);
+	tcase_add_test(t, a_paused_guest_hears_of_a_new_disk_when_it_goes_on);
 	suite_add_tcase(s, t);
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_NORMAL);

@@ -21,8 +21,6 @@ enum scsi_sense {
 	SENSE_WRITE_PROTECTED = 0x072700,
 	SENSE_SPACE_ALLOCATION_FAILED = 0x072707,
 };
-#define ATTENTION_CAPACITY_CHANGED 0x2a09
-#define ATTENTION_MEDIUM_CHANGED   0x2800
 
 /* What one UNMAP or WRITE SAME may cover, announced in VPD page B0h. */
 #define UNMAP_MAX_BLOCKS      (4u << 20)

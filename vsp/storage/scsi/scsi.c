@@ -74,24 +74,38 @@ uint64_t scsi_blocks(const struct scsi_unit *u)
 	return disk_size(u->disk) / scsi_block_bytes(u);
 }
 
+static const uint16_t attention_code[ATTENTIONS] = {
+	[ATTENTION_POWER_ON] = 0x2900,
+	[ATTENTION_MEDIUM_CHANGED] = 0x2800,
+	[ATTENTION_CAPACITY_CHANGED] = 0x2a09,
+	[ATTENTION_LUNS_CHANGED] = 0x3f0e,
+};
+
+void scsi_attention(struct scsi_unit *u, enum scsi_attention attention)
+{
+	u->attentions |= 1u << attention;
+}
+
 void scsi_size_changed(struct scsi_unit *u)
 {
-	u->attention =
-		u->kind == SCSI_CDROM ? ATTENTION_MEDIUM_CHANGED : ATTENTION_CAPACITY_CHANGED;
+	scsi_attention(u, u->kind == SCSI_CDROM ? ATTENTION_MEDIUM_CHANGED
+						: ATTENTION_CAPACITY_CHANGED);
 }
 
 /* A unit attention is reported once, by any command but INQUIRY, REPORT LUNS and REQUEST SENSE
- * (SAM-5 5.14). */
+ * (SAM-5 5.14). Two commands at once do not report the same one. */
 static bool report_attention(struct scsi_unit *u, struct scsi_command *cmd)
 {
-	uint16_t code;
+	uint32_t all = u->attentions;
+	unsigned first;
 
-	if (u->attention == 0)
-		return false;
-	code = __atomic_exchange_n(&u->attention, 0, __ATOMIC_SEQ_CST);
-	if (code == 0)
-		return false;
-	scsi_fail(cmd, (enum scsi_sense)(0x060000 | code));
+	do {
+		if (all == 0)
+			return false;
+		first = __builtin_ctz(all);
+	} while (!__atomic_compare_exchange_n(&u->attentions, &all, all & (all - 1), false,
+					      __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
+	scsi_fail(cmd, (enum scsi_sense)(0x060000 | attention_code[first]));
 	return true;
 }
 
@@ -119,7 +133,8 @@ static bool without_medium(struct scsi_unit *u, struct scsi_command *cmd)
 	case 0x12:
 		scsi_inquiry(u, cmd);
 		return true;
-	case 0xa0:
+	case 0xa0: /* tells what the attention is about (SPC-4 6.33) */
+		u->attentions &= ~(1u << ATTENTION_LUNS_CHANGED);
 		scsi_report_luns(cmd);
 		return true;
 	default:

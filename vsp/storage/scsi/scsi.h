@@ -42,8 +42,19 @@ struct scsi_unit {
 	bool read_only;
 	char serial[SCSI_SERIAL_BYTES + 1];
 	_Atomic bool write_through; /* MODE SELECT cleared WCE: each write is durable */
-	_Atomic uint16_t attention; /* unit attention to report once: ASC << 8 | ASCQ, 0: none */
+	_Atomic uint32_t attentions; /* to report once each: bit per enum scsi_attention */
 };
+
+/* Unit attention conditions, in the order in which they are reported (SPC-4 table D.2, SAM-5 5.14).
+ */
+enum scsi_attention {
+	ATTENTION_POWER_ON,         /* 29h/00h: the unit is new */
+	ATTENTION_MEDIUM_CHANGED,   /* 28h/00h */
+	ATTENTION_CAPACITY_CHANGED, /* 2Ah/09h */
+	ATTENTION_LUNS_CHANGED,     /* 3Fh/0Eh: units have come to the target, or have gone */
+	ATTENTIONS
+};
+void scsi_attention(struct scsi_unit *unit, enum scsi_attention attention);
 
 /* One command and its outcome. */
 struct scsi_command {

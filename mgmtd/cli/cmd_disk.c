@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * disk attach, disk detach: disks of virtual machines, by the server.
+ */
+#include "mgmtd/cli/cli.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include "mgmtd/vmc.h"
+
+enum { WAIT_MS = 10000 };
+
+static int change(struct cli *c, const char *vm, Bulkhead__DiskAction action,
+		  Bulkhead__VmDisk *disk)
+{
+	Bulkhead__Request r = BULKHEAD__REQUEST__INIT;
+	Bulkhead__VmDiskRequest d = BULKHEAD__VM_DISK_REQUEST__INIT;
+	Bulkhead__Reply *reply;
+	int status;
+
+	d.vm = (char *)vm;
+	d.action = action;
+	d.disk = disk;
+	d.wait_ms = WAIT_MS;
+	r.body_case = BULKHEAD__REQUEST__BODY_VM_DISK;
+	r.vm_disk = &d;
+	status = call(c, &r, &reply);
+	return status ? status : end_job(c, reply);
+}
+
+static int attach(struct cli *c, int argc, char **argv)
+{
+	Bulkhead__VmDisk m = BULKHEAD__VM_DISK__INIT;
+	struct vmc_disk d;
+	int status;
+
+	if (argc != 3)
+		return fail_usage(c, "disk attach VM PATH[,OPTION...]");
+	status = take_disk(c, argv[2], &d);
+	if (status)
+		return status;
+	m.path = d.path;
+	m.controller = d.controller;
+	m.lun = d.lun;
+	m.has_lun = d.has_lun;
+	m.kind = (char *)vmc_disk_kind_name(d.kind);
+	m.format = d.has_format ? (char *)vmc_disk_format_name(d.format) : m.format;
+	m.read_only = d.read_only;
+	status = change(c, argv[1], BULKHEAD__DISK_ACTION__DISK_ATTACH, &m);
+	free(d.path);
+	return status;
+}
+
+/* "CONTROLLER:LUN" */
+static int take_place(struct cli *c, const char *arg, Bulkhead__VmDisk *m)
+{
+	char *end;
+
+	m->controller = (uint32_t)strtoul(arg, &end, 10);
+	if (arg[0] < '0' || arg[0] > '9' || *end != ':' || end[1] < '0' || end[1] > '9')
+		return fail_usage(c, "%s: write the disk's place as CONTROLLER:LUN", arg);
+	m->lun = (uint32_t)strtoul(end + 1, &end, 10);
+	if (*end)
+		return fail_usage(c, "%s: write the disk's place as CONTROLLER:LUN", arg);
+	m->has_lun = true;
+	return EXIT_OK;
+}
+
+static int detach(struct cli *c, int argc, char **argv)
+{
+	Bulkhead__VmDisk m = BULKHEAD__VM_DISK__INIT;
+	int status;
+
+	if (argc != 3)
+		return fail_usage(c, "disk detach VM CONTROLLER:LUN");
+	status = take_place(c, argv[2], &m);
+	return status ? status : change(c, argv[1], BULKHEAD__DISK_ACTION__DISK_DETACH, &m);
+}
+
+static const struct {
+	const char *name;
+	command *run;
+	const char *arguments, *help;
+} commands[] = {
+	{"attach", attach, "VM PATH[,ro][,format=F][,controller=N][,lun=N][,kind=dvd]",
+	 "another disk for a machine, also while it runs"},
+	{"detach", detach, "VM CONTROLLER:LUN", "takes it away again"},
+};
+#define COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+bool is_vm_disk_command(const char *name)
+{
+	for (size_t i = 0; i < COMMANDS; i++)
+		if (!strcmp(commands[i].name, name))
+			return true;
+	return false;
+}
+
+void vm_disk_help(FILE *f)
+{
+	fputs("\nOf virtual machines, by the server:\n", f);
+	for (size_t i = 0; i < COMMANDS; i++)
+		fprintf(f, "  %-11s %s\n              %s\n", commands[i].name, commands[i].help,
+			commands[i].arguments);
+}
+
+int cmd_vm_disk(struct cli *c, int argc, char **argv)
+{
+	for (size_t i = 0; i < COMMANDS; i++)
+		if (!strcmp(commands[i].name, argv[0]))
+			return commands[i].run(c, argc, argv);
+	return fail_usage(c, "there is no command \"disk %s\"", argv[0]);
+}

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Disks that come and go, while a machine is Off or has processes. The definition follows what the
+ * storage process has done, so that the next start finds what the guest has now.
+ */
+#include "mgmtd/mgmtd.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "proto/api.pb-c.h"
+
+void vm_disk_forget(struct vm *vm)
+{
+	free(vm->change.disk.path);
+	vm->change = (struct disk_change){0};
+}
+
+/* Definitions are read again from what is written: a path that does not survive this is none. */
+static int check_written(const struct vmc *def, struct fault *f)
+{
+	struct vmc_error err = {0};
+	struct vmc again;
+	size_t bytes;
+	char *text = vmc_write(def, &bytes);
+	int rc = text ? vmc_read(text, bytes, &again, &err) : -1;
+	bool same = !rc && again.ndisks == def->ndisks &&
+		    !strcmp(again.disk[again.ndisks - 1].path, def->disk[def->ndisks - 1].path);
+
+	free(text);
+	if (!rc)
+		vmc_clear(&again);
+	if (same)
+		return 0;
+	return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_INVALID, err.hint[0] ? err.hint : NULL,
+			 "%s", err.what[0] ? err.what : "a path that cannot stand in a definition");
+}
+
+/* All files of all disks must fit in one message at the next start. */
+static int check_config(const struct vmc *def, struct fault *f)
+{
+	char why[CONTROL_TEXT_BYTES];
+	struct vm_config config;
+
+	if (vmc_config(def, 1, &config, why, sizeof(why)))
+		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_INVALID, NULL, "%s", why);
+	return 0;
+}
+
+static int check_add(struct vm *vm, struct disk_change *c, struct fault *f)
+{
+	char why[CONTROL_TEXT_BYTES];
+	int rc;
+
+	if (vmc_place_disk(&vm->def, &c->disk, why, sizeof(why)))
+		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_INVALID,
+				 "\"bulkhead show\" lists its disks", "%s", why);
+	vm->def.disk[vm->def.ndisks++] = c->disk; /* to look at only */
+	rc = check_written(&vm->def, f);
+	if (!rc)
+		rc = check_config(&vm->def, f);
+	vm->def.ndisks--;
+	return rc;
+}
+
+static int check_remove(struct vm *vm, const struct disk_change *c, struct fault *f)
+{
+	if (vmc_find_disk(&vm->def, c->disk.controller, c->disk.lun))
+		return 0;
+	return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_NOT_FOUND,
+			 "\"bulkhead show\" lists its disks", "%s has no disk at %u:%u",
+			 vm->def.name, c->disk.controller, c->disk.lun);
+}
+
+/* Off: the definition alone. Otherwise the storage process is asked first. */
+static int check_state(const struct vm *vm, struct fault *f)
+{
+	if (vm->op != OP_NONE)
+		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_BUSY, "wait until that is over",
+				 "%s is %s", vm->def.name, vm_op_doing(vm));
+	if (vm->state == STATE_OFF)
+		return 0;
+	if (vm->state != STATE_RUNNING && vm->state != STATE_PAUSED)
+		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_WRONG_STATE, NULL,
+				 "%s is %s; its disks can be changed while it is Off, Running or "
+				 "Paused",
+				 vm->def.name, state_name(vm->state));
+	if (vm->run.roles & 1u << ROLE_STORAGE)
+		return 0;
+	return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_WRONG_STATE,
+			 "turn it off first, or give it <controllers>1</controllers>",
+			 "%s was started without a SCSI controller", vm->def.name);
+}
+
+/* In the definition, in memory and on disk. */
+static int apply(struct vm *vm, const char *user, struct fault *f)
+{
+	struct disk_change *c = &vm->change;
+	bool add = c->action == DISK_ADD;
+	char path[EVENT_TEXT_BYTES / 2];
+	struct vmc_disk *d;
+
+	if (add) {
+		vm->def.disk[vm->def.ndisks++] = c->disk;
+		d = &vm->def.disk[vm->def.ndisks - 1];
+		c->disk.path = NULL;
+	} else {
+		d = vmc_find_disk(&vm->def, c->disk.controller, c->disk.lun);
+	}
+	log_printable(path, sizeof(path), d->path, strlen(d->path));
+	event_add(vm->d, SEV_INFO, add ? "vm.disk-attached" : "vm.disk-detached", vm->def.name,
+		  user, "disk %u:%u %s: %s", d->controller, d->lun, add ? "attached" : "detached",
+		  path);
+	if (!add)
+		vmc_remove_disk(&vm->def, d);
+	return inventory_save(vm->d, vm, f);
+}
+
+/* Writing the definition may fail: then it is as it was. */
+static int change_off(struct vm *vm, struct job *job, const char *user, struct fault *f)
+{
+	int rc = apply(vm, user, f);
+
+	vm_disk_forget(vm);
+	job_end(vm->d, job, rc ? f : NULL);
+	return 0;
+}
+
+int vm_disk_change(struct vm *vm, struct disk_change *c, struct job *job, const char *user,
+		   struct fault *f)
+{
+	int rc = check_state(vm, f);
+
+	if (!rc)
+		rc = c->action == DISK_ADD ? check_add(vm, c, f) : check_remove(vm, c, f);
+	if (rc) {
+		free(c->disk.path);
+		return rc;
+	}
+	vm->change = *c;
+	if (vm->state == STATE_OFF)
+		return change_off(vm, job, user, f);
+	vm_begin(vm, OP_DISK, job, user);
+	return 0;
+}
+
+int vm_disk_send(struct vm *vm, struct fault *f)
+{
+	struct disk_change *c = &vm->change;
+	int fd[CONTROL_MAX_CHAIN], unit = vm->run.unit[ROLE_STORAGE].fd, rc;
+	struct msg_unit_disk m;
+	unsigned n = 0;
+
+	memset(&m, 0, sizeof(m));
+	m.action = c->action;
+	m.disk = (struct vm_disk){.controller = c->disk.controller,
+				  .lun = c->disk.lun,
+				  .format = VM_FORMAT_RAW,
+				  .chain = 1};
+	if (c->action == DISK_ADD &&
+	    vm_open_disk(vm->d, &c->disk, &m.disk, fd, CONTROL_MAX_CHAIN, &n, f))
+		return -1;
+	control_header(&m.h, MSG_UNIT_DISK, vm->cookie);
+	rc = unit < 0 ? -EPIPE : msgsock_send(unit, &m.h, fd, n);
+	for (unsigned i = 0; i < n; i++)
+		close(fd[i]);
+	if (rc)
+		return fault_set(f, fault_code(rc), NULL, "the storage of %s takes no messages: %s",
+				 vm->def.name, strerror(-rc));
+	return 0;
+}
+
+int vm_disk_done(struct vm *vm, struct fault *f)
+{
+	int rc = apply(vm, vm->op_user, f);
+
+	vm_disk_forget(vm);
+	return rc;
+}

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Disks that come and go while the machine has processes. Main decides, a pool thread opens and
+ * closes: a guest's other disks do not wait for that.
+ *
+ * The guest is told by ENUMERATE_BUS, after which its driver asks every unit that it knows whether
+ * it is there and then looks for new ones; and by a unit attention on the controller's other units.
+ * A place whose disk has gone is not given to another one before the guest has noticed: it would
+ * take the new disk for the old one, and write to it what it still holds in its caches.
+ */
+#include "vsp/storage/storage.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bus/log.h"
+
+static struct controller *controller_of(struct storage *s, const struct vm_disk *d)
+{
+	return &s->controller[d->controller];
+}
+
+static void answer(struct storage *s, int error)
+{
+	struct change *c = &s->change;
+
+	c->stage = CHANGE_NONE;
+	c->unit = NULL;
+	process_done(&s->process, c->cookie, -error, error ? c->why : "");
+}
+
+/* ---- the work, in a pool thread ---- */
+
+static void worked(struct storage *s, int error)
+{
+	s->change.error = error;
+	s->change.stage = CHANGE_WORKED;
+	loop_wake(s->process.loop);
+}
+
+static void open_it(struct storage *s)
+{
+	struct change *c = &s->change;
+
+	worked(s, disk_unit_open(s, c->unit, c->fd, c->why, sizeof(c->why)));
+}
+
+/* What cannot be made durable is not let go of. */
+static void close_it(struct storage *s)
+{
+	struct change *c = &s->change;
+	struct scsi_unit *u = &c->unit->scsi;
+	int err = u->read_only ? 0 : disk_flush(u->disk);
+
+	if (err) {
+		snprintf(c->why, sizeof(c->why),
+			 "disk %u:%u stays, because what was written to it cannot be made durable: "
+			 "%s",
+			 c->unit->disk.controller, c->unit->disk.lun, strerror(-err));
+	} else {
+		err = disk_close(u->disk);
+		if (err) /* nothing was written since the flush */
+			log_warn("disk %u:%u: %s while it was closed", c->unit->disk.controller,
+				 c->unit->disk.lun, strerror(-err));
+		u->disk = NULL;
+		err = 0;
+	}
+	worked(s, err);
+}
+
+static void start_work(struct storage *s, void (*work)(struct storage *))
+{
+	s->change.job.work = work;
+	s->change.stage = CHANGE_WORKING;
+	request_work(s, &s->change.job);
+}
+
+/* ---- adding ---- */
+
+static struct stor_unit *free_unit(struct storage *s)
+{
+	for (unsigned i = 0; i < CONTROL_MAX_DISKS; i++)
+		if (!s->unit[i].used)
+			return &s->unit[i];
+	return NULL;
+}
+
+static int place_is_free(struct storage *s, const struct vm_disk *d)
+{
+	const struct controller *c = controller_of(s, d);
+
+	if (c->unit[d->lun]) {
+		snprintf(s->change.why, sizeof(s->change.why), "there is a disk at %u:%u already",
+			 d->controller, d->lun);
+		return -EEXIST;
+	}
+	if (c->vanished & 1ull << d->lun) {
+		snprintf(s->change.why, sizeof(s->change.why),
+			 "the guest has not noticed yet that the disk which was at %u:%u has gone; "
+			 "choose another place, or try again",
+			 d->controller, d->lun);
+		return -EBUSY;
+	}
+	return 0;
+}
+
+static int begin_add(struct storage *s, const struct vm_disk *d, const int *fds)
+{
+	struct change *c = &s->change;
+	int err = place_is_free(s, d);
+
+	c->unit = free_unit(s);
+	if (!err && !c->unit) {
+		snprintf(c->why, sizeof(c->why), "there are %d disks already", CONTROL_MAX_DISKS);
+		err = -ENOSPC;
+	}
+	if (err)
+		return err;
+	c->unit->used = true;
+	c->unit->disk = *d;
+	memcpy(c->fd, fds, d->chain * sizeof(*fds));
+	start_work(s, open_it);
+	return 0;
+}
+
+static void added(struct storage *s)
+{
+	struct change *c = &s->change;
+
+	if (c->error) {
+		c->unit->used = false;
+	} else {
+		scsi_attention(&c->unit->scsi, ATTENTION_POWER_ON);
+		storvsp_install(s, c->unit);
+		storvsp_changed(s, c->unit);
+	}
+	answer(s, c->error);
+}
+
+/* ---- removing ---- */
+
+static int begin_remove(struct storage *s, const struct vm_disk *d)
+{
+	struct change *c = &s->change;
+
+	c->unit = controller_of(s, d)->unit[d->lun];
+	if (!c->unit) {
+		snprintf(c->why, sizeof(c->why), "there is no disk at %u:%u", d->controller,
+			 d->lun);
+		return -ENOENT;
+	}
+	storvsp_remove(s, c->unit);
+	c->stage = CHANGE_DRAINING;
+	change_settle(s);
+	return 0;
+}
+
+static void removed(struct storage *s)
+{
+	struct change *c = &s->change;
+
+	if (c->error) {
+		storvsp_install(s, c->unit);
+	} else {
+		c->unit->used = false;
+		storvsp_changed(s, c->unit);
+	}
+	answer(s, c->error);
+}
+
+/* ---- */
+
+void change_begin(struct storage *s, const struct msg_unit_disk *m, const int *fds, size_t nfds)
+{
+	struct change *c = &s->change;
+	int err;
+
+	if (c->stage != CHANGE_NONE) {
+		for (size_t i = 0; i < nfds; i++)
+			close(fds[i]);
+		process_done(&s->process, m->h.cookie, EBUSY,
+			     "another change of the disks is under way");
+		return;
+	}
+	c->action = m->action;
+	c->cookie = m->h.cookie;
+	c->why[0] = '\0';
+	err = c->action == DISK_ADD ? begin_add(s, &m->disk, fds) : begin_remove(s, &m->disk);
+	if (!err)
+		return;
+	for (size_t i = 0; i < nfds; i++)
+		close(fds[i]);
+	answer(s, err);
+}
+
+void change_settle(struct storage *s)
+{
+	struct change *c = &s->change;
+
+	if (c->stage == CHANGE_DRAINING) {
+		atomic_store(&s->want_wake, true); /* first this, then look */
+		if (!atomic_load(&c->unit->outstanding))
+			start_work(s, close_it);
+	}
+	if (c->stage != CHANGE_WORKED)
+		return;
+	if (c->action == DISK_ADD)
+		added(s);
+	else
+		removed(s);
+}
