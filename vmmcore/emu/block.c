@@ -145,7 +145,7 @@ static bool running_in(struct emu_cpu *cpu, uint64_t gpa)
 	if (cpu->mode != EMU_M64)
 		lin = (uint32_t)(cpu->gpr[EMU_PC] + cpu->seg[S_CS].base);
 	e = &cpu->tlbs[cpu->mmu_idx][(lin >> 12) & (EMU_TLB_SIZE - 1)];
-	if (e->tag_x != lin)
+	if ((e->tag_x & ~TLB_GLOBAL) != lin)
 		return true;
 	return ((lin + e->addend - (uintptr_t)cpu->vm->mem.base) ^ gpa) < PAGE_SIZE;
 }
@@ -243,12 +243,13 @@ void emu_jc_flush_page(struct emu_cpu *cpu, uint64_t lin)
 /* Remembers what emu_block_get() found at cpu->rip, linear address lin. */
 static void jc_put(struct emu_cpu *cpu, struct emu_jc *j, uint64_t lin, struct emu_block *b)
 {
-	unsigned slot = (lin >> 12) & (EMU_TLB_SIZE - 1), h = page_hash(lin);
+	const struct emu_tlbe *e = &cpu->tlbs[cpu->mmu_idx][(lin >> 12) & (EMU_TLB_SIZE - 1)];
+	unsigned h = page_hash(lin);
 
 	*j = (struct emu_jc){.rip = cpu->rip, .tag = cpu->jc_tag, .block = b};
 	cpu->jc_pages[cpu->cpl == 3][h / 64] |= 1ull << h % 64;
-	/* locate() has just filled or used the page's slot. */
-	if (cpu->cpl != 3 && (cpu->local[cpu->mmu_idx][slot / 64] >> slot % 64 & 1))
+	/* locate() has just filled or used the page's entry. */
+	if (cpu->cpl != 3 && e->tag_x != ((lin & PAGE_MASK) | TLB_GLOBAL))
 		cpu->jc_local = 1;
 }
 

@@ -102,11 +102,12 @@ struct emu_insn {
 #define PAGE_MASK (~4095ull)
 
 /* A tag is the linear page, plus bits that make the fast compare fail and say why. */
-#define TLB_NONE  0x4000000000000008ull /* matches no page; a guest may name that address, too: */
-#define TLB_EMPTY 0x8ull                /* so whoever compares the page alone asks for this bit */
-#define TLB_MMIO  0x1ull                /* not RAM; addend gives the guest-physical address */
-#define TLB_CODE  0x2ull                /* write tag: the page may hold decoded code */
-#define TLB_WATCH 0x4ull                /* a data breakpoint is on the page */
+#define TLB_NONE   0x4000000000000008ull /* matches no page; a guest may name that address, too: */
+#define TLB_EMPTY  0x8ull                /* so whoever compares the page alone asks for this bit */
+#define TLB_MMIO   0x1ull                /* not RAM; addend gives the guest-physical address */
+#define TLB_CODE   0x2ull                /* write tag: the page may hold decoded code */
+#define TLB_WATCH  0x4ull                /* a data breakpoint is on the page */
+#define TLB_GLOBAL 0x10ull               /* execute tag: a load of CR3 does not drop it */
 
 struct emu_tlbe {
 	uint64_t tag_r, tag_w, tag_x;
@@ -114,6 +115,11 @@ struct emu_tlbe {
 };
 
 enum { EMU_TLB_BITS = 10, EMU_TLB_SIZE = 1 << EMU_TLB_BITS };
+/* Behind it a larger one, by a hash: what has been pushed out of the first comes back without a
+ * walk. Each entry of the first was filled together with one here. */
+enum { EMU_TLB2_BITS = 12, EMU_TLB2_SIZE = 1 << EMU_TLB2_BITS };
+#define EMU_TLB2_HASH 0x9e3779b1u /* of the low 32 bits of the page's number; the top bits count   \
+				   */
 /* One array per kind of access. */
 enum {
 	EMU_IDX_KERNEL,    /* supervisor, SMAP enforced */
@@ -188,6 +194,7 @@ struct emu_cpu {
 	/* Lazy arithmetic flags, see flags.h. */
 	uint64_t fl_res, fl_aux;
 	struct emu_tlbe *tlb; /* tlbs[] for the current privilege */
+	struct emu_tlbe *tlb2;
 	_Atomic uint32_t *attention;
 	uint64_t jc_tag;   /* epoch of the privilege << 8 | mode and privilege */
 	uint64_t rip_mask; /* all ones, or 32 bits outside 64-bit mode */
@@ -270,12 +277,15 @@ struct emu_cpu {
 	struct emu_jc jc[1 << EMU_JC_BITS];
 	struct emu_block *transient; /* scratch block that no table knows */
 	struct emu_insn jit_tmp[2];  /* one instruction by itself, for the translator */
-	/* A bit for each slot whose entry is not global: a load of CR3 looks at no others. */
+	/* A bit for each slot that has had an entry that is not global: a load of CR3 looks at no
+	 * others. */
 	uint64_t local[EMU_IDX_COUNT][EMU_TLB_SIZE / 64];
+	uint64_t local2[EMU_IDX_COUNT][EMU_TLB2_SIZE / 64];
 	/* Offset mask of the largest page seen in each half of the address space since the last
 	 * flush: INVLPG of one address invalidates all of its page. */
 	uint64_t large[2];
 	struct emu_tlbe tlbs[EMU_IDX_COUNT][EMU_TLB_SIZE];
+	struct emu_tlbe tlb2s[EMU_IDX_COUNT][EMU_TLB2_SIZE];
 };
 
 #define EMU_ACK_IDLE UINT64_MAX
@@ -300,8 +310,8 @@ struct emu_vm {
 	uint64_t pages;
 	_Atomic uint64_t *code_lines; /* for each RAM page, one bit for each 64 bytes: decoded */
 	size_t code_lines_size;
-	struct emu_tlbe none[EMU_TLB_SIZE]; /* never matches: every access goes the long way */
-	_Atomic uint64_t epoch;             /* times a bit was set with several vCPUs */
+	struct emu_tlbe none[EMU_TLB2_SIZE]; /* never matches: every access goes the long way */
+	_Atomic uint64_t epoch;              /* times a bit was set with several vCPUs */
 };
 
 /* RFLAGS, CR0, CR4, EFER bits. */

@@ -29,12 +29,36 @@ static uint64_t lin_add(const struct emu_cpu *cpu, uint64_t lin, uint64_t n)
 
 static const struct emu_tlbe empty = {TLB_NONE, TLB_NONE, TLB_NONE, 0};
 
+static unsigned slot2(uint64_t lin)
+{
+	return ((uint32_t)(lin >> 12) * EMU_TLB2_HASH) >> (32 - EMU_TLB2_BITS);
+}
+
+/* The entries of all kinds of access are one array after another. */
+enum { ENTRIES = EMU_IDX_COUNT * EMU_TLB_SIZE, ENTRIES2 = EMU_IDX_COUNT * EMU_TLB2_SIZE };
+
+static void flush_all(struct emu_tlbe *e, unsigned entries)
+{
+	for (unsigned n = 0; n < entries; n++)
+		e[n] = empty;
+}
+
+static void flush_marked(struct emu_tlbe *e, uint64_t *marks, unsigned entries)
+{
+	for (unsigned w = 0; w < entries / 64; w++) {
+		uint64_t slots = marks[w];
+
+		for (marks[w] = 0; slots; slots &= slots - 1)
+			e[w * 64 + (unsigned)__builtin_ctzll(slots)] = empty;
+	}
+}
+
 void emu_tlb_flush(struct emu_cpu *cpu)
 {
-	for (unsigned x = 0; x < EMU_IDX_COUNT; x++)
-		for (unsigned n = 0; n < EMU_TLB_SIZE; n++)
-			cpu->tlbs[x][n] = empty;
+	flush_all(cpu->tlbs[0], ENTRIES);
+	flush_all(cpu->tlb2s[0], ENTRIES2);
 	memset(cpu->local, 0, sizeof(cpu->local));
+	memset(cpu->local2, 0, sizeof(cpu->local2));
 	memset(cpu->large, 0, sizeof(cpu->large));
 	emu_jc_flush(cpu);
 }
@@ -55,14 +79,8 @@ void emu_a20_look(struct emu_cpu *cpu)
 
 void emu_tlb_flush_local(struct emu_cpu *cpu)
 {
-	for (unsigned x = 0; x < EMU_IDX_COUNT; x++) {
-		for (unsigned w = 0; w < EMU_TLB_SIZE / 64; w++) {
-			uint64_t slots = cpu->local[x][w];
-
-			for (cpu->local[x][w] = 0; slots; slots &= slots - 1)
-				cpu->tlbs[x][w * 64 + (unsigned)__builtin_ctzll(slots)] = empty;
-		}
-	}
+	flush_marked(cpu->tlbs[0], cpu->local[0], ENTRIES);
+	flush_marked(cpu->tlb2s[0], cpu->local2[0], ENTRIES2);
 	emu_jc_flush_local(cpu);
 }
 
@@ -72,42 +90,51 @@ static bool entry_within(const struct emu_tlbe *e, uint64_t lin, uint64_t bits)
 	       !((e->tag_x ^ lin) & ~bits);
 }
 
+static void flush_within(struct emu_tlbe *e, unsigned entries, uint64_t lin, uint64_t bits)
+{
+	for (unsigned n = 0; n < entries; n++)
+		if (entry_within(&e[n], lin, bits))
+			e[n] = empty;
+}
+
 void emu_tlb_flush_page(struct emu_cpu *cpu, uint64_t lin)
 {
 	uint64_t bits = cpu->large[lin >> 63];
 
 	for (unsigned x = 0; x < EMU_IDX_COUNT; x++) {
 		cpu->tlbs[x][(lin >> 12) & (EMU_TLB_SIZE - 1)] = empty;
-		/* The page may be a large one, of which there can be many entries. */
-		for (unsigned n = 0; bits && n < EMU_TLB_SIZE; n++)
-			if (entry_within(&cpu->tlbs[x][n], lin, bits))
-				cpu->tlbs[x][n] = empty;
+		cpu->tlb2s[x][slot2(lin)] = empty;
 	}
-	if (bits)
-		emu_jc_flush(cpu);
-	else
+	if (!bits) {
 		emu_jc_flush_page(cpu, lin);
+		return;
+	}
+	/* The page may be a large one, of which there can be many entries. */
+	flush_within(cpu->tlbs[0], ENTRIES, lin, bits);
+	flush_within(cpu->tlb2s[0], ENTRIES2, lin, bits);
+	emu_jc_flush(cpu);
+}
+
+/* Of the entries that lead to the host's page, or of all. */
+static void flush_writes(struct emu_tlbe *e, unsigned entries, bool all, uint64_t host)
+{
+	for (unsigned n = 0; n < entries; n++)
+		if (all || page_of(e[n].tag_w) + e[n].addend == host)
+			e[n].tag_w = TLB_NONE;
 }
 
 void emu_tlb_flush_writes(struct emu_cpu *cpu)
 {
-	for (unsigned x = 0; x < EMU_IDX_COUNT; x++)
-		for (unsigned n = 0; n < EMU_TLB_SIZE; n++)
-			cpu->tlbs[x][n].tag_w = TLB_NONE;
+	flush_writes(cpu->tlbs[0], ENTRIES, true, 0);
+	flush_writes(cpu->tlb2s[0], ENTRIES2, true, 0);
 }
 
 void emu_tlb_flush_write_page(struct emu_cpu *cpu, uint64_t gpa)
 {
 	uint64_t host = (uintptr_t)cpu->vm->mem.base + page_of(gpa);
 
-	for (unsigned x = 0; x < EMU_IDX_COUNT; x++) {
-		for (unsigned n = 0; n < EMU_TLB_SIZE; n++) {
-			struct emu_tlbe *e = &cpu->tlbs[x][n];
-
-			if (page_of(e->tag_w) + e->addend == host)
-				e->tag_w = TLB_NONE;
-		}
-	}
+	flush_writes(cpu->tlbs[0], ENTRIES, false, host);
+	flush_writes(cpu->tlb2s[0], ENTRIES2, false, host);
 }
 
 /* ---- data breakpoints ---- */
@@ -166,7 +193,7 @@ static void fill(struct emu_cpu *cpu, struct emu_tlbe *e, unsigned idx, uint64_t
 	}
 	e->tag_r = r ? page | flags : TLB_NONE;
 	e->tag_w = wr ? page | flags | wflags : TLB_NONE;
-	e->tag_x = x ? page | flags : TLB_NONE;
+	e->tag_x = x ? page | flags | (w->global ? TLB_GLOBAL : 0) : TLB_NONE;
 	if (unlikely(cpu->dr[7] & 0xff)) {
 		if (page_watched(cpu, page, false))
 			e->tag_r |= TLB_WATCH;
@@ -175,10 +202,14 @@ static void fill(struct emu_cpu *cpu, struct emu_tlbe *e, unsigned idx, uint64_t
 	}
 	if (w->bits > cpu->large[page >> 63] && w->bits > 0xfff)
 		cpu->large[page >> 63] = w->bits;
-	unsigned slot = (page >> 12) & (EMU_TLB_SIZE - 1);
-	uint64_t bit = 1ull << slot % 64, *local = &cpu->local[idx][slot / 64];
+	cpu->tlb2s[idx][slot2(page)] = *e;
+	if (!w->global) {
+		unsigned slot = (page >> 12) & (EMU_TLB_SIZE - 1);
 
-	*local = w->global ? *local & ~bit : *local | bit;
+		cpu->local[idx][slot / 64] |= 1ull << slot % 64;
+		slot = slot2(page);
+		cpu->local2[idx][slot / 64] |= 1ull << slot % 64;
+	}
 }
 
 static uint64_t tag(const struct emu_tlbe *e, unsigned acc)
@@ -195,18 +226,23 @@ struct emu_tlbe *emu_tlb_get(struct emu_cpu *cpu, struct emu_insn *i, unsigned i
 			     unsigned acc)
 {
 	struct emu_tlbe *e = &cpu->tlbs[idx][(lin >> 12) & (EMU_TLB_SIZE - 1)];
+	struct emu_tlbe *second = &cpu->tlb2s[idx][slot2(lin)];
 	struct emu_walk w;
 	uint32_t error;
 
 	/* TLB_EMPTY, too, has to be as in a page that is there. */
 	if (likely((tag(e, acc) & (PAGE_MASK | TLB_EMPTY)) == page_of(lin)))
 		return e;
+	if ((tag(second, acc) & (PAGE_MASK | TLB_EMPTY)) == page_of(lin)) {
+		*e = *second;
+		return e;
+	}
 	if (emu_long_mode(cpu) && !emu_canonical(lin))
 		not_canonical(cpu, i);
 	if (emu_walk(cpu, idx, lin, acc, &w, &error)) {
 		cpu->cr2 = lin;
 		/* The TLB entry may be stale, and a page fault drops it. */
-		*e = empty;
+		*e = *second = empty;
 		emu_raise_err(cpu, i, EXC_PF, error);
 	}
 	fill(cpu, e, idx, page_of(lin), &w);

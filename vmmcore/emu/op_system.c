@@ -814,7 +814,7 @@ OP(page2)
 	if (cpu->mode != EMU_M64)
 		lin = (uint32_t)(cpu->gpr[EMU_PC] + cpu->seg[S_CS].base + PAGE_SIZE);
 	e = &cpu->tlbs[cpu->mmu_idx][(lin >> 12) & (EMU_TLB_SIZE - 1)];
-	if (likely(e->tag_x == lin) && lin + e->addend - (uintptr_t)m->base == i->imm &&
+	if (likely((e->tag_x & ~TLB_GLOBAL) == lin) && lin + e->addend - (uintptr_t)m->base == i->imm &&
 	    atomic_load_explicit(&m->page_gen[vm_memory_page(m, i->imm)], memory_order_relaxed) ==
 		    (uint32_t)i->disp)
 		NEXT;

@@ -258,7 +258,7 @@ static int emu_vm_init(struct vm *vm, char *why, size_t why_size)
 		return err;
 	}
 	evm->code_lines = map;
-	for (unsigned n = 0; n < EMU_TLB_SIZE; n++)
+	for (unsigned n = 0; n < EMU_TLB2_SIZE; n++)
 		evm->none[n] = (struct emu_tlbe){TLB_NONE, TLB_NONE, TLB_NONE, 0};
 	pthread_mutex_init(&evm->code_lock, NULL);
 	pthread_mutex_init(&evm->bus_lock, NULL);

@@ -46,6 +46,7 @@ void emu_mode_update(struct emu_cpu *cpu)
 		cpu->mmu_idx = EMU_IDX_KERNEL_AC;
 	cpu->align_check = cpu->cpl == 3 && (cpu->cr0 & CR0_AM) && (cpu->rflags & FL_AC);
 	cpu->tlb = cpu->align_check ? cpu->evm->none : cpu->tlbs[cpu->mmu_idx];
+	cpu->tlb2 = cpu->align_check ? cpu->evm->none : cpu->tlb2s[cpu->mmu_idx];
 	/* Any breakpoint: what it strikes must be known after each instruction. */
 	cpu->single = (cpu->rflags & FL_TF) || (cpu->dr[7] & 0xff);
 	/* AC changes often and does not change what may be executed. */

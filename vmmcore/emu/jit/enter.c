@@ -146,11 +146,15 @@ bool emu_jit_last(struct emu_cpu *cpu, uint32_t at)
 {
 	struct emu_insn *i = (struct emu_insn *)(cpu->arena + at);
 
-	flags_out(cpu);
-	cpu->jit_inside = 0;
-	emu_handler(i->op)(cpu, i);
-	flags_in(cpu);
-	cpu->jit_inside = 1;
+	if (i->op == OP_iret || i->op == OP_popf || i->op == OP_syscall || i->op == OP_sysret) {
+		flags_out(cpu);
+		cpu->jit_inside = 0;
+		emu_handler(i->op)(cpu, i);
+		flags_in(cpu);
+		cpu->jit_inside = 1;
+	} else {
+		emu_handler(i->op)(cpu, i);
+	}
 	return cpu->single || cpu->nmi_pending || cpu->shadow || cpu->halted;
 }
 

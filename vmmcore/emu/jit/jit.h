@@ -10,7 +10,7 @@
  *   host.c       what the host does where the manual leaves it open
  *   flags.c      where the guest's flags are: host flags or memory
  *   mem.c        addresses and the soft-TLB's fast path
- *   t_alu.c t_misc.c t_branch.c t_simd.c   instructions by kind
+ *   t_alu.c t_misc.c t_branch.c t_simd.c t_string.c   instructions by kind
  *   emit.h       the encoder; tr.h: the map of all these
  *
  * A block is interpreted until it has run some times; then insn[0].fn becomes emu_jit_enter, so all

@@ -46,18 +46,19 @@ bool mem_ea(struct tr *t, const struct emu_insn *i, unsigned *lin)
 	return true;
 }
 
-struct rm mem_tlb(struct tr *t, unsigned lin, unsigned bytes, bool write)
+struct rm mem_tlb_to(struct tr *t, unsigned lin, struct rm last, bool write)
 {
 	struct emit *e = &t->e;
 	int32_t tag = write ? (int32_t)offsetof(struct emu_tlbe, tag_w)
 			    : (int32_t)offsetof(struct emu_tlbe, tag_r);
+	struct tlb_miss *miss = &t->misses[t->miss_count++];
 
 	_Static_assert(sizeof(struct emu_tlbe) == 32, "the shift below");
 	e_mov(e, H_11, rm_reg(lin));
-	if (bytes > 1)
-		e_lea(e, H_10, rm_at(lin, (int32_t)bytes - 1));
+	if (last.index != H_NONE || last.disp)
+		e_lea(e, H_10, last);
 	else
-		e_mov(e, H_10, rm_reg(lin));
+		e_mov(e, H_10, rm_reg(last.base));
 	enc(e, 0, 0xc1, 5, rm_reg(H_11)); /* SHR; bits above 22 do not count */
 	e8(e, 12 - 5);
 	e_alu_imm(e, 2, 4, rm_reg(H_11), (EMU_TLB_SIZE - 1) << 5);
@@ -65,9 +66,15 @@ struct rm mem_tlb(struct tr *t, unsigned lin, unsigned bytes, bool write)
 	enc(e, E_W, 0x03, H_11, TR_CPU(tlb));
 	enc(e, E_W, 0x3b, H_10, rm_at(H_11, tag));
 	fl_clobber(t);
-	tr_slow_jcc(t, CC_NZ);
+	*miss = (struct tlb_miss){.from = e_jcc(e, CC_NZ), .slow = tr_slow(t), .write = write};
+	miss->hit = e->p;
 	e_mov(e, H_11, rm_at(H_11, (int32_t)offsetof(struct emu_tlbe, addend)));
 	return rm_sib(lin, H_11, 0, 0);
+}
+
+struct rm mem_tlb(struct tr *t, unsigned lin, unsigned bytes, bool write)
+{
+	return mem_tlb_to(t, lin, rm_at(lin, (int32_t)bytes - 1), write);
 }
 
 bool mem_aligned(struct tr *t, unsigned bytes, unsigned align, bool write, struct rm *m)

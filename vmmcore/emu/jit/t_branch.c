@@ -99,7 +99,9 @@ static int32_t target(const struct emu_insn *i)
 {
 	if (i->op == OP_end)
 		return i->off;
-	return i->op == OP_stac || i->op == OP_clac || i->op == OP_sti ? i->off + i->len : i->disp;
+	return i->op == OP_stac || i->op == OP_clac || i->op == OP_sti || i->op == OP_swapgs
+		       ? i->off + i->len
+		       : i->disp;
 }
 
 void tr_exits(struct tr *t)
@@ -294,6 +296,21 @@ static void privileged_flag(struct tr *t, unsigned op)
 	}
 }
 
+static void swapgs(struct tr *t)
+{
+	struct emit *e = &t->e;
+
+	enc(e, 0, 0x80, 7, TR_CPU(cpl));
+	e8(e, 0);
+	tr_slow_jcc(t, CC_NZ);
+	e_mov(e, H_10, TR_CPU(kernel_gs_base));
+	e_mov(e, H_11, TR_CPU(seg[S_GS].base));
+	e_store(e, TR_CPU(seg[S_GS].base), H_10);
+	e_store(e, TR_CPU(kernel_gs_base), H_11);
+	fl_clobber(t);
+	add_exit(t, e_jmp(e));
+}
+
 bool tr_last(struct tr *t)
 {
 	const struct emu_insn *i = t->i;
@@ -349,11 +366,17 @@ bool tr_last(struct tr *t)
 		}
 		sti(t);
 		break;
+	case OP_swapgs:
+		if (i->off + i->len >= PAGE_SIZE) {
+			tr_leave_at(t, i);
+			return false;
+		}
+		swapgs(t);
+		break;
 	case OP_iret:
 	case OP_popf:
 	case OP_syscall:
 	case OP_sysret:
-	case OP_swapgs:
 	case OP_clts:
 	case OP_mov_cr_r:
 	case OP_invlpg:

@@ -98,16 +98,17 @@ static bool gpr(unsigned kind)
 
 static bool supported(const struct emu_simd_op *op)
 {
-	if (op->flags & (EMU_SIMD_MMX | EMU_SIMD_IN_AXDX | EMU_SIMD_OUT_CX | EMU_SIMD_MASKMOV))
+	if (op->flags & (EMU_SIMD_MMX | EMU_SIMD_IN_AXDX | EMU_SIMD_MASKMOV))
 		return false;
 	if (!(op->flags & EMU_SIMD_SSE))
 		return false;
-	/* The variable blends and the string compares have implicit operands. */
+	/* The variable blends and the string compares have implicit operands: but for PCMPISTRI's RCX,
+	 * which is the host's own. */
 	struct emu_simd_code c = emu_simd_code(op);
 
 	if (c.map == 2 && (c.opcode == 0x10 || c.opcode == 0x14 || c.opcode == 0x15))
 		return false;
-	if (c.map == 3 && c.opcode >= 0x60 && c.opcode <= 0x63)
+	if (c.map == 3 && c.opcode >= 0x60 && c.opcode <= 0x62)
 		return false;
 	if (op->dst_kind != EMU_K_XMM && !gpr(op->dst_kind))
 		return false;

@@ -12,6 +12,7 @@
  *   interp, interp_fl  called: one instruction (R11D) by the interpreter. interp_fl returns with
  *                      the guest's flags in the host's. If the instruction did not fall through,
  *                      they leave instead of returning.
+ *   tlb2_r, tlb2_w     called: R10 (a page) is not in the first soft-TLB's entry R11. ZF: it is now
  *   last               the same for the last instruction of a block; RIP is set then
  */
 #include "vmmcore/emu/jit/tr.h"
@@ -112,6 +113,42 @@ static void make_miss(struct emit *e)
 	make_return(e);
 }
 
+/* An operand across pages, whose R11 is its first byte's and whose R10 is its last's, is not looked
+ * up: RAX must come out as R11. */
+static void make_tlb2(struct emit *e, unsigned tag)
+{
+	uint8_t *crosses, *miss;
+
+	push(e, H_AX);
+	e_mov32(e, H_AX, rm_reg(H_10));
+	enc(e, 0, 0xc1, 5, rm_reg(H_AX)); /* SHR */
+	e8(e, 12 - 5);
+	e_alu_imm(e, 2, 4, rm_reg(H_AX), (EMU_TLB_SIZE - 1) << 5);
+	enc(e, E_W, 0x03, H_AX, TR_CPU(tlb));
+	enc(e, E_W, 0x3b, H_AX, rm_reg(H_11));
+	crosses = e_jcc8(e, CC_NZ);
+	e_mov(e, H_AX, rm_reg(H_10));
+	enc(e, E_W, 0xc1, 5, rm_reg(H_AX));
+	e8(e, 12);
+	enc(e, 0, 0x69, H_AX, rm_reg(H_AX)); /* IMUL */
+	e32(e, EMU_TLB2_HASH);
+	enc(e, 0, 0xc1, 5, rm_reg(H_AX));
+	e8(e, 32 - EMU_TLB2_BITS);
+	enc(e, 0, 0xc1, 4, rm_reg(H_AX)); /* SHL */
+	e8(e, 5);
+	enc(e, E_W, 0x03, H_AX, TR_CPU(tlb2));
+	enc(e, E_W, 0x3b, H_10, rm_at(H_AX, (int32_t)tag));
+	miss = e_jcc8(e, CC_NZ);
+	enc(e, 0, 0x0f10, 0, rm_at(H_AX, 0)); /* MOVUPS: nothing is in XMM0 and XMM1 now */
+	enc(e, 0, 0x0f10, 1, rm_at(H_AX, 16));
+	enc(e, 0, 0x0f11, 0, rm_at(H_11, 0));
+	enc(e, 0, 0x0f11, 1, rm_at(H_11, 16));
+	e_here8(e, crosses);
+	e_here8(e, miss);
+	pop(e, H_AX);
+	e8(e, 0xc3);
+}
+
 void jit_make_thunks(struct emu_cpu *cpu)
 {
 	struct emu_jit *j = cpu->jit;
@@ -139,6 +176,10 @@ void jit_make_thunks(struct emu_cpu *cpu)
 	make_interp(&e, emu_jit_interp_fl, true);
 	j->last = HERE;
 	make_interp(&e, emu_jit_last, false);
+	j->tlb2_r = HERE;
+	make_tlb2(&e, offsetof(struct emu_tlbe, tag_r));
+	j->tlb2_w = HERE;
+	make_tlb2(&e, offsetof(struct emu_tlbe, tag_w));
 	j->base = (HERE + 63) & ~63u;
 	j->used = j->base;
 #undef HERE

@@ -35,7 +35,7 @@ struct emu_jit {
 	 * count of 1 and in what is defined. */
 	unsigned odd_shifts;
 	/* Offsets of the thunks. */
-	uint32_t enter, leave, cold, miss, link, interp, interp_fl, last;
+	uint32_t enter, leave, cold, miss, link, interp, interp_fl, last, tlb2_r, tlb2_w;
 };
 
 /* Bits of flag sets; the bits of RFLAGS would do as well. */
@@ -45,11 +45,18 @@ enum { JF_O = 0, JF_C = 8, JF_P = 10, JF_A = 12, JF_Z = 14, JF_S = 15 };
 
 /* Out of line: this instruction by the interpreter, then on at `join`. */
 struct stub {
-	uint8_t *from[4]; /* jumps that lead here */
+	uint8_t *from[6]; /* jumps that lead here */
 	unsigned froms;
 	const struct emu_insn *insn;
 	uint8_t *join;
 	bool flags; /* the instruction looks at flags or writes them */
+};
+
+/* Out of line, before that: a miss of the soft-TLB, to be looked up in the second. */
+struct tlb_miss {
+	uint8_t *from, *hit;
+	struct stub *slow;
+	bool write;
 };
 
 /* Out of line: a branch to another place of the page. */
@@ -73,6 +80,8 @@ struct tr {
 	bool sse_checked;         /* this block has made sure that SSE does not trap */
 	struct stub stubs[EMU_BLOCK_INSNS * 2];
 	unsigned stub_count;
+	struct tlb_miss misses[EMU_BLOCK_INSNS * 2 + 2];
+	unsigned miss_count;
 	struct exit_stub exits[EMU_BLOCK_INSNS + 2];
 	unsigned exit_count;
 	struct stub *slow; /* of the current instruction */
@@ -180,6 +189,8 @@ bool mem_ea(struct tr *t, const struct emu_insn *i, unsigned *lin);
 /* After mem_ea: checks the soft-TLB; the operand is then at [lin + R11]. Clobbers R10, R11 and the
  * flags (fl_keep is done here: flags live after or read by the instruction). */
 struct rm mem_tlb(struct tr *t, unsigned lin, unsigned bytes, bool write);
+/* The same, for an operand whose last byte is at `last`. */
+struct rm mem_tlb_to(struct tr *t, unsigned lin, struct rm last, bool write);
 /* Both. */
 bool mem_operand(struct tr *t, unsigned bytes, bool write, struct rm *m);
 /* The same; what is not aligned to `align` bytes goes the slow way. */
@@ -189,6 +200,7 @@ bool mem_aligned(struct tr *t, unsigned bytes, unsigned align, bool write, struc
 bool tr_alu(struct tr *t);
 bool tr_misc(struct tr *t);
 bool tr_simd(struct tr *t);
+bool tr_string(struct tr *t);
 bool tr_branch(struct tr *t);
 /* The last instruction of the block. Returns whether it was translated. */
 bool tr_last(struct tr *t);

@@ -182,6 +182,14 @@ void tr_leave_at(struct tr *t, const struct emu_insn *i)
 	go_thunk(t, e_jmp(&t->e), t->j->leave);
 }
 
+static void emit_miss(struct tr *t, struct tlb_miss *m)
+{
+	e_target(&t->e, m->from, t->e.p);
+	go_thunk(t, e_call(&t->e), m->write ? t->j->tlb2_w : t->j->tlb2_r);
+	e_target(&t->e, e_jcc(&t->e, CC_Z), m->hit);
+	m->slow->from[m->slow->froms++] = e_jmp(&t->e);
+}
+
 static void emit_stub(struct tr *t, struct stub *s)
 {
 	for (unsigned n = 0; n < s->froms; n++)
@@ -272,9 +280,9 @@ static void check_entry(struct tr *t)
 static bool one(struct tr *t)
 {
 	struct emit before = t->e;
-	unsigned host = t->host_ok, mem = t->mem_ok, stubs = t->stub_count;
+	unsigned host = t->host_ok, mem = t->mem_ok, stubs = t->stub_count, misses = t->miss_count;
 	bool no_af = t->no_af;
-	bool ok = tr_alu(t) || tr_misc(t) || tr_simd(t) || tr_branch(t);
+	bool ok = tr_alu(t) || tr_misc(t) || tr_simd(t) || tr_string(t) || tr_branch(t);
 
 	if (!ok) {
 		/* It may have found out late. */
@@ -283,6 +291,7 @@ static bool one(struct tr *t)
 		t->mem_ok = mem;
 		t->no_af = no_af;
 		t->stub_count = stubs;
+		t->miss_count = misses;
 		t->slow = NULL;
 		by_interpreter(t);
 	}
@@ -314,6 +323,8 @@ static bool translate(struct tr *t)
 	t->live = F_ALL;
 	done += tr_last(t);
 	t->slow = NULL;
+	for (unsigned n = 0; n < t->miss_count; n++)
+		emit_miss(t, &t->misses[n]);
 	for (unsigned n = 0; n < t->stub_count; n++)
 		emit_stub(t, &t->stubs[n]);
 	tr_exits(t);

@@ -328,6 +328,7 @@ static const struct op ops[] = {
 	{0xf11, KSSE | KF3},
 	{0xf6e, KSSE | K66 | KW | KGM},
 	{0xf7e, KSSE | K66 | KW | KGM},
+	{0xf3a63, KSSE | K66 | KIMM8}, /* pcmpistri */
 	{0xfef, KSSE | K66},
 	{0xfeb, KSSE | K66},
 	{0xfdb, KSSE | K66},
@@ -387,6 +388,43 @@ static const struct op ops[] = {
 };
 
 static void random_insn(unsigned depth);
+
+static void lea_from_rbp(unsigned reg, uint32_t disp)
+{
+	b(0x48);
+	b(0x8d);
+	b(0x85 | reg << 3);
+	d(disp);
+}
+
+/* MOVS or STOS into the data, once or repeated: within a page or across, onto itself, downwards. */
+static void string(void)
+{
+	uint32_t to = below(0x1000), from = below(2) ? below(0x1000) : to + below(64) - 32;
+	unsigned sz = below(4), down = below(8) == 0, rep = below(4);
+
+	b(0x57); /* push rdi, rsi, rcx */
+	b(0x56);
+	b(0x51);
+	lea_from_rbp(7, to);
+	lea_from_rbp(6, from);
+	b(0xb9); /* mov ecx, */
+	d(below(8) ? below(40) : below(0x300));
+	if (down)
+		b(0xfd);
+	if (rep)
+		b(rep == 1 ? 0xf2 : 0xf3);
+	if (sz == 1)
+		b(0x66);
+	if (sz == 3)
+		b(0x48);
+	b((below(2) ? 0xa4 : 0xaa) | (sz ? 1 : 0));
+	if (down)
+		b(0xfc);
+	b(0x59);
+	b(0x5e);
+	b(0x5f);
+}
 
 static void special(unsigned depth)
 {
@@ -460,19 +498,8 @@ static void special(unsigned depth)
 		b(0x25);
 		d(TABLE);
 		break;
-	case 14: /* rep stosb, few, into the data */
-		b(0x57);
-		b(0x51);
-		b(0x48);
-		b(0x8d);
-		b(0xbd); /* lea rdi, [rbp + disp] */
-		d(below(0x1000));
-		b(0xb9);
-		d(below(40));
-		b(0xf3);
-		b(0xaa);
-		b(0x59);
-		b(0x5f);
+	case 14:
+		string();
 		break;
 	case 15: /* the next instruction's immediate is changed */
 		b(0x88);
