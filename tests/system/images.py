@@ -93,9 +93,9 @@ class Images:
         self.run("convert", raw, self.path(name))
         return self.share(name)
 
-    def root(self, name, busybox, work, guest=None):
+    def root(self, name, busybox, work, guest=None, extra=None):
         """A dynamic VHD with an ext4 file system made of busybox and, of the tar guest, the kernel's
-        modules and hyperv-daemons."""
+        modules and hyperv-daemons; extra: more files, path in it to path here."""
         tree = os.path.join(work, "tree")
         for folder in ("bin", "dev", "etc", "proc", "sys", "sbin", "root", "tmp", "var/lib"):
             os.makedirs(os.path.join(tree, folder))
@@ -112,6 +112,9 @@ class Images:
             with open(os.path.join(tree, file), "w", encoding="ascii") as f:
                 f.write(text)
             os.chmod(os.path.join(tree, file), 0o755 if file.startswith("sbin") else 0o644)
+        for path, source in (extra or {}).items():
+            os.makedirs(os.path.dirname(os.path.join(tree, path)), exist_ok=True)
+            shutil.copy(source, os.path.join(tree, path))
         raw = os.path.join(work, "root.img")
         subprocess.run([tool("mke2fs"), "-q", "-t", "ext4", "-L", "root", "-d", tree, raw, "128M"],
                        check=True, capture_output=True)
