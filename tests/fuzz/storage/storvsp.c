@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A hostile guest of the storage provider: packets of any type, with any command, ranges, lengths
- * and pages; indices and ring bytes overwritten while the provider reads; channels closed at any
- * moment. The provider is the real one, in threads of its own (tests/unit/storage/hosted.h), so
- * which of them meets what when differs from run to run; what must hold does not.
+ * and pages; indices and ring bytes overwritten while the provider reads; a thread that scribbles
+ * over ring and data all the while; channels closed at any moment. The provider is the real one, in
+ * threads of its own (tests/unit/storage/hosted.h), so which of them meets what when differs from
+ * run to run; what must hold does not.
  *
  * An input is a row of steps. After it the channel is closed, which must be answered, and opened
  * again, and a plain read must work; RAM beyond the pages that were named must be untouched.
@@ -16,10 +17,44 @@
 
 #include "tests/fuzz/fuzz.h"
 
-enum { SECRET_PAGE = HOSTED_RAM / 4096 - 1, DATA_PAGES = 64 };
+enum { SECRET_PAGE = HOSTED_RAM / 4096 - 1, DATA_PAGES = 64, IDS = 4096 };
 
 static struct hosted *h;
-static uint64_t packets, answers;
+static uint64_t packets, answers, closes;
+static uint8_t command_of[IDS];                   /* by the packet's transaction id */
+static uint8_t seen[256][256];                    /* command, SRB status of its answer */
+static _Atomic uint64_t scribbles, scribbles_due; /* what the thread has done, and is to do */
+
+/* ---- shared memory that changes while it is read ---- */
+
+static void *scribble(void *arg)
+{
+	struct hosted_channel *c = arg;
+	uint64_t dice = 88172645463325252ull;
+	uint8_t *data = hosted_page(h, HOSTED_DATA_PAGE);
+
+	for (;;) {
+		if (atomic_load(&scribbles) == atomic_load(&scribbles_due)) {
+			usleep(100);
+			continue;
+		}
+		dice ^= dice << 13;
+		dice ^= dice >> 7;
+		dice ^= dice << 17;
+		if (dice & 0x100) /* where packets lie, or have lain */
+			c->vsc.out.data[(dice >> 16) % c->vsc.out.size] = (uint8_t)dice;
+		else
+			data[(dice >> 16) % (DATA_PAGES * 4096)] = (uint8_t)dice;
+		atomic_fetch_add(&scribbles, 1);
+	}
+	return NULL;
+}
+
+static void scribbling_ends(void)
+{
+	while (atomic_load(&scribbles) != atomic_load(&scribbles_due))
+		usleep(10);
+}
 
 static void begin(void)
 {
@@ -30,6 +65,7 @@ static void begin(void)
 	};
 	struct disk_create how = {
 		.format = DISK_FORMAT_VHD, .type = DISK_TYPE_DYNAMIC, .size = 8 << 20};
+	pthread_t thread;
 	int fds[3];
 
 	for (unsigned i = 0; i < 3; i++) {
@@ -40,6 +76,7 @@ static void begin(void)
 	h = hosted_start(disks, fds, 3, 4);
 	fuzz_require(hosted_open(h, &h->channel[0]));
 	memset(hosted_page(h, SECRET_PAGE), 0xee, 4096);
+	fuzz_require(pthread_create(&thread, NULL, scribble, &h->channel[0]) == 0);
 }
 
 /* A GPA list of the input's making. */
@@ -89,16 +126,28 @@ static void send_packet(struct hosted_channel *c, struct fuzz_input *in)
 	for (unsigned i = 1; i < 16; i++)
 		p.srb.cdb[i] = fuzz_take(in, 1);
 	p.srb.cdb[0] = commands[fuzz_take(in, 1) % sizeof(commands)];
-	if (ring_write(&c->vsc.out, type, kind & 128 ? 0 : 1, ++packets, iov, 2, iov[0].iov_len,
+	command_of[++packets % IDS] = p.operation == VSTOR_EXECUTE_SRB ? p.srb.cdb[0] : 0xff;
+	if (ring_write(&c->vsc.out, type, kind & 128 ? 0 : 1, packets, iov, 2, iov[0].iov_len,
 		       &signal) == 0 ||
 	    signal)
 		c->vsc.signal(&h->channel[0]);
 }
 
-static void step(struct hosted_channel *c, struct fuzz_input *in)
+static void read_answers(struct hosted_channel *c)
 {
 	struct vstor_packet p;
 	uint64_t id;
+
+	while (storvsc_receive(&c->vsc, &p, &id) == 0) {
+		answers++;
+		if (id && id <= packets)
+			seen[command_of[id % IDS]][p.srb.srb_status] = 1;
+	}
+}
+
+static void step(struct hosted_channel *c, struct fuzz_input *in)
+{
+	struct vstor_packet p;
 	uint32_t at;
 
 	switch (fuzz_take(in, 1) % 16) {
@@ -120,12 +169,16 @@ static void step(struct hosted_channel *c, struct fuzz_input *in)
 		((uint8_t *)hosted_page(h, HOSTED_DATA_PAGE))[at] = (uint8_t)fuzz_take(in, 1);
 		break;
 	case 4:
+		scribbling_ends(); /* the ring is made anew */
+		closes++;
 		hosted_close(h, c);
 		fuzz_require(hosted_open(h, c));
 		break;
 	case 5:
-		while (storvsc_receive(&c->vsc, &p, &id) == 0)
-			answers++;
+		read_answers(c);
+		break;
+	case 7:
+		atomic_fetch_add(&scribbles_due, fuzz_take(in, 1) * 16);
 		break;
 	case 6: /* be good for a moment */
 		if (ring_writer_room(&c->vsc.out, 4096) == 0) {
@@ -173,6 +226,8 @@ int fuzz_one(const uint8_t *data, size_t size)
 	fuzz_require(hosted_handshake(c));
 	while (in.size)
 		step(c, &in);
+	scribbling_ends();
+	read_answers(c);
 	hosted_close(h, c);
 	fuzz_require(hosted_open(h, c));
 	check_works(c);
@@ -183,5 +238,16 @@ int fuzz_one(const uint8_t *data, size_t size)
 
 void fuzz_report(void)
 {
-	printf("storvsp: %lu packets, %lu answers read\n", packets, answers);
+	unsigned commands = 0, ways = 0;
+
+	for (unsigned c = 0; c < 255; c++) {
+		unsigned before = ways;
+
+		for (unsigned s = 0; s < 256; s++)
+			ways += seen[c][s];
+		commands += ways > before;
+	}
+	printf("coverage of storvsp: %lu packets, %lu answers read, %lu closes, %lu bytes changed "
+	       "while they were read; %u commands, %u different: command and its status\n",
+	       packets, answers, closes, atomic_load(&scribbles), commands, ways);
 }
