@@ -4,7 +4,7 @@
  * guests, and to look at what a kernel does.
  *
  *   run [--backend emu|kvm|auto] [--vcpus N] [--ram MIB] [--timeout S] [--module FILE]...
- *       [--cmdline TEXT] [--interactive] [--stamps] [--quiet] [--build DIR] [--status N]
+ *       [--disk FILE]... [--cmdline TEXT] [--interactive] [--stamps] [--quiet] [--build DIR] [--status N]
  *       [STEP]... KERNEL
  *
  * Prints what the first serial port says. The steps are a conversation, which goes on in their
@@ -49,7 +49,8 @@ enum {
 	STATUS_TIMEOUT = 124,
 };
 
-enum { MAX_STEPS = 32 };
+enum { MAX_STEPS = 32, MAX_DISKS = 4 };
+enum { UNITS = ROLE_STORAGE + 1 };
 
 enum step_kind {
 	STEP_EXPECT,
@@ -70,6 +71,7 @@ struct step {
 static struct {
 	struct vm_config config;
 	const char *build, *kernel, *modules[CONTROL_MAX_MODULES];
+	const char *disks[MAX_DISKS]; /* raw images, LUN 0 and up */
 	unsigned timeout_s;
 	bool interactive, stamps, quiet;
 	struct step step[MAX_STEPS];
@@ -79,7 +81,7 @@ static struct {
 
 static char directory[] = "/tmp/bulkhead-run.XXXXXX";
 static pid_t broker;
-static int control = -1, unit[ROLES_ALWAYS] = {-1, -1}, serial = -1;
+static int control = -1, unit[UNITS] = {-1, -1, -1}, serial = -1;
 static uint64_t started;
 static uint64_t guest_ns; /* at the last pause */
 static bool paused;
@@ -100,9 +102,10 @@ static void stop_broker(void)
 		kill(broker, SIGTERM);
 		waitpid(broker, NULL, 0);
 	}
-	static const char *const names[] = {"bulkhead-partition", "bulkhead-worker", "socket"};
+	static const char *const names[] = {"bulkhead-partition", "bulkhead-worker",
+					    "bulkhead-vsp-storage", "socket"};
 
-	for (unsigned i = 0; i < 3; i++) {
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		snprintf(path, sizeof(path), "%s/%s", directory, names[i]);
 		unlink(path);
 	}
@@ -267,6 +270,8 @@ static void start_broker(void)
 		end(STATUS_SETUP, "%s: %s", directory, strerror(errno));
 	link_program("vmmcore/partition", "bulkhead-partition");
 	link_program("workers", "bulkhead-worker");
+	if (opt.config.disks)
+		link_program("vsp/storage", "bulkhead-vsp-storage");
 	snprintf(program, sizeof(program), "%s/vmmcore/broker/bulkhead-vmmcore", opt.build);
 	snprintf(path, sizeof(path), "%s/socket", directory);
 	snprintf(socket_arg, sizeof(socket_arg), "--socket=%s", path);
@@ -296,9 +301,9 @@ static void start_broker(void)
 		end(STATUS_SETUP, "the broker does not answer: %s", strerror(-control));
 }
 
-static int open_image(const char *path)
+static int open_image(const char *path, int flags)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = open(path, flags | O_CLOEXEC);
 
 	if (fd < 0)
 		end(STATUS_SETUP, "%s: %s", path, strerror(errno));
@@ -308,13 +313,17 @@ static int open_image(const char *path)
 static void create_vm(void)
 {
 	struct msg_vm_create c = {.config = opt.config};
-	int fds[1 + CONTROL_MAX_MODULES], got[8], r;
+	int fds[1 + CONTROL_MAX_MODULES + MAX_DISKS], got[8], r;
 	union message m;
 	size_t n = 0, ngot;
 
-	fds[n++] = open_image(opt.kernel);
+	fds[n++] = open_image(opt.kernel, O_RDONLY);
 	for (unsigned i = 0; i < opt.config.modules; i++)
-		fds[n++] = open_image(opt.modules[i]);
+		fds[n++] = open_image(opt.modules[i], O_RDONLY);
+	for (unsigned i = 0; i < opt.config.disks; i++) {
+		fds[n++] = open_image(opt.disks[i], O_RDWR);
+		c.disk[i] = (struct vm_disk){.lun = (uint8_t)i, .format = VM_FORMAT_RAW, .chain = 1};
+	}
 	control_header(&c.h, MSG_VM_CREATE, 1);
 	r = msgsock_send(control, &c.h, fds, n);
 	if (r)
@@ -328,7 +337,9 @@ static void create_vm(void)
 		end(STATUS_SETUP, "message %u in answer to VM_CREATE", m.h.type);
 	unit[ROLE_PARTITION] = got[0];
 	unit[ROLE_WORKER] = got[1];
-	serial = got[2];
+	if (opt.config.disks)
+		unit[ROLE_STORAGE] = got[2];
+	serial = got[ngot - 1];
 	if (!opt.quiet)
 		fprintf(stderr, "run: back end %s (%s), partition pid %d, worker pid %d (%.2f s)\n",
 			m.created.backend == BACKEND_KVM ? "kvm" : "emu", m.created.backend_reason,
@@ -341,6 +352,8 @@ static void resume_vm(void)
 	struct msg_unit_run go = {.guest_ns = guest_ns};
 
 	control_header(&go.h, MSG_UNIT_RUN, 2);
+	if (opt.config.disks)
+		ask(unit[ROLE_STORAGE], &go.h);
 	ask(unit[ROLE_WORKER], &go.h);
 	ask(unit[ROLE_PARTITION], &go.h);
 	paused = false;
@@ -351,6 +364,8 @@ static void pause_vm(void)
 	uint64_t ns = ask_plain(unit[ROLE_PARTITION], MSG_UNIT_PAUSE);
 
 	ask_plain(unit[ROLE_WORKER], MSG_UNIT_PAUSE);
+	if (opt.config.disks)
+		ask_plain(unit[ROLE_STORAGE], MSG_UNIT_PAUSE);
 	if (ns < guest_ns || (paused && ns != guest_ns))
 		end(STATUS_SETUP, "the guest's time went from %" PRIu64 " to %" PRIu64 " ns",
 		    guest_ns, ns);
@@ -369,6 +384,8 @@ static void reset_vm(void)
 {
 	ask_plain(unit[ROLE_PARTITION], MSG_UNIT_RESET);
 	ask_plain(unit[ROLE_WORKER], MSG_UNIT_RESET);
+	if (opt.config.disks)
+		ask_plain(unit[ROLE_STORAGE], MSG_UNIT_RESET);
 	load_vm();
 }
 
@@ -572,8 +589,8 @@ static void __attribute__((noreturn)) usage(void)
 {
 	fprintf(stderr,
 		"usage: run [--backend emu|kvm|auto] [--vcpus N] [--ram MIB] [--timeout S]\n"
-		"           [--module FILE]... [--cmdline TEXT] [--interactive] [--stamps]\n"
-		"           [--quiet] [--build DIR] [--status N] [STEP]... KERNEL\n"
+		"           [--module FILE]... [--disk FILE]... [--cmdline TEXT] [--interactive]\n"
+		"           [--stamps] [--quiet] [--build DIR] [--status N] [STEP]... KERNEL\n"
 		"steps: --expect TEXT, --send TEXT, --silence MS, --pause, --resume, --flutter N, "
 		"--reset, --leave\n");
 	exit(STATUS_SETUP);
@@ -621,6 +638,7 @@ static void read_options(int argc, char **argv)
 		RAM,
 		TIMEOUT,
 		MODULE,
+		DISK,
 		CMDLINE,
 		EXPECT,
 		SEND,
@@ -642,6 +660,7 @@ static void read_options(int argc, char **argv)
 		{"ram", 1, NULL, RAM},
 		{"timeout", 1, NULL, TIMEOUT},
 		{"module", 1, NULL, MODULE},
+		{"disk", 1, NULL, DISK},
 		{"cmdline", 1, NULL, CMDLINE},
 		{"expect", 1, NULL, EXPECT},
 		{"send", 1, NULL, SEND},
@@ -690,6 +709,11 @@ static void read_options(int argc, char **argv)
 			if (c->modules == CONTROL_MAX_MODULES)
 				usage();
 			opt.modules[c->modules++] = optarg;
+			break;
+		case DISK:
+			if (c->disks == MAX_DISKS)
+				usage();
+			opt.disks[c->disks++] = optarg;
 			break;
 		case CMDLINE:
 			snprintf(c->cmdline, sizeof(c->cmdline), "%s", optarg);
