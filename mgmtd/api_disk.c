@@ -12,6 +12,7 @@ static const struct {
 } actions[] = {
 	[BULKHEAD__DISK_ACTION__DISK_ATTACH] = {DISK_ADD, "attach"},
 	[BULKHEAD__DISK_ACTION__DISK_DETACH] = {DISK_REMOVE, "detach"},
+	[BULKHEAD__DISK_ACTION__DISK_RESIZE] = {DISK_RESIZE, "resize"},
 };
 
 static int wrong(struct api_ctx *ctx, const char *hint, const char *what)
@@ -54,6 +55,10 @@ static int read_change(struct api_ctx *ctx, struct disk_change *c)
 		return -1;
 	if (c->action == DISK_ADD)
 		return read_disk(ctx, m, &c->disk);
+	if (c->action == DISK_RESIZE)
+		c->bytes = ctx->request->vm_disk->bytes;
+	if (c->action == DISK_RESIZE && (c->bytes < 512 || c->bytes > INT64_MAX))
+		return wrong(ctx, NULL, "not a possible size");
 	return m->has_lun ? 0 : wrong(ctx, NULL, "which LUN?");
 }
 

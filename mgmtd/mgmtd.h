@@ -209,6 +209,7 @@ struct run {
 struct disk_change {
 	enum vm_disk_action action;
 	struct vmc_disk disk;
+	uint64_t bytes; /* of a resize */
 };
 
 struct vm {

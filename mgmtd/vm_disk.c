@@ -97,6 +97,9 @@ static int check_state(const struct vm *vm, struct fault *f)
 /* In the definition, in memory and on disk. */
 static int apply(struct vm *vm, const char *user, struct fault *f)
 {
+	static const char *const events[] = {"vm.disk-attached", "vm.disk-detached",
+					     "vm.disk-resized"};
+	static const char *const words[] = {"attached", "detached", "resized"};
 	struct disk_change *c = &vm->change;
 	bool add = c->action == DISK_ADD;
 	char path[EVENT_TEXT_BYTES / 2];
@@ -110,9 +113,10 @@ static int apply(struct vm *vm, const char *user, struct fault *f)
 		d = vmc_find_disk(&vm->def, c->disk.controller, c->disk.lun);
 	}
 	log_printable(path, sizeof(path), d->path, strlen(d->path));
-	event_add(vm->d, SEV_INFO, add ? "vm.disk-attached" : "vm.disk-detached", vm->def.name,
-		  user, "disk %u:%u %s: %s", d->controller, d->lun, add ? "attached" : "detached",
-		  path);
+	event_add(vm->d, SEV_INFO, events[c->action], vm->def.name, user, "disk %u:%u %s: %s",
+		  d->controller, d->lun, words[c->action], path);
+	if (c->action == DISK_RESIZE)
+		return 0;
 	if (!add)
 		vmc_remove_disk(&vm->def, d);
 	return inventory_save(vm->d, vm, f);
@@ -139,6 +143,10 @@ int vm_disk_change(struct vm *vm, struct disk_change *c, struct job *job, const 
 		free(c->disk.path);
 		return rc;
 	}
+	if (c->action == DISK_RESIZE && vm->state == STATE_OFF)
+		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_WRONG_STATE,
+				 "\"bulkhead disk resize IMAGE SIZE\" works on the file",
+				 "%s is Off", vm->def.name);
 	vm->change = *c;
 	if (vm->state == STATE_OFF)
 		return change_off(vm, job, user, f);
@@ -155,6 +163,7 @@ int vm_disk_send(struct vm *vm, struct fault *f)
 
 	memset(&m, 0, sizeof(m));
 	m.action = c->action;
+	m.bytes = c->bytes;
 	m.disk = (struct vm_disk){.controller = c->disk.controller,
 				  .lun = c->disk.lun,
 				  .format = VM_FORMAT_RAW,

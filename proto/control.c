@@ -312,6 +312,8 @@ static bool unit_disk_ok(const void *msg, size_t nfds, const struct why *why)
 	const struct msg_unit_disk *m = msg;
 
 	return in_range("disk action", m->action, 0, DISK_ACTIONS - 1, why) &&
+	       in_range("bytes", m->bytes, m->action == DISK_RESIZE ? 512 : 0,
+			m->action == DISK_RESIZE ? INT64_MAX : 0, why) &&
 	       disk_ok(&m->disk, why) &&
 	       fds_ok(nfds, m->action == DISK_ADD ? m->disk.chain : 0, why);
 }

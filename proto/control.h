@@ -276,8 +276,9 @@ enum guest_event {
 enum guest_shutdown { GUEST_SHUT_DOWN = 0, GUEST_RESTART, GUEST_SHUTDOWNS };
 
 enum vm_disk_action {
-	DISK_ADD = 0,   /* fds: disk.chain of them, as in VM_CREATE */
-	DISK_REMOVE,    /* answered when it is closed: nothing of it is in use any more */
+	DISK_ADD = 0, /* fds: disk.chain of them, as in VM_CREATE */
+	DISK_REMOVE,  /* answered when it is closed: nothing of it is in use any more */
+	DISK_RESIZE,  /* to bytes, more than it has */
 	DISK_ACTIONS
 };
 
@@ -288,6 +289,7 @@ struct msg_unit_disk {
 	struct msg_header h;
 	uint32_t action;                        /* enum vm_disk_action */
 	uint32_t pad;
+	uint64_t bytes; /* DISK_RESIZE; else 0 */
 	struct vm_disk disk;
 };
 

@@ -109,8 +109,8 @@ struct vmc_disk;
 /* PATH[,ro][,format=F][,controller=N][,lun=N][,kind=dvd] into *d, whose path is the caller's. */
 int take_disk(struct cli *c, const char *arg, struct vmc_disk *d);
 
-/* ---- cmd_disk.c: attach and detach; false: not one of them */
-bool is_vm_disk_command(const char *name);
+/* ---- cmd_disk.c: what follows "disk"; false: it is about files */
+bool is_vm_disk_command(int argc, char **argv);
 void vm_disk_help(FILE *f);
 command cmd_vm_disk;
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * disk attach, disk detach: disks of virtual machines, by the server.
+ * disk attach, detach, resize: disks of virtual machines, by the server.
  */
 #include "mgmtd/cli/cli.h"
 
@@ -10,8 +10,8 @@
 
 enum { WAIT_MS = 10000 };
 
-static int change(struct cli *c, const char *vm, Bulkhead__DiskAction action,
-		  Bulkhead__VmDisk *disk)
+static int change_to(struct cli *c, const char *vm, Bulkhead__DiskAction action,
+		     Bulkhead__VmDisk *disk, uint64_t bytes)
 {
 	Bulkhead__Request r = BULKHEAD__REQUEST__INIT;
 	Bulkhead__VmDiskRequest d = BULKHEAD__VM_DISK_REQUEST__INIT;
@@ -22,10 +22,17 @@ static int change(struct cli *c, const char *vm, Bulkhead__DiskAction action,
 	d.action = action;
 	d.disk = disk;
 	d.wait_ms = WAIT_MS;
+	d.bytes = bytes;
 	r.body_case = BULKHEAD__REQUEST__BODY_VM_DISK;
 	r.vm_disk = &d;
 	status = call(c, &r, &reply);
 	return status ? status : end_job(c, reply);
+}
+
+static int change(struct cli *c, const char *vm, Bulkhead__DiskAction action,
+		  Bulkhead__VmDisk *disk)
+{
+	return change_to(c, vm, action, disk, 0);
 }
 
 static int attach(struct cli *c, int argc, char **argv)
@@ -77,6 +84,19 @@ static int detach(struct cli *c, int argc, char **argv)
 	return status ? status : change(c, argv[1], BULKHEAD__DISK_ACTION__DISK_DETACH, &m);
 }
 
+static int resize(struct cli *c, int argc, char **argv)
+{
+	Bulkhead__VmDisk m = BULKHEAD__VM_DISK__INIT;
+	uint64_t bytes;
+	int status;
+
+	if (argc != 4 || vmc_parse_memory(argv[3], &bytes))
+		return fail_usage(c, "disk resize VM CONTROLLER:LUN SIZE, for example 20G");
+	status = take_place(c, argv[2], &m);
+	return status ? status
+		      : change_to(c, argv[1], BULKHEAD__DISK_ACTION__DISK_RESIZE, &m, bytes);
+}
+
 static const struct {
 	const char *name;
 	command *run;
@@ -85,13 +105,17 @@ static const struct {
 	{"attach", attach, "VM PATH[,ro][,format=F][,controller=N][,lun=N][,kind=dvd]",
 	 "another disk for a machine, also while it runs"},
 	{"detach", detach, "VM CONTROLLER:LUN", "takes it away again"},
+	{"resize", resize, "VM CONTROLLER:LUN SIZE", "a larger size, while it runs"},
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
-bool is_vm_disk_command(const char *name)
+/* "resize IMAGE SIZE" is about a file. */
+bool is_vm_disk_command(int argc, char **argv)
 {
+	if (argc < 1 || (!strcmp(argv[0], "resize") && (argc < 4 || !strchr(argv[2], ':'))))
+		return false;
 	for (size_t i = 0; i < COMMANDS; i++)
-		if (!strcmp(commands[i].name, name))
+		if (!strcmp(commands[i].name, argv[0]))
 			return true;
 	return false;
 }

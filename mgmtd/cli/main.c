@@ -16,7 +16,7 @@ static int cmd_disk(struct cli *c, int argc, char **argv)
 	bool help = argc < 2 || !strcmp(argv[1], "help") || !strcmp(argv[1], "--help");
 	int status;
 
-	if (!help && is_vm_disk_command(argv[1]))
+	if (!help && is_vm_disk_command(argc - 1, argv + 1))
 		return cmd_vm_disk(c, argc - 1, argv + 1);
 	status = disk_command(argc, argv);
 	if (help)
@@ -160,7 +160,7 @@ int main(int argc, char **argv)
 	int status;
 
 	/* Disk commands on files have options of their own. */
-	if (argc > 1 && !strcmp(argv[1], "disk") && (argc < 3 || !is_vm_disk_command(argv[2])))
+	if (argc > 1 && !strcmp(argv[1], "disk") && !is_vm_disk_command(argc - 2, argv + 2))
 		return run(&c, argc - 1, argv + 1);
 	status = take_globals(&c, &argc, argv);
 	if (status)

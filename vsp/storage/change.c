@@ -70,6 +70,20 @@ static void close_it(struct storage *s)
 	worked(s, err);
 }
 
+static void resize_it(struct storage *s)
+{
+	struct change *c = &s->change;
+	struct disk *disk = c->unit->scsi.disk;
+	int err = disk_resize(disk, c->bytes);
+
+	if (!err)
+		err = disk_flush(disk);
+	if (err)
+		snprintf(c->why, sizeof(c->why), "disk %u:%u cannot be resized: %s",
+			 c->unit->disk.controller, c->unit->disk.lun, strerror(-err));
+	worked(s, err);
+}
+
 static void start_work(struct storage *s, void (*work)(struct storage *))
 {
 	s->change.job.work = work;
@@ -141,16 +155,24 @@ static void added(struct storage *s)
 
 /* ---- removing ---- */
 
-static int begin_remove(struct storage *s, const struct vm_disk *d)
+static int find_unit(struct storage *s, const struct vm_disk *d)
 {
 	struct change *c = &s->change;
 
 	c->unit = controller_of(s, d)->unit[d->lun];
-	if (!c->unit) {
-		snprintf(c->why, sizeof(c->why), "there is no disk at %u:%u", d->controller,
-			 d->lun);
-		return -ENOENT;
-	}
+	if (c->unit)
+		return 0;
+	snprintf(c->why, sizeof(c->why), "there is no disk at %u:%u", d->controller, d->lun);
+	return -ENOENT;
+}
+
+static int begin_remove(struct storage *s, const struct vm_disk *d)
+{
+	struct change *c = &s->change;
+	int err = find_unit(s, d);
+
+	if (err)
+		return err;
 	storvsp_remove(s, c->unit);
 	c->stage = CHANGE_DRAINING;
 	change_settle(s);
@@ -170,7 +192,62 @@ static void removed(struct storage *s)
 	answer(s, c->error);
 }
 
+/* ---- resizing ---- */
+
+static int begin_resize(struct storage *s, const struct vm_disk *d)
+{
+	struct change *c = &s->change;
+	int err = find_unit(s, d);
+	const struct scsi_unit *u;
+
+	if (err)
+		return err;
+	u = &c->unit->scsi;
+	if (u->read_only) {
+		snprintf(c->why, sizeof(c->why), "disk %u:%u is read-only", d->controller, d->lun);
+		return -EROFS;
+	}
+	if (c->bytes <= disk_size(u->disk) || c->bytes % disk_sector_size(u->disk)) {
+		snprintf(c->why, sizeof(c->why),
+			 "disk %u:%u has %llu bytes; while a machine runs it can only grow, by "
+			 "whole "
+			 "sectors",
+			 d->controller, d->lun, (unsigned long long)disk_size(u->disk));
+		return -EINVAL;
+	}
+	c->unit->frozen = true;
+	c->unit->held = NULL;
+	c->unit->last = &c->unit->held;
+	c->stage = CHANGE_DRAINING;
+	change_settle(s);
+	return 0;
+}
+
+static void resized(struct storage *s)
+{
+	struct change *c = &s->change;
+
+	if (!c->error) {
+		scsi_size_changed(&c->unit->scsi);
+		storvsp_look(controller_of(s, &c->unit->disk));
+	}
+	storvsp_thaw(s, c->unit);
+	answer(s, c->error);
+}
+
 /* ---- */
+
+static int begin(struct storage *s, const struct msg_unit_disk *m, const int *fds)
+{
+	switch (s->change.action) {
+	case DISK_ADD:
+		return begin_add(s, &m->disk, fds);
+	case DISK_REMOVE:
+		return begin_remove(s, &m->disk);
+	default:
+		return begin_resize(s, &m->disk);
+	}
+}
 
 void change_begin(struct storage *s, const struct msg_unit_disk *m, const int *fds, size_t nfds)
 {
@@ -187,7 +264,8 @@ void change_begin(struct storage *s, const struct msg_unit_disk *m, const int *f
 	c->action = m->action;
 	c->cookie = m->h.cookie;
 	c->why[0] = '\0';
-	err = c->action == DISK_ADD ? begin_add(s, &m->disk, fds) : begin_remove(s, &m->disk);
+	c->bytes = m->bytes;
+	err = begin(s, m, fds);
 	if (!err)
 		return;
 	for (size_t i = 0; i < nfds; i++)
@@ -202,12 +280,14 @@ void change_settle(struct storage *s)
 	if (c->stage == CHANGE_DRAINING) {
 		atomic_store(&s->want_wake, true); /* first this, then look */
 		if (!atomic_load(&c->unit->outstanding))
-			start_work(s, close_it);
+			start_work(s, c->action == DISK_REMOVE ? close_it : resize_it);
 	}
 	if (c->stage != CHANGE_WORKED)
 		return;
 	if (c->action == DISK_ADD)
 		added(s);
-	else
+	else if (c->action == DISK_REMOVE)
 		removed(s);
+	else
+		resized(s);
 }

@@ -68,7 +68,9 @@ struct stor_unit {
 	bool used;
 	struct vm_disk disk;          /* where it is and what it is */
 	struct scsi_unit scsi;        /* its image is owned */
-	_Atomic uint32_t outstanding; /* requests that name it */
+	_Atomic uint32_t outstanding; /* requests that name it, but for those that are held */
+	bool frozen;                  /* new requests are held until a change is over */
+	struct request *held, **last; /* oldest first */
 };
 
 enum protocol_state { PROTO_NEW, PROTO_BEGUN, PROTO_VERSION, PROTO_READY };
@@ -103,6 +105,7 @@ struct request {
  *
  *   add     change_begin ──────────────────► WORKING ──► WORKED ──► the unit is there, answer
  *   remove  the unit is gone ──► DRAINING ──► WORKING ──► WORKED ──► answer
+ *   resize  its requests are held ──► DRAINING ──► WORKING ──► WORKED ──► they go on, answer
  *
  * Stages but WORKED are set by main. */
 enum change_stage { CHANGE_NONE, CHANGE_DRAINING, CHANGE_WORKING, CHANGE_WORKED };
@@ -110,6 +113,7 @@ struct change {
 	_Atomic enum change_stage stage;
 	enum vm_disk_action action;
 	uint64_t cookie;
+	uint64_t bytes; /* of a resize */
 	struct stor_unit *unit;
 	int fd[CONTROL_MAX_CHAIN]; /* of an image that comes; owned until it is opened */
 	int error;                 /* of the work: 0 or a negative errno, and why */
@@ -165,8 +169,12 @@ void storvsp_remove(struct storage *s, struct stor_unit *u);
 void storvsp_changed(struct storage *s, const struct stor_unit *u);
 /* Sends what c->announce says is owed, if that is possible now. */
 void storvsp_announce(struct controller *c);
-/* Whom a command is for: r->unit. */
-void storvsp_address(struct controller *c, struct request *r, unsigned lun);
+/* The guest's driver is to look at all of the controller's units again. */
+void storvsp_look(struct controller *c);
+/* Whom a command is for: r->unit. False: it is held, and goes on with storvsp_thaw(). */
+bool storvsp_address(struct controller *c, struct request *r, unsigned lun);
+/* Main: what was held goes on. */
+void storvsp_thaw(struct storage *s, struct stor_unit *u);
 
 /* storvsp.c */
 extern const struct provider_ops storvsp_ops;

@@ -7,15 +7,39 @@
 #include <errno.h>
 
 /* Whom a command is for. */
-void storvsp_address(struct controller *c, struct request *r, unsigned lun)
+bool storvsp_address(struct controller *c, struct request *r, unsigned lun)
 {
-	r->unit = c->unit[lun];
-	if (r->unit) {
-		atomic_fetch_add(&r->unit->outstanding, 1);
-		c->known |= 1ull << lun;
-	} else {
+	struct stor_unit *u = r->unit = c->unit[lun];
+
+	if (!u) {
 		c->vanished &= ~(1ull << lun); /* it is being told */
+		return true;
 	}
+	c->known |= 1ull << lun;
+	if (u->frozen) {
+		r->next = NULL;
+		*u->last = r;
+		u->last = &r->next;
+		return false;
+	}
+	atomic_fetch_add(&u->outstanding, 1);
+	return true;
+}
+
+void storvsp_thaw(struct storage *s, struct stor_unit *u)
+{
+	struct request *r = u->held;
+
+	u->frozen = false;
+	u->held = NULL;
+	while (r) {
+		struct request *next = r->next;
+
+		atomic_fetch_add(&u->outstanding, 1);
+		request_submit(s, r);
+		r = next;
+	}
+	request_flush(s);
 }
 
 /* The guest is to look at its units again. */
@@ -57,6 +81,11 @@ void storvsp_changed(struct storage *s, const struct stor_unit *u)
 	for (unsigned i = 0; i < CONTROL_LUNS; i++)
 		if (c->unit[i] && c->unit[i] != u && c->unit[i]->scsi.kind == SCSI_DISK)
 			scsi_attention(&c->unit[i]->scsi, ATTENTION_LUNS_CHANGED);
+	storvsp_look(c);
+}
+
+void storvsp_look(struct controller *c)
+{
 	c->announce = true;
 	if (c->channel[0].ch)
 		storvsp_announce(c);

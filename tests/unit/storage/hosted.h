@@ -34,6 +34,7 @@ struct hosted {
 	int unit; /* mgmtd's end */
 	int ram_fd;
 	uint32_t signals, rescinds;
+	uint64_t resize_bytes; /* of DISK_RESIZE */
 	int refuse; /* answer offers with this errno */
 	struct hosted_channel channel[HOSTED_CHANNELS];
 };

@@ -521,6 +521,71 @@ START_TEST(an_image_that_is_none_does_not_become_a_disk)
 }
 END_TEST
 
+static uint64_t last_block(void)
+{
+	const uint64_t pages[] = {511};
+	struct storvsc_io io = {.id = 8,
+				.cdb = {0x25},
+				.cdb_bytes = 10,
+				.from_device = true,
+				.bytes = 8,
+				.pages = pages,
+				.npages = 1};
+	const uint8_t *d = hosted_page(h, 511);
+
+	expect_good(&io, 8);
+	return (uint32_t)d[0] << 24 | d[1] << 16 | d[2] << 8 | d[3];
+}
+
+START_TEST(a_disk_grows_under_load_and_says_so)
+{
+	static const struct vm_disk first = {.lun = 0, .format = VM_FORMAT_RAW, .chain = 1};
+	static const struct vm_disk second = {.lun = 5, .format = VM_FORMAT_RAW, .chain = 1};
+	const uint64_t pages[] = {600};
+	struct storvsc_io ready = {.id = 4, .cdb_bytes = 6};
+	unsigned sent = 0, good = 0, told = 0, changed = 0;
+	struct vstor_packet p;
+	uint64_t id;
+
+	ck_assert_uint_eq(last_block(), SECTORS - 1);
+	h->resize_bytes = 2 * DISK_BYTES;
+	for (; sent < 100; sent++) {
+		struct storvsc_io io = transfer(0x2a, sent * 8, 8, pages, 1);
+
+		io.cdb[1] = 0x08; /* FUA: by the pool */
+		ck_assert_int_eq(storvsc_submit(&c->vsc, &io), 0);
+		if (sent == 50)
+			hosted_disk_ask(h, DISK_RESIZE, &first, NULL);
+	}
+	while (good + changed < sent || !told) {
+		ck_assert(hosted_answer(c, &p, &id));
+		if (p.operation == VSTOR_ENUMERATE_BUS)
+			told++;
+		else if (p.srb.srb_status == 0x01)
+			good++;
+		else if (p.srb.srb_status == 0x84 && p.srb.sense[12] == 0x2a &&
+			 p.srb.sense[13] == 9)
+			changed++;
+		else
+			ck_abort_msg("SRB status %#x", p.srb.srb_status);
+	}
+	ck_assert_int_eq(hosted_disk_answer(h), 0);
+	ck_assert_uint_eq(told, 1);
+	ck_assert_uint_le(changed, 1);
+	if (!changed)
+		expect_sense(&ready, 6, 0x2a, 0x09);
+	expect_good(&ready, 0);
+	ck_assert_uint_eq(last_block(), 2 * SECTORS - 1);
+	ck_assert_int_eq(lseek(image, 0, SEEK_END), 2 * DISK_BYTES);
+
+	h->resize_bytes = DISK_BYTES;
+	ck_assert_int_eq(hosted_disk(h, DISK_RESIZE, &first, NULL), EINVAL); /* it only grows */
+	h->resize_bytes = 4 * DISK_BYTES;
+	ck_assert_int_eq(hosted_disk(h, DISK_RESIZE, &second, NULL), EROFS);
+	ck_assert_uint_eq(last_block(), 2 * SECTORS - 1);
+}
+END_TEST
+
 /* No page of the guest's is written while it is paused. */
 START_TEST(a_paused_guest_hears_of_a_new_disk_when_it_goes_on)
 {
@@ -564,6 +629,7 @@ int main(void)
 	tcase_add_test(t, a_disk_that_goes_is_let_go_of_when_its_last_request_has_ended);
 	tcase_add_test(t, a_controller_comes_with_its_first_disk);
 	tcase_add_test(t, an_image_that_is_none_does_not_become_a_disk);
+	tcase_add_test(t, a_disk_grows_under_load_and_says_so);
 	tcase_add_test(t, a_paused_guest_hears_of_a_new_disk_when_it_goes_on);
 	suite_add_tcase(s, t);
 	sr = srunner_create(s);

@@ -49,7 +49,10 @@ static int raw_resize(struct disk *d, uint64_t size)
 	if (d->device)
 		return -ENOTSUP;
 	err = d->io->truncate(d->fd, size);
-	return err ? err : d->io->sync(d->fd);
+	if (err)
+		return err;
+	d->size = size;
+	return d->io->sync(d->fd);
 }
 
 static void raw_info(struct disk *d, struct disk_info *info)
