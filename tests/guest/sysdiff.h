@@ -22,6 +22,8 @@ struct far_target {
 	uint32_t offset;
 };
 const struct form *make_code(uint8_t *code, unsigned mode, const struct far_target *target);
+/* How many forms of that mode were made, of *all; skip: those that the guest does not run. */
+unsigned forms_met(unsigned mode, bool (*skip)(const struct form *), unsigned *all);
 void end_of_cases(unsigned count, unsigned long exceptions);
 
 #endif

@@ -103,6 +103,19 @@ const struct form *make_code(uint8_t *code, unsigned mode, const struct far_targ
 	return f;
 }
 
+unsigned forms_met(unsigned mode, bool (*skip)(const struct form *), unsigned *all)
+{
+	unsigned reached = *all = 0;
+
+	for (unsigned i = 0; i < SYS_FORMS; i++) {
+		if (!(sys_forms[i].modes & mode) || skip(&sys_forms[i]))
+			continue;
+		reached += met[i] != 0;
+		++*all;
+	}
+	return reached;
+}
+
 void end_of_cases(unsigned count, unsigned long exceptions)
 {
 	unsigned reached = 0, all = 0;
