@@ -109,6 +109,8 @@ static void fill_definition(struct arena *a, const struct vmc *def, Bulkhead__Vm
 	m->name = arena_string(a, def->name);
 	m->uuid = arena_string(a, vmc_format_uuid(def->uuid, uuid));
 	m->memory_bytes = def->ram_bytes;
+	m->memory_minimum_bytes = vmc_minimum(def);
+	m->memory_maximum_bytes = vmc_maximum(def);
 	m->vcpus = def->vcpus;
 	m->backend_wanted = (Bulkhead__Backend)def->backend;
 	m->kernel = arena_string(a, def->kernel);
@@ -164,6 +166,11 @@ Bulkhead__Vm *fill_vm(struct arena *a, const struct vm *vm, bool processes)
 		m->heartbeat = (Bulkhead__Heartbeat)vm->run.heartbeat;
 		m->heartbeat_ms = vm->run.heartbeat_ms;
 		m->frozen = vm->run.frozen;
+		m->memory_assigned_bytes = vm->run.memory.assigned_bytes;
+		m->memory_available_bytes = vm->run.memory.available_bytes;
+		m->memory_committed_bytes = vm->run.memory.committed_bytes;
+		m->memory_ballooned_bytes = vm->run.memory.ballooned_bytes;
+		m->memory_target_bytes = vm->run.memory.target_bytes;
 	}
 	if (processes) {
 		fill_processes(a, vm, m);

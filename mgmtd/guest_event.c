@@ -167,6 +167,11 @@ void guest_integration(struct vm *vm, const struct msg_event_integration *m)
 			  "the guest answers again");
 }
 
+void guest_memory(struct vm *vm, const struct msg_event_memory *m)
+{
+	vm->run.memory = *m;
+}
+
 /* Hostile text, made printable before anybody sees it. */
 void guest_values(struct vm *vm, const struct msg_event_values *m)
 {

@@ -200,6 +200,8 @@ struct run {
 	uint32_t heartbeat, services; /* what the integration process said last */
 	uint32_t told;                /* likewise, of the definition's values */
 	bool frozen;                  /* likewise */
+	struct msg_event_memory memory; /* likewise */
+	uint64_t memory_target;         /* of this run; 0: what the guest needs */
 	uint64_t heartbeat_ms;        /* wall clock: since when */
 	struct guest_value value[GUEST_VALUES]; /* what the guest says of itself */
 	uint32_t nvalues;
@@ -318,9 +320,13 @@ int unit_send(struct vm *vm, unsigned role, uint16_t type);
 /* ---- api_value.c: the definition's values to the integration process */
 int values_send(struct vm *vm);
 
+/* ---- api_memory.c: minimum and target to the integration process */
+int memory_send(struct vm *vm);
+
 /* ---- guest_event.c */
 
 void guest_integration(struct vm *vm, const struct msg_event_integration *m);
+void guest_memory(struct vm *vm, const struct msg_event_memory *m);
 void guest_values(struct vm *vm, const struct msg_event_values *m);
 void guest_event(struct vm *vm, unsigned role, uint32_t event, uint32_t value, const char *text);
 /* Counts an event of the guest's making; false if it is not to be written down. */

@@ -106,6 +106,8 @@ static bool receive(struct vm *vm, unsigned role)
 		on_event(vm, role, (const struct msg_event_guest *)buf);
 	else if (h->type == MSG_EVENT_INTEGRATION && role == ROLE_INTEGRATION)
 		guest_integration(vm, (const struct msg_event_integration *)buf);
+	else if (h->type == MSG_EVENT_MEMORY && role == ROLE_INTEGRATION)
+		guest_memory(vm, (const struct msg_event_memory *)buf);
 	else if (h->type == MSG_EVENT_VALUES && role == ROLE_INTEGRATION)
 		guest_values(vm, (const struct msg_event_values *)buf);
 	else
@@ -175,7 +177,7 @@ int unit_send(struct vm *vm, unsigned role, uint16_t type)
 		vm->run.guest_ns = 0;
 	if (type == MSG_UNIT_RUN)
 		m.run.guest_ns = vm->run.guest_ns;
-	if (type == MSG_UNIT_RUN && role == ROLE_INTEGRATION && values_send(vm))
+	if (type == MSG_UNIT_RUN && role == ROLE_INTEGRATION && (values_send(vm) || memory_send(vm)))
 		return -EPIPE;
 	if (type == MSG_UNIT_SHUTDOWN)
 		m.shutdown.action = vm->op == OP_RESTART ? GUEST_RESTART : GUEST_SHUT_DOWN;

@@ -232,6 +232,8 @@ void vm_release(struct vm *vm)
 	vm->run.services = 0;
 	vm->run.told = TOLD_NOT;
 	vm->run.frozen = false;
+	vm->run.memory = (struct msg_event_memory){0};
+	vm->run.memory_target = 0;
 	vm->run.nvalues = 0;
 	vm->run.id = 0;
 	vm->run.creating = false;

@@ -97,6 +97,33 @@ int vmc_check_memory(uint64_t bytes, char *why, size_t why_size)
 	return -EINVAL;
 }
 
+uint64_t vmc_maximum(const struct vmc *v)
+{
+	return v->maximum_bytes ? v->maximum_bytes : v->ram_bytes;
+}
+
+uint64_t vmc_minimum(const struct vmc *v)
+{
+	return v->minimum_bytes ? v->minimum_bytes : v->ram_bytes;
+}
+
+int vmc_check_dynamic(const struct vmc *v, char *why, size_t why_size)
+{
+	const uint64_t chunk = 128ull << 20; /* guests add memory in such */
+
+	if (vmc_minimum(v) > v->ram_bytes || v->ram_bytes > vmc_maximum(v))
+		snprintf(why, why_size, "a minimum of %llu MiB, %llu MiB at the start and a maximum of %llu "
+			 "MiB are not in order",
+			 (unsigned long long)(vmc_minimum(v) >> 20),
+			 (unsigned long long)(v->ram_bytes >> 20),
+			 (unsigned long long)(vmc_maximum(v) >> 20));
+	else if (vmc_maximum(v) != v->ram_bytes && (v->ram_bytes % chunk || vmc_maximum(v) % chunk))
+		snprintf(why, why_size, "memory that can be added begins and ends at a multiple of 128 MiB");
+	else
+		return 0;
+	return -EINVAL;
+}
+
 int vmc_parse_backend(const char *text, uint32_t *backend)
 {
 	for (uint32_t i = 0; i < sizeof(backend_names) / sizeof(backend_names[0]); i++) {
@@ -118,7 +145,10 @@ int vmc_config(const struct vmc *v, uint64_t run, struct vm_config *c, char *why
 {
 	memset(c, 0, sizeof(*c));
 	c->id = run;
-	c->ram_bytes = v->ram_bytes;
+	if (vmc_check_dynamic(v, why, why_size))
+		return -EINVAL;
+	c->ram_bytes = vmc_maximum(v);
+	c->later_bytes = vmc_maximum(v) - v->ram_bytes;
 	c->vcpus = v->vcpus;
 	c->backend = v->backend;
 	c->modules = v->nmodules + (v->initrd != NULL);
@@ -232,6 +262,12 @@ char *vmc_write(const struct vmc *v, size_t *bytes)
 		put(f, "  ", "uuid", vmc_format_uuid(v->uuid, uuid));
 	fprintf(f, "  <memory unit=\"MiB\">%llu</memory>\n",
 		(unsigned long long)(v->ram_bytes >> 20));
+	if (v->minimum_bytes)
+		fprintf(f, "  <memory-minimum unit=\"MiB\">%llu</memory-minimum>\n",
+			(unsigned long long)(v->minimum_bytes >> 20));
+	if (v->maximum_bytes)
+		fprintf(f, "  <memory-maximum unit=\"MiB\">%llu</memory-maximum>\n",
+			(unsigned long long)(v->maximum_bytes >> 20));
 	fprintf(f, "  <vcpus>%u</vcpus>\n", v->vcpus);
 	put(f, "  ", "backend", vmc_backend_name(v->backend));
 	fputs("  <boot>\n", f);

@@ -32,7 +32,8 @@ struct vmc {
 	char name[CONTROL_NAME_BYTES];
 	uint8_t uuid[16];
 	bool has_uuid;
-	uint64_t ram_bytes;
+	uint64_t ram_bytes;                   /* at the start */
+	uint64_t minimum_bytes, maximum_bytes; /* of dynamic memory; 0: the same */
 	uint32_t vcpus;
 	uint32_t backend; /* enum vm_backend */
 	char *kernel;     /* absolute paths, owned */
@@ -80,6 +81,11 @@ int vmc_check_name(const char *name, char *why, size_t why_size);
 /* "512", "512M", "512MiB", "2G", "2GiB", "1T": to bytes. A bare number is MiB. -EINVAL, -ERANGE. */
 int vmc_parse_memory(const char *text, uint64_t *bytes);
 int vmc_check_memory(uint64_t bytes, char *why, size_t why_size);
+/* The most it may get, and the least. */
+uint64_t vmc_maximum(const struct vmc *v);
+uint64_t vmc_minimum(const struct vmc *v);
+/* Minimum, start and maximum together: 0, or -EINVAL with a sentence in why. */
+int vmc_check_dynamic(const struct vmc *v, char *why, size_t why_size);
 int vmc_parse_backend(const char *text, uint32_t *backend);
 const char *vmc_backend_name(uint32_t backend);
 /* vmc_disk.c: "disk", "dvd"; "raw", "vhd", "vhdx": -EINVAL for others. */

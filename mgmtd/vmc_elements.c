@@ -32,25 +32,42 @@ static int read_uuid(struct reader *r, const xmlNode *n, const char *text, const
 	return 0;
 }
 
-static int read_memory(struct reader *r, const xmlNode *n, const char *text, const char *unit)
+static int read_bytes(struct reader *r, const xmlNode *n, const char *text, const char *unit,
+		      uint64_t *bytes)
 {
 	static const char *const hint = "write whole MiB or GiB: <memory unit=\"MiB\">512</memory>";
+	const char *element = (const char *)n->name;
 	char number[32], why[CONTROL_TEXT_BYTES];
 
 	if (unit && strcmp(unit, "MiB") && strcmp(unit, "GiB"))
-		return vmc_wrong(r, n, "memory", hint, "the unit is neither MiB nor GiB");
+		return vmc_wrong(r, n, element, hint, "the unit is neither MiB nor GiB");
 	if (text[0] == '\0' || strspn(text, "0123456789") != strlen(text))
-		return vmc_wrong(r, n, "memory", hint,
+		return vmc_wrong(r, n, element, hint,
 				 "the amount of memory is not a whole number");
 	if (strlen(text) > 18)
-		return vmc_wrong(r, n, "memory", hint, "an amount of memory with %zu digits",
+		return vmc_wrong(r, n, element, hint, "an amount of memory with %zu digits",
 				 strlen(text));
 	snprintf(number, sizeof(number), "%s%s", text, unit ? unit : "MiB");
-	if (vmc_parse_memory(number, &r->v->ram_bytes))
-		return vmc_wrong(r, n, "memory", hint, "%s is too much memory", number);
-	if (vmc_check_memory(r->v->ram_bytes, why, sizeof(why)))
-		return vmc_wrong(r, n, "memory", hint, "%s", why);
+	if (vmc_parse_memory(number, bytes))
+		return vmc_wrong(r, n, element, hint, "%s is too much memory", number);
+	if (vmc_check_memory(*bytes, why, sizeof(why)))
+		return vmc_wrong(r, n, element, hint, "%s", why);
 	return 0;
+}
+
+static int read_memory(struct reader *r, const xmlNode *n, const char *text, const char *unit)
+{
+	return read_bytes(r, n, text, unit, &r->v->ram_bytes);
+}
+
+static int read_minimum(struct reader *r, const xmlNode *n, const char *text, const char *unit)
+{
+	return read_bytes(r, n, text, unit, &r->v->minimum_bytes);
+}
+
+static int read_maximum(struct reader *r, const xmlNode *n, const char *text, const char *unit)
+{
+	return read_bytes(r, n, text, unit, &r->v->maximum_bytes);
 }
 
 static int read_vcpus(struct reader *r, const xmlNode *n, const char *text, const char *attribute)
@@ -284,6 +301,8 @@ const struct element vmc_elements[] = {
 	{"name", REQUIRED, NULL, read_name, NULL},
 	{"uuid", 0, NULL, read_uuid, NULL},
 	{"memory", REQUIRED, "unit", read_memory, NULL},
+	{"memory-minimum", 0, "unit", read_minimum, NULL},
+	{"memory-maximum", 0, "unit", read_maximum, NULL},
 	{"vcpus", 0, NULL, read_vcpus, NULL},
 	{"backend", 0, NULL, read_backend, NULL},
 	{"boot", REQUIRED, NULL, NULL, boot_elements},

@@ -98,7 +98,11 @@ static bool config_ok(const struct vm_config *c, const struct why *why)
 		return false;
 	if (c->ram_bytes % (1u << 20))
 		return bad(why, "memory is not a multiple of 1 MiB");
-	return in_range("processors", c->vcpus, 1, CONTROL_MAX_VCPUS, why) &&
+	if (c->later_bytes % (1u << 20))
+		return bad(why, "memory that is added later is not a multiple of 1 MiB");
+	return in_range("memory that is added later (bytes)", c->later_bytes, 0,
+			c->ram_bytes - CONTROL_MIN_RAM, why) &&
+	       in_range("processors", c->vcpus, 1, CONTROL_MAX_VCPUS, why) &&
 	       in_range("backend", c->backend, BACKEND_AUTO, BACKEND_EMU, why) &&
 	       in_range("boot modules", c->modules, 0, CONTROL_MAX_MODULES, why) &&
 	       in_range("serial ports", c->serials, 1, CONTROL_MAX_SERIAL, why) &&
@@ -431,6 +435,23 @@ static bool unit_copy_ok(const void *msg, size_t nfds, const struct why *why)
 	return m->step != COPY_DATA || in_range("bytes", m->bytes, 1, COPY_DATA_BYTES, why);
 }
 
+static bool unit_memory_ok(const void *msg, size_t nfds, const struct why *why)
+{
+	const struct msg_unit_memory *m = msg;
+	return in_range("minimum", m->minimum_bytes, 1, CONTROL_MAX_RAM, why) &&
+	       in_range("target", m->target_bytes, 0, CONTROL_MAX_RAM, why);
+}
+
+static bool event_memory_ok(const void *msg, size_t nfds, const struct why *why)
+{
+	const struct msg_event_memory *m = msg;
+	return in_range("assigned", m->assigned_bytes, 0, CONTROL_MAX_RAM, why) &&
+	       in_range("available", m->available_bytes, 0, CONTROL_MAX_RAM, why) &&
+	       in_range("committed", m->committed_bytes, 0, CONTROL_MAX_RAM, why) &&
+	       in_range("ballooned", m->ballooned_bytes, 0, CONTROL_MAX_RAM, why) &&
+	       in_range("target", m->target_bytes, 0, CONTROL_MAX_RAM, why);
+}
+
 static bool event_guest_ok(const void *msg, size_t nfds, const struct why *why)
 {
 	const struct msg_event_guest *m = msg;
@@ -485,6 +506,8 @@ static const struct declaration declarations[] = {
 	{MSG_UNIT_VALUES, NO_FDS, sizeof(struct msg_unit_values), unit_values_ok, "UNIT_VALUES"},
 	{MSG_UNIT_FREEZE, NO_FDS, sizeof(struct msg_unit_freeze), unit_freeze_ok, "UNIT_FREEZE"},
 	{MSG_UNIT_COPY, NO_FDS, sizeof(struct msg_unit_copy), unit_copy_ok, "UNIT_COPY"},
+	{MSG_UNIT_MEMORY, NO_FDS, sizeof(struct msg_unit_memory), unit_memory_ok, "UNIT_MEMORY"},
+	{MSG_EVENT_MEMORY, NO_FDS, sizeof(struct msg_event_memory), event_memory_ok, "EVENT_MEMORY"},
 	{MSG_UNIT_THAW, NO_FDS, sizeof(struct msg_plain), plain_ok, "UNIT_THAW"},
 	{MSG_EVENT_VALUES, NO_FDS, sizeof(struct msg_event_values), event_values_ok, "EVENT_VALUES"},
 	{MSG_EVENT_INTEGRATION, NO_FDS, sizeof(struct msg_event_integration), event_integration_ok,

@@ -71,6 +71,7 @@ enum control_type {
 	MSG_UNIT_VALUES,        /* integration: what the guest is to know, all of it */
 	MSG_UNIT_FREEZE,        /* integration: freeze the guest's file systems; answered when they are */
 	MSG_UNIT_THAW,          /* integration: answered when they are thawed */
+	MSG_UNIT_MEMORY,        /* integration: minimum and target of dynamic memory */
 	MSG_UNIT_COPY,          /* integration: a step of copying a file into the guest; answered when it did it */
 	MSG_UNIT_DISK = 76,     /* storage: a change of its disks while the machine has processes */
 
@@ -78,6 +79,7 @@ enum control_type {
 	MSG_EVENT_GUEST = 80,
 	MSG_EVENT_INTEGRATION,  /* integration: what it knows of the guest now */
 	MSG_EVENT_VALUES,       /* integration: what the guest says of itself, all of it */
+	MSG_EVENT_MEMORY,       /* integration: how much memory it has and needs */
 };
 
 /* Processes of a VM. Those below ROLES_ALWAYS every VM has; storage only one with disks or
@@ -114,7 +116,8 @@ struct msg_host_info_reply {
 /* Everything the broker and the children need to know of a VM. */
 struct vm_config {
 	uint64_t id;                            /* chosen by mgmtd, unique among running VMs, not 0 */
-	uint64_t ram_bytes;                     /* multiple of 1 MiB */
+	uint64_t ram_bytes;                     /* all it can ever have; multiple of 1 MiB */
+	uint64_t later_bytes;                   /* of that, what it does not have at power-on; likewise */
 	uint32_t vcpus;
 	uint32_t backend;                       /* enum vm_backend */
 	uint32_t modules;                       /* boot modules beside the kernel (first is the initrd) */
@@ -319,7 +322,8 @@ enum {
 	GUEST_SERVICE_VALUES = 8,
 	GUEST_SERVICE_FREEZE = 16,
 	GUEST_SERVICE_COPY = 32,
-	GUEST_SERVICES = 63
+	GUEST_SERVICE_MEMORY = 64,
+	GUEST_SERVICES = 127
 };
 
 /* A key and its value, as they go between host and guest. */
@@ -375,6 +379,22 @@ struct msg_unit_copy {
 	char name[COPY_PATH_BYTES];             /* START */
 	uint8_t data[COPY_DATA_BYTES];
 	uint32_t pad;
+};
+
+/* The guest is brought to the target, or to what it needs if that is 0, between minimum and ram_bytes. */
+struct msg_unit_memory {
+	struct msg_header h;
+	uint64_t minimum_bytes, target_bytes;
+};
+
+/* Sent on change, with EVENT_INTEGRATION. */
+struct msg_event_memory {
+	struct msg_header h;
+	uint64_t assigned_bytes;                /* what it has */
+	uint64_t available_bytes;               /* the guest says: free, and */
+	uint64_t committed_bytes;               /* promised to its programs; 0: it has not said */
+	uint64_t ballooned_bytes;               /* it gave back */
+	uint64_t target_bytes;                  /* of the last UNIT_MEMORY */
 };
 
 struct msg_event_guest {

@@ -18,7 +18,8 @@ static void init_serials(struct chipset *c, const struct vm_config *config,
 
 int machine_build(struct chipset *c, const struct vm_config *config, const struct uart_host line[])
 {
-	uint64_t ram = config->ram_bytes, low = ram < GUESTMEM_LOW_MAX ? ram : GUESTMEM_LOW_MAX;
+	uint64_t ram = config->ram_bytes - config->later_bytes;
+	uint64_t low = ram < GUESTMEM_LOW_MAX ? ram : GUESTMEM_LOW_MAX;
 	struct device *const all[] = {
 		&c->com[0].d,  config->serials > 1 ? &c->com[1].d : NULL,
 		&c->rtc.d,     &c->i8042.d,

@@ -126,7 +126,7 @@ static void open_images(struct worker *w, struct start_fds *l)
 	struct boot *b = &w->boot;
 	int err = boot_image_open(&b->kernel, start_next_fd(l), "kernel");
 
-	b->gm = &w->gm;
+	b->gm = &w->start_gm;
 	b->config = &w->config;
 	b->modules = w->config.modules;
 	for (unsigned i = 0; i < b->modules && !err; i++) {
@@ -152,6 +152,10 @@ static void set_up(struct worker *w, const struct msg_start_worker *start, struc
 	err = guestmem_map(&w->gm, w->ram_fd, gen_fd, w->config.ram_bytes);
 	if (err)
 		fail("the machine's RAM cannot be mapped: %s", strerror(-err));
+	w->start_gm = w->gm;
+	w->start_gm.size -= w->config.later_bytes;
+	if (w->start_gm.low_size > w->start_gm.size)
+		w->start_gm.low_size = w->start_gm.size;
 	close(gen_fd);
 	attach(&w->platform.ch, l, "platform");
 	attach(&w->vmbus.ch, l, "VMBus");

@@ -107,6 +107,7 @@ struct worker {
 	struct loop *loop;
 	struct vm_config config;
 	struct guestmem gm;
+	struct guestmem start_gm; /* borrowed of gm: what the machine has at power-on */
 	int ram_fd;  /* owned: for clearing */
 	int unit_fd; /* owned */
 	struct loop_source *unit_source;

@@ -30,7 +30,7 @@ _bulkhead() {
 		case $command in
 		"")
 			words="create list show start console pause resume reset shutdown freeze thaw off delete define export
-				copy values events jobs host keys disk version help
+				copy memory values events jobs host keys disk version help
 				--json --server --key --server-key --timeout"
 			;;
 		copy)
@@ -40,13 +40,13 @@ _bulkhead() {
 		values)
 			words="$(_bulkhead_vms) set remove"
 			;;
-		show | pause | resume | reset | thaw | off | delete | export) words=$(_bulkhead_vms) ;;
+		show | pause | resume | reset | memory | thaw | off | delete | export) words=$(_bulkhead_vms) ;;
 		freeze) words="--for $(_bulkhead_vms)" ;;
 		shutdown) words="--restart $(_bulkhead_vms)" ;;
 		start) words="--console $(_bulkhead_vms)" ;;
 		console) words="--port --new --expect --send --until --timeout $(_bulkhead_vms)" ;;
 		create)
-			words="--file --kernel --memory --vcpus --initrd --module --cmdline --backend
+			words="--file --kernel --memory --memory-minimum --memory-maximum --vcpus --initrd --module --cmdline --backend
 				--disk --controllers --integration --serial-ports --on-reboot --on-crash --exit-device --autostart --start"
 			;;
 		events) words="--follow --last --vm --after" ;;

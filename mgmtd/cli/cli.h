@@ -93,7 +93,7 @@ typedef int command(struct cli *c, int argc, char **argv);
 command cmd_create, cmd_define, cmd_export, cmd_list, cmd_show;
 command cmd_start, cmd_pause, cmd_resume, cmd_reset, cmd_shutdown, cmd_off, cmd_freeze, cmd_thaw, cmd_delete;
 command cmd_console, cmd_events, cmd_jobs, cmd_host, cmd_keys, cmd_version, cmd_values,
-	cmd_copy;
+	cmd_copy, cmd_memory;
 
 /* ---- cmd_action.c */
 int start_vm(struct cli *c, const char *vm);
@@ -113,6 +113,9 @@ int take_disk(struct cli *c, const char *arg, struct vmc_disk *d);
 bool is_vm_disk_command(int argc, char **argv);
 void vm_disk_help(FILE *f);
 command cmd_vm_disk;
+
+/* ---- cmd_memory.c: percent */
+unsigned memory_pressure(const Bulkhead__Vm *vm);
 
 /* ---- console.c */
 enum { CONSOLE_STEPS_MAX = 64 };

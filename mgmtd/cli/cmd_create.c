@@ -75,6 +75,8 @@ static int send_file(struct cli *c, const char *path, enum what what)
 enum {
 	OPT_FILE = 256,
 	OPT_MEMORY,
+	OPT_MINIMUM,
+	OPT_MAXIMUM,
 	OPT_VCPUS,
 	OPT_BACKEND,
 	OPT_KERNEL,
@@ -95,6 +97,8 @@ enum {
 static const struct option options[] = {
 	{"file", required_argument, NULL, OPT_FILE},
 	{"memory", required_argument, NULL, OPT_MEMORY},
+	{"memory-minimum", required_argument, NULL, OPT_MINIMUM},
+	{"memory-maximum", required_argument, NULL, OPT_MAXIMUM},
 	{"vcpus", required_argument, NULL, OPT_VCPUS},
 	{"backend", required_argument, NULL, OPT_BACKEND},
 	{"kernel", required_argument, NULL, OPT_KERNEL},
@@ -156,14 +160,14 @@ static int take_policy(struct cli *c, const char *what, const char *text, enum v
 	return EXIT_OK;
 }
 
-static int take_memory(struct cli *c, const char *text, struct vmc *v)
+static int take_memory(struct cli *c, const char *option, const char *text, uint64_t *bytes)
 {
 	char why[CONTROL_TEXT_BYTES];
 
-	if (vmc_parse_memory(text, &v->ram_bytes))
-		return fail_usage(c, "--memory %s: write for example 512M or 2G", text);
-	if (vmc_check_memory(v->ram_bytes, why, sizeof(why)))
-		return fail_usage(c, "--memory %s: %s", text, why);
+	if (vmc_parse_memory(text, bytes))
+		return fail_usage(c, "--%s %s: write for example 512M or 2G", option, text);
+	if (vmc_check_memory(*bytes, why, sizeof(why)))
+		return fail_usage(c, "--%s %s: %s", option, text, why);
 	return EXIT_OK;
 }
 
@@ -235,7 +239,11 @@ static int take_option(struct cli *c, int o, const char *arg, struct vmc *v)
 {
 	switch (o) {
 	case OPT_MEMORY:
-		return take_memory(c, arg, v);
+		return take_memory(c, "memory", arg, &v->ram_bytes);
+	case OPT_MINIMUM:
+		return take_memory(c, "memory-minimum", arg, &v->minimum_bytes);
+	case OPT_MAXIMUM:
+		return take_memory(c, "memory-maximum", arg, &v->maximum_bytes);
 	case OPT_VCPUS:
 		return take_number(c, "vcpus", arg, CONTROL_MAX_VCPUS, &v->vcpus);
 	case OPT_BACKEND:

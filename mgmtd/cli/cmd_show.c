@@ -165,6 +165,11 @@ static void print_vm(const Bulkhead__Vm *vm)
 		print_heartbeat(t.f, vm);
 	if (vm->frozen)
 		fprintf(t.f, "file systems:\tfrozen\n");
+	if (vm->memory_assigned_bytes)
+		fprintf(t.f, "memory now:\t%s\n",
+			text_size(vm->memory_assigned_bytes, text, sizeof(text)));
+	if (vm->memory_committed_bytes)
+		fprintf(t.f, "memory pressure:\t%u %%\n", memory_pressure(vm));
 	print_values(t.f, vm);
 	if (vm->has_exit_value)
 		fprintf(t.f, "exit value:\t%u\n", vm->exit_value);

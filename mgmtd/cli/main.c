@@ -46,6 +46,7 @@ static const struct {
 	{"define", cmd_define, "FILE.vmc", "replace the definition of one that is off"},
 	{"export", cmd_export, "VM", "its definition on standard output"},
 	{"copy", cmd_copy, "[--overwrite] [--create-path] FILE VM:/PATH", "a file into the guest"},
+	{"memory", cmd_memory, "VM [SIZE | auto]", "dynamic memory: what it has, is to have"},
 	{"values", cmd_values, "VM [set KEY VALUE | remove KEY]", "what host and guest tell each other"},
 	{"events", cmd_events, "[--follow] [--last N] [--vm VM]", "what happened"},
 	{"jobs", cmd_jobs, "[cancel ID]", "operations under way, and the latest ones"},

@@ -18,6 +18,7 @@ mount -o remount,rw /
 hostname -F /etc/hostname
 if [ -d /lib/modules ]; then
 	modprobe hv_utils
+	modprobe hv_balloon pressure_report_delay=0
 	for d in kvp vss fcopy; do
 		[ -e /dev/vmbus/hv_$d ] && hv_${{d}}_daemon
 	done

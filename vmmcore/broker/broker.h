@@ -38,6 +38,7 @@ struct broker_options {
 	uint32_t uid_base, uid_count; /* range for the children, one each */
 	uint32_t start_timeout_ms;    /* until the children must be ready */
 	bool no_cgroup;
+	bool overcommit; /* memory may be promised twice */
 };
 
 /* cgroup.c: where VMs' cgroups are made. v1 has one directory per controller. */

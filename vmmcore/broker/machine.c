@@ -357,21 +357,33 @@ static int check_disks(const struct vm_config *c, const struct vm_disk *disk, co
 	return 0;
 }
 
+/* Every machine may take all that its definition allows: memory is not promised twice, unless the
+ * broker was told that it may be. */
+enum { HOST_SHARE = 16 }; /* of the host's memory is for itself */
 static int check_room(const struct broker *b, const struct vm_config *c, char *why, size_t why_size)
 {
+	uint64_t total, taken = 0;
+	struct machine *m;
 	struct sysinfo si;
 
 	if (b->nmachines >= BROKER_MAX_VMS) {
 		snprintf(why, why_size, "there are already %u VMs", b->nmachines);
 		return -EAGAIN;
 	}
-	if (sysinfo(&si) == 0 && c->ram_bytes / si.mem_unit > si.totalram) {
-		snprintf(why, why_size,
-			 "%" PRIu64 " MiB of memory asked for, this host has %" PRIu64 " MiB",
-			 c->ram_bytes >> 20, ((uint64_t)si.totalram * si.mem_unit) >> 20);
-		return -ENOMEM;
-	}
-	return 0;
+	if (sysinfo(&si))
+		return 0;
+	total = (uint64_t)si.totalram * si.mem_unit;
+	LIST_FOREACH(m, &b->machines, link)
+		taken += m->config.ram_bytes;
+	if (c->ram_bytes <= total &&
+	    (b->opt.overcommit || c->ram_bytes + taken + total / HOST_SHARE <= total))
+		return 0;
+	snprintf(why, why_size,
+		 "%" PRIu64 " MiB of memory (the most it may get) do not fit: this host has %" PRIu64
+		 " MiB, of which other machines may take %" PRIu64 " MiB and it needs %" PRIu64
+		 " MiB itself",
+		 c->ram_bytes >> 20, total >> 20, taken >> 20, (total / HOST_SHARE) >> 20);
+	return -ENOMEM;
 }
 
 /* auto becomes kvm or emu, with the reason. */

@@ -52,6 +52,7 @@ enum {
 	OPT_UID_COUNT,
 	OPT_KVM,
 	OPT_START_TIMEOUT,
+	OPT_OVERCOMMIT,
 	OPT_VERBOSE,
 	OPT_HELP,
 	OPT_VERSION
@@ -68,6 +69,7 @@ static const struct option long_options[] = {
 	{"uid-count", required_argument, NULL, OPT_UID_COUNT},
 	{"kvm", required_argument, NULL, OPT_KVM},
 	{"start-timeout", required_argument, NULL, OPT_START_TIMEOUT},
+	{"overcommit-memory", no_argument, NULL, OPT_OVERCOMMIT},
 	{"verbose", no_argument, NULL, OPT_VERBOSE},
 	{"help", no_argument, NULL, OPT_HELP},
 	{"version", no_argument, NULL, OPT_VERSION},
@@ -132,6 +134,9 @@ static void read_options(struct broker_options *o, int argc, char **argv)
 			break;
 		case OPT_START_TIMEOUT:
 			o->start_timeout_ms = number("start-timeout", optarg, 600000);
+			break;
+		case OPT_OVERCOMMIT:
+			o->overcommit = true;
 			break;
 		case OPT_VERBOSE:
 			log_open("bulkhead-vmmcore", LOG_DEBUGGING);

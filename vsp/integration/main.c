@@ -39,6 +39,10 @@ static const struct sandbox_rule rules[] = {
 	 1,
 	 {ARG32(2, PROT_READ | PROT_WRITE)}},
 	{SCMP_SYS(munmap), "lets go of a guest's rings"},
+	{SCMP_SYS(madvise),
+	 "gives pages of the guest's RAM back to the host",
+	 1,
+	 {ARG32(2, MADV_REMOVE)}},
 	{SCMP_SYS(brk), "the heap: page numbers of a ring"},
 	{SCMP_SYS(exit_group), "the end"},
 };
@@ -69,7 +73,7 @@ int main(int argc, char **argv)
 	start_receive(NAME, MSG_START_INTEGRATION, &start, sizeof(start), &fds);
 	process_set_up(&integration.process, NAME, &integration_process_ops, &integration, &start,
 		       &fds);
-	services_init(&integration.services, &unit_services_ops, &integration);
+	services_init(&integration.services, &integration.process.config, &unit_services_ops, &integration);
 	process_must(&integration.process, unit_start(&integration), "make timers");
 	if (sandbox_enter(&policy, start.uid, start.gid, start.sandbox_flags, &report, why,
 			  sizeof(why)))

@@ -16,6 +16,7 @@ static const struct service_type *const types[SERVICE_COUNT] = {
 	[SERVICE_VALUES] = &values_type,
 	[SERVICE_FREEZE] = &freeze_type,
 	[SERVICE_COPY] = &copy_type,
+	[SERVICE_MEMORY] = &memory_type,
 };
 
 int service_ask(struct service *s, uint16_t type, const void *data, size_t bytes)
@@ -130,7 +131,11 @@ static bool readable(struct provider_channel *ch)
 					 anew */
 		if (n == -EAGAIN)
 			break;
-		if (n >= 0 && p.type == RING_INBAND && p.header_bytes == 0)
+		if (n < 0 || p.type != RING_INBAND || p.header_bytes != 0)
+			continue;
+		if (s->type->packet)
+			s->type->packet(s, packet, (size_t)n);
+		else
 			take(s, packet, (size_t)n);
 	}
 	return true; /* we always can take more */
@@ -142,7 +147,10 @@ static int open_service(struct provider_channel *ch, const uint8_t user_data[120
 
 	s->channel = ch;
 	s->asked = false;
-	negotiate(s);
+	if (s->type->packet)
+		s->state = SERVICE_NEGOTIATING; /* the guest begins */
+	else
+		negotiate(s);
 	return 0;
 }
 
@@ -169,9 +177,15 @@ const struct provider_ops services_provider_ops = {
 
 /* ---- all of them ---- */
 
-void services_init(struct services *s, const struct services_ops *ops, void *arg)
+void services_init(struct services *s, const struct vm_config *config,
+		   const struct services_ops *ops, void *arg)
 {
+	uint64_t ram = config->ram_bytes;
+
 	*s = (struct services){.ops = ops, .arg = arg};
+	s->memory.ram_bytes = s->memory.minimum_bytes = ram;
+	s->memory.low_bytes = ram < GUESTMEM_LOW_MAX ? ram : GUESTMEM_LOW_MAX;
+	s->memory.start_bytes = s->memory.present_bytes = ram - config->later_bytes;
 	for (unsigned i = 0; i < SERVICE_COUNT; i++)
 		s->service[i] = (struct service){.type = types[i], .all = s};
 }
@@ -195,13 +209,14 @@ bool services_want_ticks(const struct services *s)
 {
 	return services_ready(s) &
 	       (1u << SERVICE_HEARTBEAT | 1u << SERVICE_TIME | 1u << SERVICE_VALUES |
-		1u << SERVICE_FREEZE);
+		1u << SERVICE_FREEZE | 1u << SERVICE_MEMORY);
 }
 
 void services_tick(struct services *s)
 {
 	heartbeat_tick(&s->service[SERVICE_HEARTBEAT]);
 	freeze_tick(&s->service[SERVICE_FREEZE]);
+	memory_tick(&s->service[SERVICE_MEMORY]);
 	if (++s->ticks % TIME_TICKS == 0)
 		time_send(&s->service[SERVICE_TIME], IC_TIME_SAMPLE);
 	if (s->ticks % VALUES_TICKS == 0)
@@ -221,4 +236,5 @@ void services_reset(struct services *s)
 		s->service[i].asked = false;
 	values_reset(&s->values);
 	freeze_reset(&s->service[SERVICE_FREEZE]);
+	memory_reset(&s->memory);
 }

@@ -13,6 +13,7 @@
  *                      values by services_set_values() ──► ops.changed
  *          freeze      services_freeze() ──► ops.freeze_done; services_thaw() ──► ops.thaw_done
  *          copy        services_copy(), step by step ──► ops.copy_done
+ *          memory      dynamic memory, towards a target ──► ops.discard, ops.changed
  *
  * Answers are the guest's: of any size and content, at any time. They are copied once, checked, and
  * matched with what was asked; what does not fit is ignored.
@@ -33,6 +34,7 @@ enum {
 	SERVICE_VALUES,
 	SERVICE_FREEZE,
 	SERVICE_COPY,
+	SERVICE_MEMORY,
 	SERVICE_COUNT
 };
 
@@ -67,6 +69,27 @@ struct services_ops {
 	void (*thaw_done)(void *arg, int error);
 	/* 0; -EEXIST, -ENOSPC: the guest says so; -EREMOTEIO: it could not; -ECONNRESET. */
 	void (*copy_done)(void *arg, int error);
+	/* The guest has given these bytes of its RAM back, checked: whole pages, contiguous. */
+	void (*discard)(void *arg, uint64_t gpa, uint64_t bytes);
+};
+
+/* memory.c */
+enum memory_doing { MEMORY_IDLE, MEMORY_BALLOON, MEMORY_UNBALLOON, MEMORY_ADD };
+struct memory {
+	uint64_t ram_bytes, low_bytes; /* all there can be, and of that below 4 GiB */
+	uint64_t start_bytes;          /* at power-on */
+	uint64_t present_bytes;        /* with what was added */
+	uint64_t minimum_bytes, target_bytes; /* target 0: what it needs */
+	uint64_t available_bytes, committed_bytes; /* as the guest says; 0: it has not */
+	uint64_t caps;                             /* DM_CAN_... */
+	uint64_t *balloon;  /* owned: a bit per page of RAM; from ready to closed */
+	uint64_t ballooned; /* pages */
+	uint64_t got;       /* of them in this transaction */
+	enum memory_doing doing;
+	unsigned wait; /* ticks until the next transaction */
+	uint32_t transaction;
+	bool add_failed; /* for good */
+	bool changed;    /* since the last report; cleared by who reports */
 };
 
 /* freeze.c */
@@ -112,9 +135,12 @@ struct services {
 	uint64_t sequence;
 	struct values values;
 	struct freeze freeze;
+	struct memory memory;
 };
 
-void services_init(struct services *s, const struct services_ops *ops, void *arg);
+/* config: of the machine's memory. */
+void services_init(struct services *s, const struct vm_config *config,
+		   const struct services_ops *ops, void *arg);
 void services_offer(struct services *s, struct provider *p);
 /* Whether any wants services_tick() every HEARTBEAT_NS. */
 bool services_want_ticks(const struct services *s);
@@ -140,6 +166,10 @@ int services_thaw(struct services *s);
 /* A step of a copy. 0: ops.copy_done follows; -ENOTCONN; -EBUSY: one is under way; -EAGAIN. */
 int services_copy(struct services *s, const struct msg_unit_copy *m);
 
+/* Minimum and target of dynamic memory. */
+void services_set_memory(struct services *s, const struct msg_unit_memory *m);
+uint64_t memory_assigned(const struct memory *m); /* bytes that the guest has now */
+
 extern const struct provider_ops services_provider_ops;
 
 /* ---- service.c: framing and negotiation, what the services have in common ---- */
@@ -150,6 +180,8 @@ struct service_type {
 	uint16_t message;       /* enum ic_type */
 	uint32_t version[4];    /* that we know, IC_VERSION; 0 ends */
 	uint32_t minimum_bytes; /* of an answer's data */
+	/* A service with packets of its own instead of a negotiation, requests and answers. */
+	void (*packet)(struct service *s, const void *packet, size_t bytes);
 	void (*ready)(struct service *s);
 	void (*closed)(struct service *s);
 	void (*answer)(struct service *s, uint32_t status, const void *data);
@@ -159,7 +191,7 @@ struct service_type {
 int service_ask(struct service *s, uint16_t type, const void *data, size_t bytes);
 
 extern const struct service_type shutdown_type, heartbeat_type, time_type, values_type, freeze_type,
-	copy_type;
+	copy_type, memory_type;
 
 /* time.c */
 void time_send(struct service *s, uint8_t flags);
@@ -168,6 +200,9 @@ void heartbeat_tick(struct service *s);
 /* freeze.c */
 void freeze_tick(struct service *s);
 void freeze_reset(struct service *s);
+/* memory.c */
+void memory_tick(struct service *s);
+void memory_reset(struct memory *m);
 /* values.c */
 void values_tick(struct service *s);
 void values_reset(struct values *v); /* what the guest said is forgotten, the host's values are not */

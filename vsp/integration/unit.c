@@ -6,7 +6,9 @@
 #include "vsp/integration/integration.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "bus/log.h"
 
@@ -27,6 +29,22 @@ static void send_values(struct integration *g)
 	process_send(&g->process, &m.h);
 }
 
+static void send_memory(struct integration *g)
+{
+	struct memory *m = &g->services.memory;
+	struct msg_event_memory e = {
+		.assigned_bytes = memory_assigned(m),
+		.available_bytes = m->available_bytes,
+		.committed_bytes = m->committed_bytes,
+		.ballooned_bytes = m->ballooned * 4096,
+		.target_bytes = m->target_bytes,
+	};
+
+	m->changed = false;
+	control_header(&e.h, MSG_EVENT_MEMORY, 0);
+	process_send(&g->process, &e.h);
+}
+
 static void send_report(void *arg)
 {
 	struct integration *g = arg;
@@ -43,6 +61,8 @@ static void send_report(void *arg)
 	process_send(&g->process, &m.h);
 	if (g->services.values.changed)
 		send_values(g);
+	if (g->services.memory.changed)
+		send_memory(g);
 }
 
 static void set_beat(struct integration *g)
@@ -80,12 +100,27 @@ static void shutdown_done(void *arg, int error)
 					    : "");
 }
 
+/* From the memfd, for every process that has mapped it; what is read there afterwards is zero. Whoever
+ * keeps decoded code of those pages hears of it. */
+static void discard(void *arg, uint64_t gpa, uint64_t bytes)
+{
+	struct integration *g = arg;
+	void *at = guestmem_ptr(&g->process.gm, gpa, bytes);
+
+	if (!at)
+		fatal("a balloon beyond the machine's RAM: %#" PRIx64, gpa);
+	if (madvise(at, bytes, MADV_REMOVE))
+		log_note("pages stay with the host: %s", strerror(errno));
+	guestmem_wrote(&g->process.gm, gpa, bytes);
+}
+
 const struct services_ops unit_services_ops = {
 	.shutdown_done = shutdown_done,
 	.changed = changed,
 	.freeze_done = unit_freeze_done,
 	.thaw_done = unit_thaw_done,
 	.copy_done = unit_copy_done,
+	.discard = discard,
 };
 
 static void on_beat(void *arg)
@@ -156,6 +191,11 @@ static void handle(void *arg, const struct msg_header *h, int *fds, size_t nfds)
 	case MSG_UNIT_SHUTDOWN:
 		shut_down(g, (const struct msg_unit_shutdown *)h);
 		return;
+	case MSG_UNIT_MEMORY:
+		services_set_memory(&g->services, (const struct msg_unit_memory *)h);
+		g->services.memory.changed = true;
+		changed(g);
+		break;
 	case MSG_UNIT_COPY:
 		unit_copy(g, (const struct msg_unit_copy *)h);
 		return;

@@ -141,6 +141,78 @@ struct ic_copy_data {
 	uint8_t data[6144];
 } __attribute__((packed));
 
+/* Dynamic memory has packets of its own, without the headers above (struct dm_header and so on). A range of
+ * pages is its first page in 40 bits and their count in 24. */
+enum dm_type {
+	DM_VERSION_REQUEST = 1,
+	DM_VERSION_RESPONSE = 2,
+	DM_CAPABILITIES_REPORT = 3,
+	DM_CAPABILITIES_RESPONSE = 4,
+	DM_STATUS_REPORT = 5,
+	DM_BALLOON_REQUEST = 6,
+	DM_BALLOON_RESPONSE = 7,
+	DM_UNBALLOON_REQUEST = 8,
+	DM_UNBALLOON_RESPONSE = 9,
+	DM_HOT_ADD_REQUEST = 10,
+	DM_HOT_ADD_RESPONSE = 11,
+};
+enum { DM_CAN_BALLOON = 1, DM_CAN_ADD = 2 }; /* capabilities */
+
+struct dm_header {
+	uint16_t type, bytes;
+	uint32_t transaction;
+} __attribute__((packed));
+
+struct dm_version_request {
+	struct dm_header h;
+	uint32_t version; /* IC_VERSION */
+	uint32_t last;
+} __attribute__((packed));
+
+struct dm_accepted { /* VERSION_RESPONSE, CAPABILITIES_RESPONSE */
+	struct dm_header h;
+	uint64_t accepted;
+} __attribute__((packed));
+
+struct dm_capabilities {
+	struct dm_header h;
+	uint64_t caps, minimum_pages, highest_page;
+} __attribute__((packed));
+
+struct dm_status {
+	struct dm_header h;
+	uint64_t available, committed; /* pages */
+	uint64_t page_file, zero_free;
+	uint32_t page_file_writes, io_difference;
+} __attribute__((packed));
+
+struct dm_balloon {
+	struct dm_header h;
+	uint32_t pages, reserved;
+} __attribute__((packed));
+
+struct dm_balloon_response {
+	struct dm_header h;
+	uint32_t reserved;
+	uint32_t more_and_count; /* bit 0: more follow; then ranges */
+} __attribute__((packed));
+
+struct dm_unballoon {
+	struct dm_header h;
+	uint32_t more, count;
+	uint64_t range[480];
+} __attribute__((packed));
+
+struct dm_hot_add {
+	struct dm_header h;
+	uint64_t range;
+} __attribute__((packed));
+
+struct dm_hot_add_response {
+	struct dm_header h;
+	uint32_t pages, result;
+} __attribute__((packed));
+
 #define IC_DATA_MAX   sizeof(struct ic_copy_data)
 #define IC_PACKET_MAX 8192u /* what guests' drivers take */
 
@@ -150,6 +222,9 @@ _Static_assert(sizeof(struct ic_heartbeat) == 40, "wire size");
 _Static_assert(sizeof(struct ic_values) == 2580, "wire size");
 _Static_assert(sizeof(struct ic_time) == 25, "wire size");
 _Static_assert(sizeof(struct ic_vss) == 12, "wire size");
+_Static_assert(sizeof(struct dm_status) == 48, "wire size");
+_Static_assert(sizeof(struct dm_capabilities) == 32, "wire size");
+_Static_assert(sizeof(struct dm_balloon_response) == 16, "wire size");
 _Static_assert(sizeof(struct ic_copy_start) == 1088, "wire size");
 _Static_assert(sizeof(struct ic_copy_data) == 6196, "wire size");
 

@@ -210,7 +210,8 @@ static void add_mapped(struct maker *m, uint64_t start, uint64_t end)
 
 static void add_memory(struct maker *m, const struct vm_config *config)
 {
-	uint64_t ram = config->ram_bytes, low = ram < GUESTMEM_LOW_MAX ? ram : GUESTMEM_LOW_MAX;
+	uint64_t ram = config->ram_bytes - config->later_bytes;
+	uint64_t low = ram < GUESTMEM_LOW_MAX ? ram : GUESTMEM_LOW_MAX;
 	struct memory_array array = {.h.handle = HANDLE_ARRAY,
 				     .location = 1,
 				     .use = 3,

@@ -95,17 +95,30 @@ static void copy_done(void *arg, int error)
 	copy_error = error;
 }
 
+static uint64_t discarded[64][2];
+static unsigned discards;
+
+static void discard(void *arg, uint64_t gpa, uint64_t bytes)
+{
+	ck_assert_uint_lt(discards, 64);
+	discarded[discards][0] = gpa;
+	discarded[discards++][1] = bytes;
+}
+
+static const struct vm_config config = {.ram_bytes = 512 << 20, .later_bytes = 256 << 20};
+
 static const struct services_ops ops = {.shutdown_done = shutdown_done,
 					.changed = changed,
 					.freeze_done = freeze_done,
 					.thaw_done = thaw_done,
-					.copy_done = copy_done};
+					.copy_done = copy_done,
+					.discard = discard};
 
 static void setup(void)
 {
-	offers = closed = changes = answers = sends = waiting = taken = freezes = thaws = copies = 0;
+	offers = closed = changes = answers = sends = waiting = taken = freezes = thaws = copies = discards = 0;
 	no_room = false;
-	services_init(&s, &ops, NULL);
+	services_init(&s, &config, &ops, NULL);
 	services_offer(&s, NULL);
 	ck_assert_uint_eq(offers, SERVICE_COUNT);
 }
@@ -646,13 +659,180 @@ START_TEST(a_file_is_copied_step_by_step)
 }
 END_TEST
 
+/* ---- dynamic memory: struct dm_header and what follows it ---- */
+
+enum { MIB_PAGES = 256 };
+
+static void put64(uint8_t *p, uint64_t v)
+{
+	memcpy(p, &v, 8);
+}
+
+static void say(uint16_t type, size_t bytes, const uint64_t *body, unsigned n)
+{
+	uint8_t packet[4096] = {0};
+
+	put16(packet, type);
+	put16(packet + 2, (uint16_t)bytes);
+	for (unsigned i = 0; i < n; i++)
+		put64(packet + 8 + i * 8, body[i]);
+	deliver(SERVICE_MEMORY, packet, bytes);
+}
+
+/* balloon_probe(): version 2.0, then what it can. */
+static void ready_memory(void)
+{
+	static const uint64_t v2 = 2 << 16, caps[] = {3 | 7 << 2, 0, UINT64_MAX};
+
+	open_it(SERVICE_MEMORY);
+	ck_assert_uint_eq(sends, 0);
+	say(1, 16, &v2, 1);
+	ck_assert_uint_eq(u16(0), 2); /* DM_VERSION_RESPONSE */
+	ck_assert_uint_eq(sent[8], 1);
+	say(3, 32, caps, 3);
+	ck_assert_uint_eq(u16(0), 4);
+	ck_assert_uint_eq(sent[8], 1);
+	ck_assert_int_eq(s.service[SERVICE_MEMORY].state, SERVICE_READY);
+}
+
+static void target(uint64_t minimum_mib, uint64_t mib)
+{
+	struct msg_unit_memory m = {.minimum_bytes = minimum_mib << 20, .target_bytes = mib << 20};
+
+	services_set_memory(&s, &m);
+}
+
+/* A balloon's pages: more, count, ranges. */
+static void give(bool more, unsigned n, const uint64_t *range)
+{
+	uint64_t body[200] = {(uint64_t)(more | n << 1) << 32};
+
+	memcpy(body + 1, range, n * 8);
+	say(7, 16 + n * 8, body, 1 + n);
+}
+
+static uint64_t range(uint64_t first, uint64_t count)
+{
+	return first | count << 40;
+}
+
+START_TEST(an_old_version_is_not_taken)
+{
+	static const uint64_t old = 3, caps[] = {3, 0, 0};
+
+	open_it(SERVICE_MEMORY);
+	say(1, 16, &old, 1);
+	ck_assert_uint_eq(u16(0), 2);
+	ck_assert_uint_eq(sent[8], 0);
+	say(3, 32, caps, 3);
+	ck_assert_int_ne(s.service[SERVICE_MEMORY].state, SERVICE_READY);
+}
+END_TEST
+
+START_TEST(a_balloon_takes_what_the_guest_gives_and_gives_it_back)
+{
+	const uint64_t some[] = {range(0x1000, 512), range(0x2000, 512)}, back[] = {range(0x2000, 512)};
+
+	ready_memory();
+	target(128, 252);
+	ck_assert_uint_eq(u16(0), 6); /* DM_BALLOON_REQUEST */
+	ck_assert_uint_eq(u16(8), 4 * MIB_PAGES);
+	give(true, 1, some);
+	ck_assert_uint_eq(discards, 1);
+	ck_assert_uint_eq(discarded[0][0], 0x1000000);
+	ck_assert_uint_eq(discarded[0][1], 2 << 20);
+	sends = 0;
+	give(false, 1, some + 1);
+	ck_assert_uint_eq(memory_assigned(&s.memory), 252 << 20);
+	ck_assert_uint_eq(sends, 0); /* it has what it is to have */
+	target(128, 254);
+	ck_assert_uint_eq(u16(0), 8); /* DM_UNBALLOON_REQUEST, no more, one range */
+	ck_assert_uint_eq(u16(8), 0);
+	ck_assert_uint_eq(u16(12), 1);
+	ck_assert_mem_eq(sent + 16, back, 8);
+	say(9, 8, NULL, 0);
+	ck_assert_uint_eq(memory_assigned(&s.memory), 254 << 20);
+}
+END_TEST
+
+START_TEST(pages_that_are_none_or_given_twice_are_not_taken)
+{
+	const uint64_t odd[] = {
+		range(0x1000, 512), range(0x1000, 512),               /* twice */
+		range(0x10000 - 1, 3),                                 /* the last, and beyond its end */
+		range(0x100000, 16), range((1ull << 40) - 1, 0xffffff), /* nowhere */
+		range(0, 0),        range(0x0fff, 2)};                 /* nothing; one of them again */
+
+	ready_memory();
+	give(false, 1, odd); /* nobody asked */
+	ck_assert_uint_eq(discards, 0);
+	target(128, 128);
+	give(false, 7, odd);
+	ck_assert_uint_eq(s.memory.ballooned, 512 + 1 + 1);
+	ck_assert_uint_eq(discards, 3);
+	ck_assert_uint_eq(discarded[1][0], 0xffff000);
+	ck_assert_uint_eq(discarded[1][1], 4096);
+	ck_assert_uint_eq(discarded[2][0], 0xfff000);
+}
+END_TEST
+
+START_TEST(memory_is_added_up_to_the_maximum)
+{
+	const uint64_t yes = 32768 | 1ull << 32, no = 0;
+
+	ready_memory();
+	target(256, 384);
+	ck_assert_uint_eq(u16(0), 10); /* DM_MEM_HOT_ADD_REQUEST: 128 MiB at 256 MiB */
+	ck_assert_mem_eq(sent + 8, (&(uint64_t){range(0x10000, 32768)}), 8);
+	say(11, 16, &yes, 1);
+	ck_assert_uint_eq(memory_assigned(&s.memory), 384 << 20);
+	target(256, 512);
+	ck_assert_mem_eq(sent + 8, (&(uint64_t){range(0x18000, 32768)}), 8);
+	say(11, 16, &no, 1); /* not now: after a while */
+	sends = 0;
+	services_tick(&s);
+	ck_assert_uint_eq(sends, 0);
+	for (unsigned i = 0; i < 10 && !sends; i++)
+		services_tick(&s);
+	ck_assert_uint_eq(u16(0), 10);
+	services_provider_ops.close(&channel[SERVICE_MEMORY]);
+	services_reset(&s);
+	ck_assert_uint_eq(memory_assigned(&s.memory), 256 << 20);
+}
+END_TEST
+
+START_TEST(without_a_target_the_guest_gets_what_it_needs)
+{
+	const uint64_t idle[] = {200 * MIB_PAGES, 80 * MIB_PAGES, 0, 0, 0},
+		       busy[] = {9 * MIB_PAGES, 300 * MIB_PAGES, 0, 0, 0},
+		       nonsense[] = {1, UINT64_MAX, 0, 0, 0};
+
+	ready_memory();
+	target(128, 0);
+	sends = 0;
+	say(5, 48, nonsense, 5);
+	ck_assert_uint_eq(sends, 0);
+	say(5, 48, idle, 5);
+	ck_assert_uint_eq(u16(0), 6);
+	ck_assert_uint_eq(u16(8), 128 * MIB_PAGES); /* to the minimum */
+	give(false, 0, NULL);
+	say(5, 48, busy, 5);
+	services_tick(&s);
+	for (unsigned i = 0; i < 10 && u16(0) != 10; i++)
+		services_tick(&s);
+	ck_assert_uint_eq(u16(0), 10);
+}
+END_TEST
+
 /* Cut, changed and unasked answers in every state: none may be taken for a good one or crash. */
 START_TEST(nonsense_is_ignored)
 {
 	uint8_t packet[8192];
 	unsigned dice = 1;
 
-	for (unsigned i = 0; i < SERVICE_COUNT; i++) {
+	ready_memory();
+	target(64, 64);
+	for (unsigned i = 0; i < SERVICE_MEMORY; i++) {
 		open_it(i);
 		for (size_t n = 0; n < sent_bytes && n < 28 + 16; n++) { /* each too short */
 			memcpy(packet, sent, n);
@@ -709,6 +889,11 @@ int main(void)
 	tcase_add_test(t, a_thaw_without_room_is_tried_again);
 	tcase_add_test(t, a_reset_ends_a_freeze);
 	tcase_add_test(t, a_file_is_copied_step_by_step);
+	tcase_add_test(t, an_old_version_is_not_taken);
+	tcase_add_test(t, a_balloon_takes_what_the_guest_gives_and_gives_it_back);
+	tcase_add_test(t, pages_that_are_none_or_given_twice_are_not_taken);
+	tcase_add_test(t, memory_is_added_up_to_the_maximum);
+	tcase_add_test(t, without_a_target_the_guest_gets_what_it_needs);
 	tcase_add_test(t, nonsense_is_ignored);
 	suite_add_tcase(suite, t);
 	r = srunner_create(suite);

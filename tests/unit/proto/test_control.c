@@ -31,6 +31,8 @@ union any {
 	struct msg_unit_values told;
 	struct msg_unit_freeze freeze;
 	struct msg_unit_copy copy;
+	struct msg_unit_memory limits;
+	struct msg_event_memory memory;
 	struct msg_start_probe probe;
 	struct msg_probe_result result;
 	struct msg_ready ready;
@@ -234,6 +236,16 @@ static void unit_copy_data(void)
 	m.copy.bytes = COPY_DATA_BYTES;
 }
 
+static void unit_memory(void)
+{
+	m.limits.minimum_bytes = CONTROL_MIN_RAM;
+}
+
+static void event_memory(void)
+{
+	m.memory.assigned_bytes = m.memory.committed_bytes = CONTROL_MAX_RAM;
+}
+
 static void start_partition_disks(void)
 {
 	start_partition();
@@ -327,6 +339,8 @@ static const struct kind {
 	{MSG_UNIT_FREEZE, sizeof(struct msg_unit_freeze), 0, unit_freeze},
 	{MSG_UNIT_THAW, sizeof(struct msg_plain), 0, plain},
 	{MSG_UNIT_COPY, sizeof(struct msg_unit_copy), 0, unit_copy},
+	{MSG_UNIT_MEMORY, sizeof(struct msg_unit_memory), 0, unit_memory},
+	{MSG_EVENT_MEMORY, sizeof(struct msg_event_memory), 0, event_memory},
 	{MSG_UNIT_COPY, sizeof(struct msg_unit_copy), 0, unit_copy_data},
 	{MSG_START_STORAGE, sizeof(struct msg_start_storage), 3 + 3 + 3 + 3, start_storage},
 	{MSG_START_PROBE, sizeof(struct msg_start_probe), 1, start_probe},
@@ -513,6 +527,8 @@ END_TEST
 		NUMBER(kind_fill, which.config.ram_bytes, (4ull << 20) + 4096),                    \
 		NUMBER(kind_fill, which.config.ram_bytes, 100ull << 40),                           \
 		NUMBER(kind_fill, which.config.ram_bytes, (1ull << 40) + (1 << 20)),               \
+		NUMBER(kind_fill, which.config.later_bytes, 1),                                    \
+		NUMBER(kind_fill, which.config.later_bytes, 512ull << 20),                         \
 		NUMBER(kind_fill, which.config.ram_bytes, UINT64_MAX),                             \
 		NUMBER(kind_fill, which.config.vcpus, 0),                                          \
 		NUMBER(kind_fill, which.config.vcpus, 65),                                         \
@@ -575,7 +591,11 @@ static const struct number {
 	NUMBER(unit_shutdown, shutdown.action, 2),
 	NUMBER(unit_shutdown, shutdown.force, 2),
 	NUMBER(event_integration, guest.heartbeat, 3),
-	NUMBER(event_integration, guest.services, 64),
+	NUMBER(event_integration, guest.services, 128),
+	NUMBER(event_memory, memory.assigned_bytes, CONTROL_MAX_RAM + 1),
+	NUMBER(event_memory, memory.target_bytes, UINT64_MAX),
+	NUMBER(unit_memory, limits.minimum_bytes, 0),
+	NUMBER(unit_memory, limits.target_bytes, CONTROL_MAX_RAM + 1),
 	NUMBER(unit_copy, copy.step, COPY_STEPS),
 	NUMBER(unit_copy, copy.flags, 4),
 	NUMBER(unit_copy, copy.folder[0], 'r'),
