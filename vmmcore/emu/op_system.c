@@ -803,20 +803,41 @@ LAST_OP(gp)
 	emu_raise_err(cpu, i, EXC_GP, 0);
 }
 
+static uint64_t second_page(const struct emu_cpu *cpu)
+{
+	uint64_t lin = cpu->gpr[EMU_PC] + cpu->cs_off + PAGE_SIZE;
+
+	return cpu->mode == EMU_M64
+		       ? lin
+		       : (uint32_t)(cpu->gpr[EMU_PC] + cpu->seg[S_CS].base + PAGE_SIZE);
+}
+
+/* Whether lin, which e maps, is where it was when the block was decoded, with the same bytes. */
+static inline bool same_page(const struct emu_cpu *cpu, const struct emu_insn *i, uint64_t lin,
+			     const struct emu_tlbe *e)
+{
+	const struct vm_memory *m = &cpu->vm->mem;
+
+	return (e->tag_x & ~TLB_GLOBAL) == lin && lin + e->addend - (uintptr_t)m->base == i->imm &&
+	       atomic_load_explicit(&m->page_gen[vm_memory_page(m, i->imm)],
+				    memory_order_relaxed) == (uint32_t)i->disp;
+}
+
+/* The entry may only have left the TLB. Raises what the fetch raises. */
+static NOINLINE bool same_page_again(struct emu_cpu *cpu, struct emu_insn *i, uint64_t lin)
+{
+	return same_page(cpu, i, lin, emu_tlb_get(cpu, i, cpu->mmu_idx, lin, ACC_X));
+}
+
 /* Heads a block of one instruction that reaches into the next page. imm and disp: where that page
  * was, and its generation. */
 OP(page2)
 {
-	uint64_t lin = cpu->gpr[EMU_PC] + cpu->cs_off + PAGE_SIZE;
-	const struct vm_memory *m = &cpu->vm->mem;
-	const struct emu_tlbe *e;
+	uint64_t lin = second_page(cpu);
 
-	if (cpu->mode != EMU_M64)
-		lin = (uint32_t)(cpu->gpr[EMU_PC] + cpu->seg[S_CS].base + PAGE_SIZE);
-	e = &cpu->tlbs[cpu->mmu_idx][(lin >> 12) & (EMU_TLB_SIZE - 1)];
-	if (likely((e->tag_x & ~TLB_GLOBAL) == lin) && lin + e->addend - (uintptr_t)m->base == i->imm &&
-	    atomic_load_explicit(&m->page_gen[vm_memory_page(m, i->imm)], memory_order_relaxed) ==
-		    (uint32_t)i->disp)
+	if (likely(same_page(cpu, i, lin,
+			     &cpu->tlbs[cpu->mmu_idx][(lin >> 12) & (EMU_TLB_SIZE - 1)])) ||
+	    same_page_again(cpu, i, lin))
 		NEXT;
 	/* Another page or other bytes: decode again. */
 	emu_block_of(i)->gen--;
