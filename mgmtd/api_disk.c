@@ -41,6 +41,7 @@ static int read_disk(struct api_ctx *ctx, const Bulkhead__VmDisk *m, struct vmc_
 		return wrong(ctx, NULL, "the format is not raw, vhd or vhdx");
 	d->has_format = m->format[0];
 	d->read_only = m->read_only;
+	d->shared = m->shared;
 	d->path = strdup(m->path);
 	return d->path ? 0 : wrong(ctx, NULL, "out of memory");
 }

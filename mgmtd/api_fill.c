@@ -98,6 +98,7 @@ static void fill_disks(struct arena *a, const struct vmc *def, Bulkhead__Vm *m)
 		d->kind = arena_string(a, vmc_disk_kind_name(from->kind));
 		d->format = arena_string(a, vmc_disk_format_name(from->format));
 		d->read_only = from->read_only;
+		d->shared = from->shared;
 		m->disks[m->n_disks++] = d;
 	}
 }

@@ -57,6 +57,10 @@ static int check_add(struct vm *vm, struct disk_change *c, struct fault *f)
 	if (vmc_place_disk(&vm->def, &c->disk, why, sizeof(why)))
 		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_INVALID,
 				 "\"bulkhead show\" lists its disks", "%s", why);
+	if (c->disk.shared && vm->state != STATE_OFF)
+		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_WRONG_STATE, "turn it off first",
+				 "a shared disk cannot be attached while %s is %s", vm->def.name,
+				 state_name(vm->state));
 	vm->def.disk[vm->def.ndisks++] = c->disk; /* to look at only */
 	rc = check_written(&vm->def, f);
 	if (!rc)

@@ -129,16 +129,31 @@ static int open_files(struct daemon *d, const struct vmc *def, struct files *fil
 	return rc;
 }
 
+/* A shared disk has the same serial number in every machine: by its path (FNV-1a, 64 bits). */
+static void fill_serial(const struct vmc_disk *d, struct vm_disk *m)
+{
+	uint64_t hash = 0xcbf29ce484222325;
+
+	for (const char *c = d->path; *c; c++)
+		hash = (hash ^ (uint8_t)*c) * 0x100000001b3;
+	snprintf(m->serial, sizeof(m->serial), "shared-%016llx", (unsigned long long)hash);
+}
+
 static struct vm_disk fill_disk(const struct vmc_disk *d)
 {
-	return (struct vm_disk){
+	struct vm_disk m = {
 		.controller = d->controller,
 		.lun = d->lun,
 		.kind = d->kind,
 		.read_only = d->read_only,
 		.format = d->format,
 		.chain = 1,
+		.shared = d->shared,
 	};
+
+	if (d->shared)
+		fill_serial(d, &m);
+	return m;
 }
 
 int vm_open_disk(struct daemon *d, const struct vmc_disk *disk, struct vm_disk *m, int *fd,

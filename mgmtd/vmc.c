@@ -242,9 +242,9 @@ static void put(FILE *f, const char *indent, const char *element, const char *te
 static void put_disk(FILE *f, const struct vmc_disk *d)
 {
 	fprintf(f,
-		"  <disk controller=\"%u\" lun=\"%u\" kind=\"%s\" format=\"%s\" readonly=\"%s\">",
+		"  <disk controller=\"%u\" lun=\"%u\" kind=\"%s\" format=\"%s\" readonly=\"%s\"%s>",
 		d->controller, d->lun, vmc_disk_kind_name(d->kind), vmc_disk_format_name(d->format),
-		d->read_only ? "yes" : "no");
+		d->read_only ? "yes" : "no", d->shared ? " shared=\"yes\"" : "");
 	put_escaped(f, d->path);
 	fputs("</disk>\n", f);
 }

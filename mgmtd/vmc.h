@@ -23,6 +23,7 @@ struct vmc_disk {
 	uint8_t controller, lun;  /* places are unique */
 	uint8_t kind, format;     /* enum vm_disk_kind, vm_disk_format */
 	bool read_only;           /* always for a DVD */
+	bool shared;              /* with other machines: a raw disk that is written */
 	bool has_lun, has_format; /* while it is read: the rest is for vmc_add_disk() */
 };
 

@@ -88,6 +88,8 @@ static int check(const struct vmc *v, struct vmc_disk *d, char *why, size_t why_
 		d->format = d->kind == VM_DVD ? VM_FORMAT_RAW : format_of(d->path);
 	if (d->kind == VM_DVD && d->format != VM_FORMAT_RAW)
 		return snprintf(why, why_size, "a DVD is a raw image (ISO)");
+	if (d->shared && (d->kind != VM_DISK || d->format != VM_FORMAT_RAW || d->read_only))
+		return snprintf(why, why_size, "a shared disk is a raw image that can be written");
 	return 0;
 }
 

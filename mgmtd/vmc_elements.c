@@ -246,9 +246,11 @@ static int disk_attribute(struct reader *r, const xmlNode *n, const char *name, 
 		d->has_format = true;
 	} else if (!strcmp(name, "readonly")) {
 		return read_yes_no(r, n, value, &d->read_only);
+	} else if (!strcmp(name, "shared")) {
+		return read_yes_no(r, n, value, &d->shared);
 	} else {
 		return vmc_wrong(r, n, "disk",
-				 "possible here: controller, lun, kind, format, readonly",
+				 "possible here: controller, lun, kind, format, readonly, shared",
 				 "unknown attribute");
 	}
 	return 0;

@@ -128,6 +128,11 @@ static bool disk_ok(const struct vm_disk *d, const struct why *why)
 	    !in_range("length of the disk's chain", d->chain, 1, CONTROL_MAX_CHAIN, why) ||
 	    !text_ok("serial number", d->serial, sizeof(d->serial), why))
 		return false;
+	if (!in_range("shared", d->shared, 0, 1, why))
+		return false;
+	if (d->shared &&
+	    (d->kind != VM_DISK || d->read_only || d->format != VM_FORMAT_RAW || d->chain != 1))
+		return bad(why, "a shared disk that is not a raw image, for writing");
 	if (d->kind == VM_DVD && !d->read_only)
 		return bad(why, "a DVD that is not read-only");
 	return true;
@@ -137,6 +142,7 @@ static bool disks_ok(const struct vm_config *c, const struct vm_disk *disk, size
 		     const struct why *why)
 {
 	uint64_t taken[CONTROL_CONTROLLERS] = {0};
+	size_t memory = 0; /* of reservations */
 	*nfds = 0;
 	for (unsigned i = 0; i < c->disks; i++) {
 		const struct vm_disk *d = &disk[i];
@@ -147,8 +153,9 @@ static bool disks_ok(const struct vm_config *c, const struct vm_disk *disk, size
 				   d->lun);
 		taken[d->controller] |= 1ull << d->lun;
 		*nfds += d->chain;
+		memory += d->shared;
 	}
-	return *nfds <= MSG_MAX_FDS - FIXED_CHILD_FDS ||
+	return *nfds + memory <= MSG_MAX_FDS - FIXED_CHILD_FDS ||
 	       bad(why, "the disks and their parents are %zu files; at most %u are possible", *nfds,
 		   MSG_MAX_FDS - FIXED_CHILD_FDS);
 }
@@ -308,6 +315,8 @@ static bool start_storage_ok(const void *msg, size_t nfds, const struct why *why
 		return false;
 	if (!vm_has_role(&m->config, ROLE_STORAGE))
 		return bad(why, "a storage process without disks or controllers");
+	for (unsigned i = 0; i < m->config.disks; i++)
+		disk_fds += m->disk[i].shared;
 	return fds_ok(nfds, FIXED_CHILD_FDS + disk_fds, why);
 }
 
@@ -318,7 +327,7 @@ static bool unit_disk_ok(const void *msg, size_t nfds, const struct why *why)
 	return in_range("disk action", m->action, 0, DISK_ACTIONS - 1, why) &&
 	       in_range("bytes", m->bytes, m->action == DISK_RESIZE ? 512 : 0,
 			m->action == DISK_RESIZE ? INT64_MAX : 0, why) &&
-	       disk_ok(&m->disk, why) &&
+	       disk_ok(&m->disk, why) && in_range("shared", m->disk.shared, 0, 0, why) &&
 	       fds_ok(nfds, m->action == DISK_ADD ? m->disk.chain : 0, why);
 }
 

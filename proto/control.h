@@ -142,7 +142,8 @@ struct vm_disk {
 	uint8_t read_only;                      /* 1; always for a DVD */
 	uint8_t format;                         /* enum vm_disk_format: of its own image */
 	uint8_t chain;                          /* descriptors: 1 and its parents */
-	uint16_t pad;
+	uint8_t shared;                         /* 1: with other machines; a raw disk, writable */
+	uint8_t pad;
 	char serial[CONTROL_SERIAL_BYTES];      /* as the guest sees it; may be empty */
 };
 
@@ -212,7 +213,9 @@ struct msg_start_worker {
 };
 
 /* The storage process's descriptors, in this order: unit socket, RAM memfd, page-generation memfd,
- * provider channel (3), signal channel (3), and the disks' as in VM_CREATE. */
+ * provider channel (3), signal channel (3), the disks' as in VM_CREATE, and for each shared disk
+ * the memory of its reservations: RESERVATION_BYTES, sealed against another size. */
+#define RESERVATION_BYTES 4096u
 struct msg_start_storage {
 	struct msg_header h;
 	struct vm_config config;                /* has disks or controllers */

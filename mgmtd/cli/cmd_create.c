@@ -181,6 +181,10 @@ static int disk_option(struct vmc_disk *d, char *o)
 		d->read_only = true;
 		return 0;
 	}
+	if (!strcmp(o, "shared")) {
+		d->shared = true;
+		return 0;
+	}
 	if (!value)
 		return -EINVAL;
 	*value++ = '\0';
@@ -215,7 +219,7 @@ int take_disk(struct cli *c, const char *arg, struct vmc_disk *d)
 	while (!status && (o = strsep(&rest, ",")))
 		if (disk_option(d, o))
 			status = fail_usage(c,
-					    "--disk %s: after the path come ro, format=, "
+					    "--disk %s: after the path come ro, shared, format=, "
 					    "controller=, lun= and kind=",
 					    arg);
 	if (status)

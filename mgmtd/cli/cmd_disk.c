@@ -53,6 +53,7 @@ static int attach(struct cli *c, int argc, char **argv)
 	m.kind = (char *)vmc_disk_kind_name(d.kind);
 	m.format = d.has_format ? (char *)vmc_disk_format_name(d.format) : m.format;
 	m.read_only = d.read_only;
+	m.shared = d.shared;
 	status = change(c, argv[1], BULKHEAD__DISK_ACTION__DISK_ATTACH, &m);
 	free(d.path);
 	return status;

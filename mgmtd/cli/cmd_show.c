@@ -98,8 +98,8 @@ static void print_definition(FILE *f, const Bulkhead__Vm *vm)
 	for (size_t i = 0; i < vm->n_disks; i++) {
 		const Bulkhead__VmDisk *d = vm->disks[i];
 
-		fprintf(f, "%s %u:%u:\t%s (%s%s)\n", d->kind, d->controller, d->lun, d->path,
-			d->format, d->read_only ? ", read-only" : "");
+		fprintf(f, "%s %u:%u:\t%s (%s%s%s)\n", d->kind, d->controller, d->lun, d->path,
+			d->format, d->read_only ? ", read-only" : "", d->shared ? ", shared" : "");
 	}
 	if (vm->controllers)
 		fprintf(f, "controllers at least:\t%u\n", vm->controllers);

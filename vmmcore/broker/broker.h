@@ -175,6 +175,10 @@ int parts_send_storage(const struct vm_parts *p, int sock, const struct vm_confi
 int parts_send_integration(const struct vm_parts *p, int sock, const struct vm_config *config,
 			   uint32_t uid, uint32_t flags);
 
+/* reservations.c: the memory that belongs to a shared image, an open descriptor of the broker's; or
+ * a negative errno. */
+int reservations_of(int image);
+
 /* child.c: one process of a VM */
 void child_clear(struct child *ch, struct machine *m, unsigned role);
 int child_start(struct child *ch, const char *program); /* spawns; no message yet */

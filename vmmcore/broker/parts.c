@@ -238,6 +238,13 @@ int parts_send_storage(const struct vm_parts *p, int sock, const struct vm_confi
 	memcpy(msg.disk, disks, config->disks * sizeof(*disks));
 	for (size_t i = 0; i < nimages; i++)
 		fds[n++] = images[i];
+	for (unsigned i = 0; i < config->disks; images += disks[i++].chain) {
+		if (!disks[i].shared)
+			continue;
+		fds[n] = reservations_of(images[0]);
+		if (fds[n++] < 0)
+			return fds[n - 1];
+	}
 	control_header(&msg.h, MSG_START_STORAGE, 0);
 	return msgsock_send(sock, &msg.h, fds, n);
 }

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 struct chain {
@@ -41,7 +42,9 @@ static int open_image(const struct vm_disk *d, const int *fds, struct disk **dis
 	char reason[160] = "";
 	struct disk_options options = {
 		.format = formats[d->format],
-		.flags = d->read_only ? 0 : DISK_RDWR,
+		.flags = d->read_only ? 0
+			 : d->shared  ? DISK_RDWR | DISK_NO_LOCK
+				      : DISK_RDWR,
 		.parent = next_parent,
 		.arg = &chain,
 		.why = reason,
@@ -81,16 +84,40 @@ int disk_unit_open(struct storage *s, struct stor_unit *u, const int *fds, char 
 	return 0;
 }
 
+/* memory: of the reservations, taken over. */
+static int share(struct storage *s, struct stor_unit *u, int memory, char *why, size_t why_size)
+{
+	const struct vm_disk *d = &u->disk;
+	void *map = mmap(NULL, RESERVATION_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+	int err = map == MAP_FAILED ? -errno : 0;
+
+	_Static_assert(RESERVE_BYTES == RESERVATION_BYTES, "what the broker makes");
+	close(memory);
+	if (!err)
+		err = reserve_open(&u->reserve, map, disk_fd(u->scsi.disk), s->process.config.uuid);
+	if (err)
+		snprintf(why, why_size, "disk %u:%u cannot be shared: %s", d->controller, d->lun,
+			 err == -EBUSY ? "somebody uses its image without sharing it"
+				       : strerror(-err));
+	u->scsi.reserve = &u->reserve;
+	return err;
+}
+
 int disks_open(struct storage *s, const struct vm_disk *disk, const int *fds, char *why,
 	       size_t why_size)
 {
+	const int *memory = fds;
 	int err = 0;
 
+	for (unsigned i = 0; i < s->process.config.disks; i++)
+		memory += disk[i].chain;
 	for (unsigned i = 0; i < s->process.config.disks && !err; i++) {
 		struct stor_unit *u = &s->unit[i];
 
 		u->disk = disk[i];
 		err = disk_unit_open(s, u, fds, why, why_size);
+		if (!err && disk[i].shared)
+			err = share(s, u, *memory++, why, why_size);
 		if (!err)
 			storvsp_install(s, u);
 		fds += disk[i].chain;

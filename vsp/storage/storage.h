@@ -34,6 +34,7 @@
 #include <stdatomic.h>
 
 #include "vsp/provider/process.h"
+#include "vsp/storage/scsi/reserve.h"
 #include "vsp/storage/scsi/scsi.h"
 #include "bus/vmbus/vstor.h"
 
@@ -68,6 +69,7 @@ struct stor_unit {
 	bool used;
 	struct vm_disk disk;          /* where it is and what it is */
 	struct scsi_unit scsi;        /* its image is owned */
+	struct reserve reserve;       /* of a shared one; its map is owned */
 	_Atomic uint32_t outstanding; /* requests that name it, but for those that are held */
 	bool frozen;                  /* new requests are held until a change is over */
 	struct request *held, **last; /* oldest first */

@@ -38,6 +38,7 @@ static const struct {
 	{"disk-format", 6, 3, "disk", "the format is not raw, vhd or vhdx", true},
 	{"disk-lun-64", 6, 3, "disk", "LUNs are 0 to 63", true},
 	{"disk-relative", 6, 3, "disk", "not an absolute path", true},
+	{"disk-shared-vhd", 6, 3, "disk", "a shared disk is a raw image", false},
 	{"disk-twice", 7, 3, "disk", "two disks at controller 0, LUN 3", false},
 	{"doctype", 2, ANY, "", "DOCTYPE", false},
 	{"element-in-text", 3, 12, "name", "something other than text", true},
@@ -278,7 +279,8 @@ START_TEST(disks_get_what_was_left_out)
 	char *text = load("pass", "disks.vmc", &bytes);
 
 	ck_assert_int_eq(vmc_read(text, bytes, &v, &err), 0);
-	ck_assert_uint_eq(v.ndisks, 4);
+	ck_assert_uint_eq(v.ndisks, 5);
+	ck_assert(v.disk[4].shared && !v.disk[0].shared);
 	ck_assert_str_eq(v.disk[0].path, "/images/root.vhd");
 	ck_assert_uint_eq(v.disk[0].controller, 0);
 	ck_assert_uint_eq(v.disk[0].lun, 0);

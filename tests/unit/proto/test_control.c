@@ -635,6 +635,8 @@ static const struct number {
 	NUMBER(unit_disk_add, disk.disk.chain, CONTROL_MAX_CHAIN + 1),
 	NUMBER(unit_disk_remove, disk.disk.kind, 2),
 	NUMBER(unit_disk_remove, disk.bytes, 512),
+	NUMBER(unit_disk_add, disk.disk.shared, 1),
+	NUMBER(start_storage, storage.disk[1].shared, 2),
 	NUMBER(start_storage, storage.disk[1].controller, 255),
 	NUMBER(start_storage, storage.uid, 0),
 	NUMBER(start_storage, storage.gid, 0),

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "vsp/storage/scsi/internal.h"
+#include "vsp/storage/scsi/reserve.h"
 
 /* Fixed-format sense (SPC-4 4.5.3). */
 void scsi_fail(struct scsi_command *cmd, enum scsi_sense sense)
@@ -77,6 +78,9 @@ uint64_t scsi_blocks(const struct scsi_unit *u)
 static const uint16_t attention_code[ATTENTIONS] = {
 	[ATTENTION_POWER_ON] = 0x2900,
 	[ATTENTION_MEDIUM_CHANGED] = 0x2800,
+	[ATTENTION_RESERVATIONS_PREEMPTED] = 0x2a03,
+	[ATTENTION_RESERVATIONS_RELEASED] = 0x2a04,
+	[ATTENTION_REGISTRATIONS_PREEMPTED] = 0x2a05,
 	[ATTENTION_CAPACITY_CHANGED] = 0x2a09,
 	[ATTENTION_LUNS_CHANGED] = 0x3f0e,
 };
@@ -193,17 +197,74 @@ static enum scsi_result with_medium(struct scsi_unit *u, struct scsi_command *cm
 	}
 }
 
+/* What a command does to the medium, as far as reservations are concerned. 0: nothing (SPC-4 table
+ * 56, SBC-3 table 13). */
+static unsigned use_of(const uint8_t *cdb)
+{
+	switch (cdb[0]) {
+	case 0x00: /* TEST UNIT READY */
+	case 0x25: /* READ CAPACITY 10, 16 */
+	case 0x9e:
+	case 0x1e: /* PREVENT ALLOW MEDIUM REMOVAL */
+		return 0;
+	case 0x08:
+	case 0x28:
+	case 0xa8:
+	case 0x88: /* READ */
+	case 0x2f:
+	case 0x8f: /* VERIFY */
+	case 0x1a:
+	case 0x5a: /* MODE SENSE */
+		return RESERVE_READS;
+	default:
+		return RESERVE_READS | RESERVE_WRITES;
+	}
+}
+
+static enum scsi_result with_others(struct scsi_unit *u, struct scsi_command *cmd)
+{
+	struct reserve *r = u->reserve;
+	enum scsi_result result = SCSI_DONE;
+	unsigned use = use_of(cmd->cdb);
+
+	switch (cmd->cdb[0]) {
+	case 0x5e:
+		reserve_in(r, cmd);
+		return SCSI_DONE;
+	case 0x5f:
+		reserve_out(r, cmd);
+		return SCSI_DONE;
+	}
+	if (!use)
+		return with_medium(u, cmd);
+	switch (reserve_begin(r, use)) {
+	case RESERVE_YES:
+		result = with_medium(u, cmd);
+		reserve_end(r);
+		break;
+	case RESERVE_NO:
+		cmd->status = SCSI_RESERVATION_CONFLICT;
+		break;
+	case RESERVE_BROKEN:
+		scsi_fail(cmd, SENSE_INTERNAL_FAILURE);
+		break;
+	}
+	return result;
+}
+
 enum scsi_result scsi_execute(struct scsi_unit *u, struct scsi_command *cmd)
 {
 	cmd->status = SCSI_GOOD;
 	cmd->transferred = 0;
+	if (u->reserve)
+		u->attentions |= reserve_attentions(u->reserve) & ((1u << ATTENTIONS) - 1);
 	if (without_medium(u, cmd) || report_attention(u, cmd))
 		return SCSI_DONE;
 	if (!u->disk) {
 		scsi_fail(cmd, SENSE_NOT_READY_NO_MEDIUM);
 		return SCSI_DONE;
 	}
-	return with_medium(u, cmd);
+	return u->reserve ? with_others(u, cmd) : with_medium(u, cmd);
 }
 
 void scsi_no_space(struct scsi_command *cmd)

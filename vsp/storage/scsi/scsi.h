@@ -26,6 +26,7 @@
 enum scsi_status {
 	SCSI_GOOD = 0x00,
 	SCSI_CHECK_CONDITION = 0x02,
+	SCSI_BUSY = 0x08,
 	SCSI_RESERVATION_CONFLICT = 0x18,
 };
 
@@ -42,16 +43,20 @@ struct scsi_unit {
 	bool read_only;
 	char serial[SCSI_SERIAL_BYTES + 1];
 	_Atomic bool write_through; /* MODE SELECT cleared WCE: each write is durable */
+	struct reserve *reserve;    /* of a shared disk; borrowed; NULL: it is nobody else's */
 	_Atomic uint32_t attentions; /* to report once each: bit per enum scsi_attention */
 };
 
 /* Unit attention conditions, in the order in which they are reported (SPC-4 table D.2, SAM-5 5.14).
  */
 enum scsi_attention {
-	ATTENTION_POWER_ON,         /* 29h/00h: the unit is new */
-	ATTENTION_MEDIUM_CHANGED,   /* 28h/00h */
-	ATTENTION_CAPACITY_CHANGED, /* 2Ah/09h */
-	ATTENTION_LUNS_CHANGED,     /* 3Fh/0Eh: units have come to the target, or have gone */
+	ATTENTION_POWER_ON,                /* 29h/00h: the unit is new */
+	ATTENTION_MEDIUM_CHANGED,          /* 28h/00h */
+	ATTENTION_RESERVATIONS_PREEMPTED,  /* 2Ah/03h */
+	ATTENTION_RESERVATIONS_RELEASED,   /* 2Ah/04h */
+	ATTENTION_REGISTRATIONS_PREEMPTED, /* 2Ah/05h */
+	ATTENTION_CAPACITY_CHANGED,        /* 2Ah/09h */
+	ATTENTION_LUNS_CHANGED, /* 3Fh/0Eh: units have come to the target, or have gone */
 	ATTENTIONS
 };
 void scsi_attention(struct scsi_unit *unit, enum scsi_attention attention);
