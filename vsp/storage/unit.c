@@ -39,6 +39,7 @@ static void reset(struct storage *s, struct msg_unit_done *done)
 	for (unsigned i = 0; i < CONTROL_MAX_DISKS; i++) {
 		s->unit[i].scsi.write_through = false;
 		s->unit[i].scsi.attentions = 0;
+		s->unit[i].scsi.ejected = s->unit[i].scsi.locked = false;
 	}
 }
 

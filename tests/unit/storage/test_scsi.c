@@ -111,11 +111,13 @@ START_TEST(vital_product_data_follow_their_layouts)
 			 "0123-ABC",
 			 12);
 	RUN(255, 0x12, 1, 0x83, 0, 255, 0);
-	good(4 + 4 + 16);
+	good(4 + 4 + 16 + 12);
 	ck_assert_mem_eq(data,
-			 "\x00\x83\x00\x14\x02\x01\x00\x10"
-			 "Bulkhead0123-ABC",
-			 24);
+			 "\x00\x83\x00\x20\x02\x01\x00\x10"
+			 "Bulkhead0123-ABC"
+			 "\x01\x03\x00\x08\x3b\x7f\xaf\x0e\x96\xf0\xf2\x3c", /* NAA 3: FNV-1a of the
+										serial */
+			 36);
 	RUN(255, 0x12, 1, 0xb0, 0, 255, 0);
 	good(64);
 	ck_assert_mem_eq(data, "\x00\xb0\x00\x3c\x01", 5);
@@ -290,6 +292,62 @@ START_TEST(an_unmap_list_that_is_wrong_changes_nothing)
 }
 END_TEST
 
+/* The limit announced (block limits page, bytes 20 to 23) is the whole command's. */
+START_TEST(an_unmap_is_no_larger_than_its_limit)
+{
+	static const uint8_t two[40] = {0, 38, 0, 32, [16] = 0, 0x20, 0, 0, [32] = 0, 0x20, 0, 0};
+
+	open_disk_of(DISK_FORMAT_RAW, 8ull << 30);
+	memcpy(data, two, sizeof(two));
+	RUN(40, 0x42, 0, 0, 0, 0, 0, 0, 0, 40, 0); /* 2 * 200000h blocks */
+	ck_assert_int_eq(cmd.status, 0);
+	memcpy(data, two, sizeof(two));
+	data[35] = 1;
+	RUN(40, 0x42, 0, 0, 0, 0, 0, 0, 0, 40, 0);
+	failed(5, 0x26, 0);
+}
+END_TEST
+
+/* Byte 36 on: of 8 bytes. */
+START_TEST(a_write_same_is_no_larger_than_its_limit)
+{
+	open_disk_of(DISK_FORMAT_RAW, 1 << 30);
+	RUN(64, 0x12, 1, 0xb0, 0, 64, 0);
+	ck_assert_mem_eq(data + 36, ((uint8_t[]){0, 0, 0, 0, 0, 1, 0, 0}), 8);
+	RUN(0, 0x93, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0);
+	ck_assert_int_eq(cmd.status, 0);
+	RUN(0, 0x93, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0);
+	failed(5, 0x24, 0);
+}
+END_TEST
+
+START_TEST(a_dvd_is_ejected_and_loaded_unless_that_is_prevented)
+{
+	unit.kind = SCSI_CDROM;
+	RUN(0, 0x1e, 0, 0, 0, 1, 0);
+	good(0);
+	RUN(0, 0x1b, 0, 0, 0, 2, 0);
+	failed(5, 0x53, 0x02);
+	RUN(0, 0x00, 0, 0, 0, 0, 0);
+	good(0);
+	RUN(0, 0x1e, 0, 0, 0, 0, 0);
+	good(0);
+	RUN(0, 0x1b, 0, 0, 0, 2, 0);
+	good(0);
+	RUN(0, 0x00, 0, 0, 0, 0, 0);
+	failed(2, 0x3a, 0);
+	RUN(8, 0x4a, 1, 0, 0, 0x10, 0, 0, 0, 8, 0);
+	good(8);
+	ck_assert_uint_eq(data[5], 1); /* the tray is open */
+	RUN(0, 0x1b, 0, 0, 0, 3, 0);
+	good(0);
+	RUN(0, 0x00, 0, 0, 0, 0, 0);
+	failed(6, 0x28, 0);
+	RUN(2048, 0x28, 0, 0, 0, 0, 0, 0, 0, 1, 0);
+	good(2048);
+}
+END_TEST
+
 START_TEST(write_same_repeats_its_block)
 {
 	for (unsigned i = 0; i < 512; i++)
@@ -360,6 +418,9 @@ int main(void)
 	tcase_add_test(t, a_read_only_unit_takes_no_write);
 	tcase_add_loop_test(t, unmapped_blocks_read_as_zero_and_their_neighbours_stay, 0, 2);
 	tcase_add_test(t, an_unmap_list_that_is_wrong_changes_nothing);
+	tcase_add_test(t, an_unmap_is_no_larger_than_its_limit);
+	tcase_add_test(t, a_write_same_is_no_larger_than_its_limit);
+	tcase_add_test(t, a_dvd_is_ejected_and_loaded_unless_that_is_prevented);
 	tcase_add_test(t, write_same_repeats_its_block);
 	tcase_add_test(t, a_change_of_size_is_said_once);
 	tcase_add_test(t, a_dvd_has_blocks_of_2048_and_one_track);

@@ -183,7 +183,8 @@ enum scsi_result scsi_unmap(struct scsi_unit *u, struct scsi_command *cmd)
 
 		if (!in_range(u, cmd, e))
 			return SCSI_DONE;
-		if (e.blocks > UNMAP_MAX_BLOCKS) {
+		blocks += e.blocks;
+		if (blocks > UNMAP_MAX_BLOCKS) { /* of the whole command (SBC-3 6.6.3) */
 			scsi_fail(cmd, SENSE_INVALID_PARAMETER);
 			return SCSI_DONE;
 		}
@@ -195,7 +196,6 @@ enum scsi_result scsi_unmap(struct scsi_unit *u, struct scsi_command *cmd)
 
 		if (rc)
 			return write_outcome(cmd, rc, e.lba);
-		blocks += e.blocks;
 	}
 	/* Formats with tables give space back to the host with the next flush; a guest that has
 	 * given much may have no reason of its own to flush. */

@@ -66,10 +66,10 @@ static void get_configuration(struct scsi_command *cmd)
 	scsi_reply(cmd, d, sizeof(d), be16(&cmd->cdb[7]));
 }
 
-/* Polled media events: nothing new; the medium is there. */
-static void event_status(struct scsi_command *cmd)
+/* Polled media events: nothing new; the medium is there, or the tray is open (MMC-6 6.6.3.6). */
+static void event_status(const struct scsi_unit *u, struct scsi_command *cmd)
 {
-	uint8_t d[8] = {0, 6, 0x04, 0x10, 0, 0x02};
+	uint8_t d[8] = {0, 6, 0x04, 0x10, 0, u->ejected ? 0x01 : u->disk ? 0x02 : 0};
 
 	if (!(cmd->cdb[1] & 1)) {
 		scsi_fail(cmd, SENSE_INVALID_FIELD_IN_CDB);
@@ -85,6 +85,40 @@ static void disc_information(struct scsi_command *cmd)
 	scsi_reply(cmd, d, sizeof(d), be16(&cmd->cdb[7]));
 }
 
+/* START STOP UNIT with LOEJ: to eject and to load (MMC-6 6.42). The image stays in the drive. */
+static void start_stop(struct scsi_unit *u, struct scsi_command *cmd)
+{
+	bool start = cmd->cdb[4] & 1, load_eject = cmd->cdb[4] & 2;
+
+	if (!load_eject)
+		return;
+	if (!start && u->locked) {
+		scsi_fail(cmd, SENSE_REMOVAL_PREVENTED);
+	} else if (!start) {
+		u->ejected = true;
+	} else if (u->ejected) {
+		u->ejected = false;
+		scsi_attention(u, ATTENTION_MEDIUM_CHANGED);
+	}
+}
+
+bool scsi_tray(struct scsi_unit *u, struct scsi_command *cmd)
+{
+	switch (cmd->cdb[0]) {
+	case 0x1b:
+		start_stop(u, cmd);
+		return true;
+	case 0x1e: /* PREVENT ALLOW MEDIUM REMOVAL */
+		u->locked = cmd->cdb[4] & 1;
+		return true;
+	case 0x4a:
+		event_status(u, cmd);
+		return true;
+	default:
+		return false;
+	}
+}
+
 bool scsi_cdrom(const struct scsi_unit *u, struct scsi_command *cmd)
 {
 	switch (cmd->cdb[0]) {
@@ -93,9 +127,6 @@ bool scsi_cdrom(const struct scsi_unit *u, struct scsi_command *cmd)
 		return true;
 	case 0x46:
 		get_configuration(cmd);
-		return true;
-	case 0x4a:
-		event_status(cmd);
 		return true;
 	case 0x51:
 		disc_information(cmd);

@@ -57,18 +57,45 @@ static size_t vpd_serial(const struct scsi_unit *u, uint8_t *d)
 	return 4 + n;
 }
 
-/* One T10 vendor identification designator: vendor, product and serial (SPC-4 7.8.6.4). */
+static uint64_t fnv(const void *data, size_t n)
+{
+	uint64_t hash = 0xcbf29ce484222325; /* FNV-1a, 64 bits */
+
+	for (const uint8_t *p = data; n--; p++)
+		hash = (hash ^ *p) * 0x100000001b3;
+	return hash;
+}
+
+/* A name of 60 bits that stays with the disk: by the image's own identifier where its format has
+ * one, else by the serial number. */
+static uint64_t locally_assigned(const struct scsi_unit *u)
+{
+	static const uint8_t none[16];
+	struct disk_info info = {0};
+
+	if (u->disk && disk_info(u->disk, &info) == 0 && memcmp(info.id, none, sizeof(none)))
+		return fnv(info.id, sizeof(info.id));
+	return fnv(u->serial, strlen(u->serial));
+}
+
+/* Two designators: T10 vendor identification (vendor and serial, SPC-4 7.8.6.4), and NAA locally
+ * assigned (7.8.6.6.4). */
 static size_t vpd_identification(const struct scsi_unit *u, uint8_t *d)
 {
 	size_t n = 8 + strlen(u->serial);
-	uint8_t *p = page(u, d, 0x83, 4 + n);
+	uint8_t *p = page(u, d, 0x83, 4 + n + 12), *naa = p + 4 + n;
+
+	naa[0] = 0x01; /* binary */
+	naa[1] = 0x03; /* of the logical unit, NAA */
+	naa[3] = 8;
+	put64(naa + 4, 3ull << 60 | (locally_assigned(u) & ((1ull << 60) - 1)));
 
 	p[0] = 0x02; /* ASCII */
 	p[1] = 0x01; /* of the logical unit, T10 vendor */
 	p[3] = n;
 	memcpy(p + 4, "Bulkhead", 8);
 	memcpy(p + 12, u->serial, n - 8);
-	return 4 + 4 + n;
+	return 4 + 4 + n + 12;
 }
 
 static size_t vpd_block_limits(const struct scsi_unit *u, uint8_t *d)

@@ -17,6 +17,7 @@ enum scsi_sense {
 	SENSE_INVALID_FIELD_IN_CDB = 0x052400,
 	SENSE_NO_SUCH_UNIT = 0x052500,
 	SENSE_INVALID_PARAMETER = 0x052600,
+	SENSE_REMOVAL_PREVENTED = 0x055302,
 	SENSE_INVALID_RELEASE = 0x052604,
 	SENSE_INTERNAL_FAILURE = 0x044400,
 	SENSE_PARAMETER_LENGTH = 0x051a00,
@@ -27,7 +28,9 @@ enum scsi_sense {
 /* What one UNMAP or WRITE SAME may cover, announced in VPD page B0h. */
 #define UNMAP_MAX_BLOCKS      (4u << 20)
 #define UNMAP_MAX_DESCRIPTORS 256u
-#define WRITE_SAME_MAX_BLOCKS (4u << 20)
+/* Data other than zeroes are written out: as much as keeps neither a thread nor a pause for long.
+ */
+#define WRITE_SAME_MAX_BLOCKS (64u << 10)
 /* What one READ, WRITE or VERIFY may cover, announced there, too. A VERIFY carries no data: without
  * a limit it would keep a thread for as long as the whole disk takes to read, and a pause waiting.
  */
@@ -88,6 +91,8 @@ void scsi_mode_sense(const struct scsi_unit *u, struct scsi_command *cmd);
 void scsi_mode_select(struct scsi_unit *u, struct scsi_command *cmd);
 
 /* cdrom.c */
+/* Before it is asked for a medium: the tray. False: not its own. */
+bool scsi_tray(struct scsi_unit *u, struct scsi_command *cmd);
 bool scsi_cdrom(const struct scsi_unit *u, struct scsi_command *cmd); /* false: not its own */
 
 #endif

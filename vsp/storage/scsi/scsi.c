@@ -121,7 +121,7 @@ static void request_sense(struct scsi_command *cmd)
 	scsi_reply(cmd, none, sizeof(none), cmd->cdb[4]);
 }
 
-/* Stopping a disk, or ejecting, is the host's business; the guest may ask and is told "done". */
+/* Stopping a disk is the host's business; the guest may ask and is told "done". */
 static void accept(struct scsi_command *cmd)
 {
 	cmd->status = SCSI_GOOD;
@@ -260,7 +260,9 @@ enum scsi_result scsi_execute(struct scsi_unit *u, struct scsi_command *cmd)
 		u->attentions |= reserve_attentions(u->reserve) & ((1u << ATTENTIONS) - 1);
 	if (without_medium(u, cmd) || report_attention(u, cmd))
 		return SCSI_DONE;
-	if (!u->disk) {
+	if (u->kind == SCSI_CDROM && scsi_tray(u, cmd))
+		return SCSI_DONE;
+	if (!u->disk || u->ejected) {
 		scsi_fail(cmd, SENSE_NOT_READY_NO_MEDIUM);
 		return SCSI_DONE;
 	}

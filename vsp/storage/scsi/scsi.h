@@ -42,6 +42,8 @@ struct scsi_unit {
 	enum scsi_kind kind;
 	bool read_only;
 	char serial[SCSI_SERIAL_BYTES + 1];
+	_Atomic bool ejected;       /* CD/DVD: the guest has opened the tray */
+	_Atomic bool locked;        /* and may not: it has prevented it */
 	_Atomic bool write_through; /* MODE SELECT cleared WCE: each write is durable */
 	struct reserve *reserve;    /* of a shared disk; borrowed; NULL: it is nobody else's */
 	_Atomic uint32_t attentions; /* to report once each: bit per enum scsi_attention */
