@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "system.h"
+#include "vmmcore/emu/emu.h"
 
 START_TEST(store_into_the_next_instruction_takes_effect)
 {
@@ -77,6 +78,32 @@ START_TEST(instruction_across_pages_follows_the_second_mapping)
 	ck_assert_int_eq(fr.vector, 14);
 	ck_assert_uint_eq(fr.rip, M_WINDOW + 0xffe);
 	ck_assert_uint_eq(st.cr2, M_WINDOW + 0x1000);
+}
+END_TEST
+
+/* Old bug: its block was made again whenever the second page had left the TLB. */
+START_TEST(instruction_across_pages_is_decoded_once)
+{
+	static const uint8_t code[6] = {0xb8, 0x11, 0x22, 0x33, 0x44, 0xf4};
+	const struct emu_cpu *cpu = emu_of(&m->vcpu[0]);
+	uint32_t used = 0;
+
+	machine_long(m, &st, 0);
+	machine_write64(m, M_PT, 0x100000 | PTE_P | PTE_W);
+	machine_write64(m, M_PT + 8, 0x300000 | PTE_P | PTE_W);
+	machine_write(m, 0x100ffe, code, 2);
+	machine_write(m, 0x300000, code + 2, 4);
+	for (unsigned n = 0; n < 3; n++) {
+		/* A new state empties the TLB. */
+		st.rip = M_WINDOW + 0xffe;
+		st.halted = 0;
+		st.gpr[R_AX] = 0;
+		machine_run(m, &st, NULL, 0);
+		ck_assert_uint_eq(st.gpr[R_AX], 0x44332211);
+		if (n)
+			ck_assert_uint_eq(cpu->arena_used, used);
+		used = cpu->arena_used;
+	}
 }
 END_TEST
 
@@ -153,6 +180,7 @@ void add_code(Suite *s)
 	tcase_add_test(t, loop_that_rewrites_its_own_immediate);
 	tcase_add_test(t, code_written_by_a_device_is_decoded_again);
 	tcase_add_test(t, instruction_across_pages_follows_the_second_mapping);
+	tcase_add_test(t, instruction_across_pages_is_decoded_once);
 	tcase_add_test(t, code_changed_by_another_vcpu_is_seen);
 	tcase_add_test(t, locked_adds_of_two_vcpus_all_count);
 }
