@@ -41,7 +41,6 @@ uint64_t hash(uint64_t h, const void *p, size_t size)
 }
 
 static uint32_t met[SYS_FORMS];
-static bool with_only;
 
 /* Whether the reg field is a general register. */
 static bool names_register(const struct form *f)
@@ -58,7 +57,6 @@ const struct form *make_code(uint8_t *code, unsigned mode, const struct far_targ
 	do
 		f = &sys_forms[upto(SYS_FORMS)];
 	while (!(f->modes & mode) || (f->modes & ONLY && !target));
-	with_only = target;
 	met[f - sys_forms]++;
 	bool wide = mode != M16;
 	if (!upto(4) && !(mode == M64 && f->modes & NEAR)) {
@@ -116,14 +114,14 @@ unsigned forms_met(unsigned mode, bool (*skip)(const struct form *), unsigned *a
 	return reached;
 }
 
+static bool not_here(const struct form *f)
+{
+	return f->modes & ONLY;
+}
+
 void end_of_cases(unsigned count, unsigned long exceptions)
 {
-	unsigned reached = 0, all = 0;
+	unsigned all, reached = forms_met(ANY, not_here, &all);
 
-	for (unsigned i = 0; i < SYS_FORMS; i++) {
-		reached += met[i] != 0;
-		all += with_only ? (sys_forms[i].modes & LEGACY) != 0
-				 : !(sys_forms[i].modes & ONLY);
-	}
 	print("cases %u forms %u of %u exceptions %lu\n", count, reached, all, exceptions);
 }

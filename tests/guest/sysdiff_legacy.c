@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Guest: like sysdiff, outside long mode: 32- and 16-bit protected mode at CPL 0 and 3, and
- * virtual-8086 mode, with PAE paging, call gates, task gates and task state segments of both sizes.
- * Each case leaves long mode and comes back. Options as for sysdiff.
+ * Guest: like sysdiff, outside long mode, and with ordinary instructions, too: 32- and 16-bit
+ * protected mode at CPL 0 and 3, and virtual-8086 mode, with PAE paging, call gates, task gates and
+ * task state segments of both sizes. Each case leaves long mode and comes back. Options as for
+ * sysdiff.
  *
  * Every vector has a gate to a 32-bit stub, but #DF, #TS and #SS, which find a bad stack: task
  * gates. In the cases' page tables only `area` can be written, so that nothing else is harmed.
@@ -26,10 +27,10 @@
  *   - the T bit of a task state segment (SDM vol. 3A 7.2.1) does nothing: it is clear
  */
 #include "legacy.h"
-#include "sysdiff.h"
+#include "sysdiff_user.h"
 
 enum { DESCRIPTORS = 40, FIRST_RANDOM = 12, TSS32 = 32, TSS16, ESCAPE = 36 };
-enum { SEL_BASED = 0x4b, ALIAS = 0x20000 };
+enum { SEL_BASED = 0x4b, SEL_OPERANDS = 0x5b, ALIAS = 0x20000 };
 #define VM 0x20000u
 #define RF 0x10000u
 
@@ -43,6 +44,7 @@ static struct {
 	uint8_t code[4096] __attribute__((aligned(4096)));
 	uint32_t data[128] __attribute__((aligned(4096)));
 	uint32_t stack[128];
+	uint8_t space[0x2400]; /* for the operands of ordinary instructions, with data and stack */
 } area __attribute__((aligned(0x200000)));
 
 /* What legacy_leave and the escapes need; the supervisor's, and the only other pages to write. */
@@ -86,6 +88,7 @@ static uint64_t random_descriptor(void)
 {
 	static const uint8_t gates[] = {4, 5, 12, 12};
 	uint32_t dpl = upto(4), p = upto(8) ? 0x80 : 0, at = code_address(), type;
+	uint16_t to;
 
 	switch (upto(4)) {
 	case 0: /* a gate, or anything of the system's */
@@ -93,12 +96,11 @@ static uint64_t random_descriptor(void)
 		/* No other TSS than those that are one. */
 		if (type == 1 || type == 3 || type == 9 || type == 11)
 			type = 2;
-		if (type == 4)
+		to = type == 5 ? (uint16_t)((TSS32 + upto(2)) << 3) : selector();
+		if (type == 4 || (to & ~3) == 0x20 || (to & ~3) == 0x38)
 			at &= 0xffff;
-		return (at & 0xffff) |
-		       (uint64_t)(type == 5 ? (TSS32 + upto(2)) << 3 : selector()) << 16 |
-		       (uint64_t)upto(4) << 32 | (uint64_t)(p | dpl << 5 | type) << 40 |
-		       (uint64_t)(at >> 16) << 48;
+		return (at & 0xffff) | (uint64_t)to << 16 | (uint64_t)upto(4) << 32 |
+		       (uint64_t)(p | dpl << 5 | type) << 40 | (uint64_t)(at >> 16) << 48;
 	case 1: /* code: flat, accessed */
 		return descriptor(0, 0xfffff,
 				  p | dpl << 5 | 0x8019 | (upto(8) & 6) | upto(2) << 14);
@@ -196,6 +198,7 @@ static void make_tables(void)
 	area.gdt[8] = descriptor((uint32_t)(uintptr_t)&area.tss,
 				 sizeof area.tss + sizeof area.iomap - 1, 0x89);
 	area.gdt[9] = descriptor((uint32_t)(uintptr_t)&area, 0xfffff, 0xc0f3);
+	area.gdt[11] = descriptor((uint32_t)(uintptr_t)area.data, 0xfffff, 0xc0f3);
 	area.gdt[10] = descriptor((uint32_t)(uintptr_t)area.ldt, sizeof area.ldt - 1, 0x82);
 	area.gdt[TSS32] = descriptor((uint32_t)(uintptr_t)&area.next,
 				     upto(8) ? sizeof area.next - 1 : upto(0x70),
@@ -264,6 +267,8 @@ static void make_paging(void)
 }
 
 /* ---- one case ---- */
+
+static uint32_t ordinary_undefined; /* flags of the case that the manual leaves open */
 
 enum where { IN_32, IN_16, IN_V86 };
 
@@ -432,6 +437,39 @@ static void make_accessed(const struct form *f)
 		set_accessed(&area.ldt[i]);
 }
 
+/* An ordinary instruction instead: its operands are from DS:100h on. */
+static const struct form *make_ordinary(enum where w)
+{
+	static const struct form ordinary = {"ordinary", 1, {0x90}, -1, 0, 0};
+	struct user_case u;
+
+	memset(area.code, 0xcc, 512);
+	make_user(area.code + 32, w == IN_32, &u);
+	ordinary_undefined = u.form->undefined;
+	for (unsigned i = IN_DI; i <= IN_AX; i++) {
+		if (i == IN_SP)
+			continue;
+		if (!u.address32)
+			legacy_in[i] = (uint32_t)rnd() << 16;
+		else
+			legacy_in[i] = 0;
+		legacy_in[i] |= 0x100 + upto(0x700);
+	}
+	if (!u.address32 && upto(2))
+		for (unsigned i = IN_DX; i <= IN_AX; i++)
+			legacy_in[i] = (uint32_t)rnd();
+	/* The stack's segment is flat: what goes there by EBP is beside it. */
+	if (w != IN_V86 && u.address32)
+		legacy_in[IN_BP] += (uint32_t)(uintptr_t)area.data;
+	if (u.form->more & SMALL)
+		legacy_in[IN_CX] = (legacy_in[IN_CX] & 0xffff0000) | 0x100 | upto(7) << 8 | upto(8);
+	if (u.form->more & STRING)
+		legacy_in[IN_CX] = (legacy_in[IN_CX] & 0xffff0000) * !u.address32 | upto(32);
+	if (w != IN_V86)
+		legacy_in[IN_DS] = legacy_in[IN_ES] = SEL_OPERANDS;
+	return &ordinary;
+}
+
 static const struct form *make_case(enum where *w, bool *user)
 {
 	struct far_target t;
@@ -444,7 +482,11 @@ static const struct form *make_case(enum where *w, bool *user)
 	make_entry(*w, *user);
 	t.selector = *w == IN_V86 ? (ALIAS >> 4) + 0x100 : selector();
 	t.offset = *w == IN_V86 ? 64 + upto(64) : code_address();
-	f = make_code(area.code, *w == IN_32 ? M32 : M16, &t);
+	ordinary_undefined = 0;
+	if (!upto(3))
+		f = make_ordinary(*w);
+	else
+		f = make_code(area.code, *w == IN_32 ? M32 : M16, &t);
 	make_accessed(f);
 	plain_iret(f, *w, *user);
 	plain_count(f);
@@ -456,6 +498,8 @@ static const struct form *make_case(enum where *w, bool *user)
 static uint32_t undefined_flags(uint8_t op)
 {
 	switch (op) {
+	case 0x90: /* an ordinary instruction */
+		return ordinary_undefined;
 	case 0x27: /* DAA, DAS: OF */
 	case 0x2f:
 		return 0x800;
@@ -526,6 +570,19 @@ static void print_case(unsigned k, const struct form *f, enum where w, bool user
 	      hash(0, area.data, sizeof area.data), hash(0, area.stack, sizeof area.stack));
 }
 
+static bool none(const struct form *f)
+{
+	return false;
+}
+
+static void end(unsigned count, unsigned long exceptions)
+{
+	unsigned all, more, reached = user_forms_met(&more);
+
+	reached += forms_met(LEGACY, none, &all);
+	print("cases %u forms %u of %u exceptions %lu\n", count, reached, all + more, exceptions);
+}
+
 void guest_main(void)
 {
 	unsigned count = (unsigned)option("n", 20000), from = (unsigned)option("from", 0);
@@ -567,5 +624,5 @@ void guest_main(void)
 			sum = 0xcbf29ce484222325;
 		}
 	}
-	end_of_cases(count, exceptions);
+	end(count, exceptions);
 }
