@@ -24,6 +24,8 @@
  * #GP(0)): those errors are not told apart
  *   - a 16-bit call gate's offset has 32 bits (SDM vol. 3A, figure 5-8; its upper half is
  * reserved): it is clear
+ *   - CALL through a gate to conforming code makes its DPL the CPL (SDM vol. 3A 5.8.4: the CPL
+ * stays): no such gates
  *   - the T bit of a task state segment (SDM vol. 3A 7.2.1) does nothing: it is clear
  */
 #include "legacy.h"
@@ -111,6 +113,25 @@ static uint64_t random_descriptor(void)
 	}
 }
 
+static uint64_t *entry(uint16_t sel)
+{
+	if ((sel & 0xfff8u) >= (sel & 4 ? sizeof area.ldt : sizeof area.gdt))
+		return NULL;
+	return (sel & 4 ? area.ldt : area.gdt) + sel / 8;
+}
+
+/* Call gates do not lead to conforming code. */
+static void no_gate_to_conforming(uint64_t *table, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		unsigned type = table[i] >> 40 & 31;
+		uint64_t *to = entry((uint16_t)(table[i] >> 16));
+
+		if ((type == 4 || type == 12) && to && (*to >> 40 & 0x1c) == 0x1c)
+			*to &= ~(4ull << 40);
+	}
+}
+
 static void make_tss(void)
 {
 	static const uint16_t codes[] = {0x18, 0x18, 0x2b, 0x20};
@@ -193,6 +214,8 @@ static void make_tables(void)
 		area.gdt[i] = random_descriptor();
 	for (unsigned i = 0; i < 8; i++)
 		area.ldt[i] = random_descriptor();
+	no_gate_to_conforming(area.gdt + FIRST_RANDOM, DESCRIPTORS - FIRST_RANDOM);
+	no_gate_to_conforming(area.ldt, 8);
 	make_tss();
 	make_escapes();
 	area.gdt[8] = descriptor((uint32_t)(uintptr_t)&area.tss,
@@ -411,9 +434,9 @@ static void set_accessed(uint64_t *d)
 
 static void accessed(uint16_t sel, bool present)
 {
-	uint64_t *d = (sel & 4 ? area.ldt : area.gdt) + sel / 8;
+	uint64_t *d = entry(sel);
 
-	if ((sel & 0xfff8) >= (sel & 4 ? sizeof area.ldt : sizeof area.gdt))
+	if (!d)
 		return;
 	set_accessed(d);
 	if (present && (*d >> 44 & 1))
