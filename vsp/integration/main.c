@@ -30,7 +30,6 @@ static const struct sandbox_rule rules[] = {
 	{SCMP_SYS(recvmsg), "unit operations from mgmtd"},
 	{SCMP_SYS(sendmsg), "READY to the broker; answers and events to mgmtd"},
 	{SCMP_SYS(write), "rings doorbells (eventfd); the log"},
-	{SCMP_SYS(read), "the loop's own wake-up"},
 	{SCMP_SYS(preadv2), "clears doorbells of channels, which a peer could have made blocking"},
 	{SCMP_SYS(clock_gettime), "time, on hosts whose clock the vDSO cannot read"},
 	{SCMP_SYS(mmap), "reserves room for a guest's rings", 1, {ARG32(2, PROT_NONE)}},
@@ -43,7 +42,7 @@ static const struct sandbox_rule rules[] = {
 	 "gives pages of the guest's RAM back to the host",
 	 1,
 	 {ARG32(2, MADV_REMOVE)}},
-	{SCMP_SYS(brk), "the heap: page numbers of a ring"},
+	{SCMP_SYS(brk), "the heap: which pages are in the balloon"},
 	{SCMP_SYS(exit_group), "the end"},
 };
 
