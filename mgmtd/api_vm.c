@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "mgmtd/backup.h"
 #include "mgmtd/copy.h"
 
 static enum verdict reply_done(struct api_ctx *ctx)
@@ -291,6 +292,8 @@ enum verdict on_job_cancel(struct api_ctx *ctx)
 		return fault_set(&ctx->fault, BULKHEAD__ERROR_CODE__ERROR_WRONG_STATE, NULL,
 				 "job %llu is over", (unsigned long long)job->id),
 		       FAIL;
+	if (vm && backup_cancel(vm, job, ctx->who->user))
+		return reply_done(ctx);
 	if (vm && copy_cancel(vm, job, ctx->who->user))
 		return reply_done(ctx);
 	if (!job->cancellable || !vm || vm->job != job)

@@ -37,6 +37,7 @@
 struct daemon;
 struct vm;
 struct job;
+struct backup;
 struct copy;
 
 #define NS_PER_S  1000000000ull
@@ -246,6 +247,7 @@ struct vm {
 	uint32_t exit_value;
 
 	struct copy *copy; /* copy.h: a file on its way into the guest; NULL: none */
+	struct backup *backup; /* backup.h: under way; NULL: none */
 	struct run run;
 	struct console console[CONTROL_MAX_SERIAL];
 };

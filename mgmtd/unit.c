@@ -4,6 +4,7 @@
  * message is checked, unexpected ones are ignored or end the VM, text is made printable, and only
  * this VM can be affected.
  */
+#include "mgmtd/backup.h"
 #include "mgmtd/copy.h"
 
 #include <errno.h>
@@ -52,6 +53,9 @@ static void on_done(struct vm *vm, unsigned role, const struct msg_unit_done *m)
 	if (role == ROLE_PARTITION && vm->op == OP_PAUSE && m->h.cookie == vm->cookie)
 		vm->run.guest_ns = m->guest_ns;
 	log_printable(text, sizeof(text), m->text, strlen(m->text));
+	if ((role == ROLE_STORAGE || role == ROLE_INTEGRATION) &&
+	    backup_answer(vm, m->h.cookie, m->error, text))
+		return;
 	if (role == ROLE_INTEGRATION && copy_answer(vm, m->h.cookie, m->error, text))
 		return;
 	vm_answer(vm, role, m->h.cookie, m->error, text);
@@ -106,6 +110,8 @@ static bool receive(struct vm *vm, unsigned role)
 		on_event(vm, role, (const struct msg_event_guest *)buf);
 	else if (h->type == MSG_EVENT_INTEGRATION && role == ROLE_INTEGRATION)
 		guest_integration(vm, (const struct msg_event_integration *)buf);
+	else if (h->type == MSG_EVENT_PROGRESS && role == ROLE_STORAGE)
+		backup_progress(vm, h->cookie, ((const struct msg_event_progress *)buf)->percent);
 	else if (h->type == MSG_EVENT_MEMORY && role == ROLE_INTEGRATION)
 		guest_memory(vm, (const struct msg_event_memory *)buf);
 	else if (h->type == MSG_EVENT_VALUES && role == ROLE_INTEGRATION)

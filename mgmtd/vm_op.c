@@ -369,6 +369,9 @@ static int check_request(struct vm *vm, enum vm_trigger trigger, struct fault *f
 	if (vm->op != OP_NONE && trigger != TRIGGER_OFF)
 		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_BUSY, "wait until that is over",
 				 "%s is %s", vm->def.name, vm_op_doing(vm));
+	if (vm->backup && trigger != TRIGGER_OFF)
+		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_BUSY, "wait until that is over",
+				 "%s is being backed up", vm->def.name);
 	if (is_request(op_of(trigger)) && !vm->def.integration)
 		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_UNSUPPORTED,
 				 "add <integration>yes</integration> to its definition; \"bulkhead "

@@ -3,6 +3,7 @@
  * The beginning and the end of a run: files and message of VM_CREATE, the descriptors that come
  * back, and their release.
  */
+#include "mgmtd/backup.h"
 #include "mgmtd/copy.h"
 
 #include <errno.h>
@@ -233,6 +234,7 @@ int vm_created(struct vm *vm, const struct msg_vm_created *m, int *fds, size_t n
 
 void vm_release(struct vm *vm)
 {
+	backup_gone(vm);
 	copy_gone(vm);
 	for (unsigned i = 0; i < ROLE_COUNT; i++)
 		unit_close(&vm->run.unit[i]);

@@ -461,6 +461,21 @@ static bool event_memory_ok(const void *msg, size_t nfds, const struct why *why)
 	       in_range("target", m->target_bytes, 0, CONTROL_MAX_RAM, why);
 }
 
+static bool unit_backup_ok(const void *msg, size_t nfds, const struct why *why)
+{
+	const struct msg_unit_backup *m = msg;
+	return in_range("step", m->step, 0, BACKUP_STEPS - 1, why) &&
+	       in_range("controller", m->controller, 0, CONTROL_CONTROLLERS - 1, why) &&
+	       in_range("LUN", m->lun, 0, CONTROL_LUNS - 1, why) &&
+	       fds_ok(nfds, m->step == BACKUP_COPY, why);
+}
+
+static bool event_progress_ok(const void *msg, size_t nfds, const struct why *why)
+{
+	const struct msg_event_progress *m = msg;
+	return in_range("percent", m->percent, 0, 100, why);
+}
+
 static bool event_guest_ok(const void *msg, size_t nfds, const struct why *why)
 {
 	const struct msg_event_guest *m = msg;
@@ -517,6 +532,9 @@ static const struct declaration declarations[] = {
 	{MSG_UNIT_COPY, NO_FDS, sizeof(struct msg_unit_copy), unit_copy_ok, "UNIT_COPY"},
 	{MSG_UNIT_MEMORY, NO_FDS, sizeof(struct msg_unit_memory), unit_memory_ok, "UNIT_MEMORY"},
 	{MSG_EVENT_MEMORY, NO_FDS, sizeof(struct msg_event_memory), event_memory_ok, "EVENT_MEMORY"},
+	{MSG_UNIT_BACKUP, 0, 1, sizeof(struct msg_unit_backup), unit_backup_ok, "UNIT_BACKUP"},
+	{MSG_EVENT_PROGRESS, NO_FDS, sizeof(struct msg_event_progress), event_progress_ok,
+	 "EVENT_PROGRESS"},
 	{MSG_UNIT_THAW, NO_FDS, sizeof(struct msg_plain), plain_ok, "UNIT_THAW"},
 	{MSG_EVENT_VALUES, NO_FDS, sizeof(struct msg_event_values), event_values_ok, "EVENT_VALUES"},
 	{MSG_EVENT_INTEGRATION, NO_FDS, sizeof(struct msg_event_integration), event_integration_ok,

@@ -73,6 +73,7 @@ enum control_type {
 	MSG_UNIT_THAW,          /* integration: answered when they are thawed */
 	MSG_UNIT_MEMORY,        /* integration: minimum and target of dynamic memory */
 	MSG_UNIT_COPY,          /* integration: a step of copying a file into the guest; answered when it did it */
+	MSG_UNIT_BACKUP = 77,   /* storage: a step of copying its disks */
 	MSG_UNIT_DISK = 76,     /* storage: a change of its disks while the machine has processes */
 
 	/* events from a child to mgmtd */
@@ -80,6 +81,7 @@ enum control_type {
 	MSG_EVENT_INTEGRATION,  /* integration: what it knows of the guest now */
 	MSG_EVENT_VALUES,       /* integration: what the guest says of itself, all of it */
 	MSG_EVENT_MEMORY,       /* integration: how much memory it has and needs */
+	MSG_EVENT_PROGRESS,     /* storage: of a BACKUP_COPY; the cookie is that one's */
 };
 
 /* Processes of a VM. Those below ROLES_ALWAYS every VM has; storage only one with disks or
@@ -398,6 +400,23 @@ struct msg_event_memory {
 	uint64_t committed_bytes;               /* promised to its programs; 0: it has not said */
 	uint64_t ballooned_bytes;               /* it gave back */
 	uint64_t target_bytes;                  /* of the last UNIT_MEMORY */
+};
+
+/* HOLD: no request of the guest's is taken any more, and those before are durable. COPY, one at a time and only
+ * then: a copy of a disk; fds: the output, open for reading and writing, and empty. RELEASE: the guest goes
+ * on. Each is answered by UNIT_DONE; CANCEL is not, but the COPY under way then says ECANCELED. */
+enum backup_step { BACKUP_HOLD = 0, BACKUP_COPY, BACKUP_RELEASE, BACKUP_CANCEL, BACKUP_STEPS };
+struct msg_unit_backup {
+	struct msg_header h;
+	uint32_t step;                          /* enum backup_step */
+	uint32_t controller, lun;               /* COPY */
+	uint32_t pad;
+};
+
+struct msg_event_progress {
+	struct msg_header h;
+	uint32_t percent;
+	uint32_t pad;
 };
 
 struct msg_event_guest {

@@ -30,7 +30,7 @@ _bulkhead() {
 		case $command in
 		"")
 			words="create list show start console pause resume reset shutdown freeze thaw off delete define export
-				copy memory values events jobs host keys disk version help
+				backup copy memory values events jobs host keys disk version help
 				--json --server --key --server-key --timeout"
 			;;
 		copy)
@@ -40,7 +40,7 @@ _bulkhead() {
 		values)
 			words="$(_bulkhead_vms) set remove"
 			;;
-		show | pause | resume | reset | memory | thaw | off | delete | export) words=$(_bulkhead_vms) ;;
+		show | pause | resume | reset | memory | backup | thaw | off | delete | export) words=$(_bulkhead_vms) ;;
 		freeze) words="--for $(_bulkhead_vms)" ;;
 		shutdown) words="--restart $(_bulkhead_vms)" ;;
 		start) words="--console $(_bulkhead_vms)" ;;

@@ -9,6 +9,7 @@
  *   storvsp.c   the storage protocol: controllers, their channels, packets
  *   request.c   requests: a fixed number, carried out by a pool of threads
  *   unit.c      mgmtd's unit operations
+ *   backup.c    copies of the disks as they are at one moment
  *   scsi/       SCSI units        disk/   image formats
  *
  *   guest's ring ──► storvsp_readable ──► request ──► pool thread: scsi_execute ──► guest's ring
@@ -123,6 +124,22 @@ struct change {
 	struct request job;
 };
 
+/* A copy of the disks, one at a time. */
+enum backup_stage { BACKUP_IDLE, BACKUP_DRAINING, BACKUP_COPYING };
+struct backup {
+	enum backup_stage stage;
+	bool held; /* the guest's requests wait */
+	uint64_t cookie;
+	struct stor_unit *unit;
+	int fd;           /* the output; owned until it is opened */
+	uint32_t told;    /* percent, to mgmtd */
+	_Atomic uint32_t percent;
+	_Atomic bool cancel, worked;
+	int error;        /* of the work: 0 or a negative errno, and why */
+	char why[CONTROL_TEXT_BYTES];
+	struct request job;
+};
+
 struct pool {
 	pthread_mutex_t lock;
 	pthread_cond_t work;
@@ -137,6 +154,7 @@ struct storage {
 	struct controller controller[CONTROL_CONTROLLERS];
 	struct stor_unit unit[CONTROL_MAX_DISKS];
 	struct change change;
+	struct backup backup;
 	struct pool pool;
 	struct request request[REQUESTS];
 	_Atomic uint32_t outstanding; /* of all channels */
@@ -198,6 +216,11 @@ void request_submit(struct storage *s, struct request *r);
 void request_flush(struct storage *s);
 /* Has a pool thread do r->work. */
 void request_work(struct storage *s, struct request *r);
+
+/* backup.c: fd: of a BACKUP_COPY, taken over; else -1 */
+void backup_ask(struct storage *s, const struct msg_unit_backup *m, int fd);
+/* Goes on when something has ended. */
+void backup_settle(struct storage *s);
 
 /* unit.c */
 extern const struct process_ops storage_process_ops;

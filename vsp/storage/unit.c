@@ -16,7 +16,8 @@ void unit_settle(struct storage *s)
 	if (!s->pausing)
 		return;
 	atomic_store(&s->want_wake, true);
-	if (atomic_load(&s->outstanding) || s->change.stage != CHANGE_NONE)
+	if (atomic_load(&s->outstanding) || s->change.stage != CHANGE_NONE ||
+	    s->backup.stage != BACKUP_IDLE)
 		return;
 	s->pausing = false;
 	if (s->closing) {
@@ -62,11 +63,15 @@ static void handle(void *arg, const struct msg_header *h, int *fds, size_t nfds)
 		s->running = false;
 		provider_pause(&s->process.provider, true);
 		s->pausing = true;
+		atomic_store(&s->backup.cancel, true);
 		s->pause_answer = done;
 		unit_settle(s);
 		return;
 	case MSG_UNIT_DISK:
 		change_begin(s, (const struct msg_unit_disk *)h, fds, nfds);
+		return;
+	case MSG_UNIT_BACKUP:
+		backup_ask(s, (const struct msg_unit_backup *)h, nfds ? fds[0] : -1);
 		return;
 	case MSG_UNIT_RESET:
 		reset(s, &done);
@@ -83,6 +88,7 @@ static void wake(void *arg)
 
 	storvsp_settle(s);
 	change_settle(s);
+	backup_settle(s);
 	unit_settle(s);
 }
 

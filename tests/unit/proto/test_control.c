@@ -31,6 +31,8 @@ union any {
 	struct msg_unit_values told;
 	struct msg_unit_freeze freeze;
 	struct msg_unit_copy copy;
+	struct msg_unit_backup backup;
+	struct msg_event_progress progress;
 	struct msg_unit_memory limits;
 	struct msg_event_memory memory;
 	struct msg_start_probe probe;
@@ -246,6 +248,17 @@ static void event_memory(void)
 	m.memory.assigned_bytes = m.memory.committed_bytes = CONTROL_MAX_RAM;
 }
 
+static void unit_backup(void)
+{
+	m.backup.step = BACKUP_COPY;
+	m.backup.lun = 63;
+}
+
+static void event_progress(void)
+{
+	m.progress.percent = 100;
+}
+
 static void start_partition_disks(void)
 {
 	start_partition();
@@ -339,6 +352,8 @@ static const struct kind {
 	{MSG_UNIT_FREEZE, sizeof(struct msg_unit_freeze), 0, unit_freeze},
 	{MSG_UNIT_THAW, sizeof(struct msg_plain), 0, plain},
 	{MSG_UNIT_COPY, sizeof(struct msg_unit_copy), 0, unit_copy},
+	{MSG_UNIT_BACKUP, sizeof(struct msg_unit_backup), 1, unit_backup},
+	{MSG_EVENT_PROGRESS, sizeof(struct msg_event_progress), 0, event_progress},
 	{MSG_UNIT_MEMORY, sizeof(struct msg_unit_memory), 0, unit_memory},
 	{MSG_EVENT_MEMORY, sizeof(struct msg_event_memory), 0, event_memory},
 	{MSG_UNIT_COPY, sizeof(struct msg_unit_copy), 0, unit_copy_data},
@@ -597,6 +612,10 @@ static const struct number {
 	NUMBER(unit_memory, limits.minimum_bytes, 0),
 	NUMBER(unit_memory, limits.target_bytes, CONTROL_MAX_RAM + 1),
 	NUMBER(unit_copy, copy.step, COPY_STEPS),
+	NUMBER(unit_backup, backup.step, BACKUP_STEPS),
+	NUMBER(unit_backup, backup.controller, 4),
+	NUMBER(unit_backup, backup.lun, 64),
+	NUMBER(event_progress, progress.percent, 101),
 	NUMBER(unit_copy, copy.flags, 4),
 	NUMBER(unit_copy, copy.folder[0], 'r'),
 	NUMBER(unit_copy, copy.folder[2], 'r'),

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * backup: copies of a running machine's disks.
+ */
+#include "mgmtd/cli/cli.h"
+
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static int run(struct cli *c, Bulkhead__VmBackupRequest *b)
+{
+	Bulkhead__Request r = BULKHEAD__REQUEST__INIT;
+	Bulkhead__Reply *reply;
+	uint64_t job;
+	int status;
+
+	r.body_case = BULKHEAD__REQUEST__BODY_VM_BACKUP;
+	r.vm_backup = b;
+	status = call(c, &r, &reply);
+	if (status)
+		return status;
+	job = reply->body_case == BULKHEAD__REPLY__BODY_JOB ? reply->job->id : 0;
+	free_reply(reply);
+	if (!c->timeout_s)
+		c->timeout_s = 1200;
+	status = wait_job(c, job, &reply);
+	if (status)
+		return status;
+	if (reply->job->state != BULKHEAD__JOB_STATE__JOB_DONE)
+		status = job_error(c, reply->job);
+	else if (c->json)
+		print_json(&reply->job->base);
+	else
+		printf("backups/%s/%s\n", b->vm, b->name);
+	free_reply(reply);
+	return status;
+}
+
+int cmd_backup(struct cli *c, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"force", no_argument, NULL, 'f'}, {"for", required_argument, NULL, 's'}, {NULL}};
+	Bulkhead__VmBackupRequest b = BULKHEAD__VM_BACKUP_REQUEST__INIT;
+	char name[32];
+	time_t now = time(NULL);
+	struct tm tm;
+	int opt;
+
+	opterr = 0;
+	optind = 1;
+	while ((opt = getopt_long(argc, argv, "+", options, NULL)) != -1) {
+		if (opt == 'f')
+			b.force = true;
+		else if (opt == 's' && atoi(optarg) > 0)
+			b.seconds = (uint32_t)atoi(optarg);
+		else
+			return fail_usage(c, "unknown option or no number: %s", argv[optind - 1]);
+	}
+	if (argc - optind < 1 || argc - optind > 2)
+		return fail_usage(c, "backup [--force] [--for SECONDS] VM [NAME]");
+	strftime(name, sizeof(name), "%Y-%m-%d-%H%M%S", localtime_r(&now, &tm));
+	b.vm = argv[optind];
+	b.name = argc - optind == 2 ? argv[optind + 1] : name;
+	return run(c, &b);
+}
