@@ -5,7 +5,7 @@
  *   api_socket.c    ROUTER, ZAP and monitor sockets in the loop; frames in and out
  *   api_zap.c       a connecting key: known or not
  *   api_dispatch.c  table: request, right, handler
- *   api_vm.c, api_disk.c, api_console.c, api_misc.c   the handlers
+ *   api_vm.c, api_disk.c, api_images.c, api_console.c, api_misc.c   the handlers
  *   api_wait.c      requests that wait
  *   api_fill.c      our structs as messages
  *
@@ -117,6 +117,7 @@ typedef enum verdict api_handler(struct api_ctx *ctx);
 api_handler on_hello, on_host;
 api_handler on_vm_create, on_vm_define, on_vm_export, on_vm_list, on_vm_show, on_vm_action,
 	on_vm_value, on_vm_disk, on_vm_memory, on_vm_backup;
+api_handler on_disk_job, on_vm_undo;
 api_handler on_job_list, on_job_get, on_job_cancel;
 api_handler on_copy_begin, on_copy_data; /* copy.c */
 api_handler on_event_read;

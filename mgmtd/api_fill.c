@@ -3,7 +3,9 @@
  * Our structs as messages of the API.
  */
 #include <stdio.h>
+#include <string.h>
 #include "mgmtd/api.h"
+#include "mgmtd/disks.h"
 
 Bulkhead__Error *fill_error(struct arena *a, const struct fault *f)
 {
@@ -16,6 +18,22 @@ Bulkhead__Error *fill_error(struct arena *a, const struct fault *f)
 	e->hint = arena_string(a, f->hint);
 	e->job = f->job;
 	return e;
+}
+
+/* A line each. */
+static void fill_notes(struct arena *a, const struct job *job, Bulkhead__Job *j)
+{
+	char *rest = arena_string(a, job->notes ? job->notes : ""), *line;
+	size_t n = 1;
+
+	for (const char *c = rest; *c; c++)
+		n += *c == '\n';
+	j->notes = arena_alloc(a, n * sizeof(*j->notes));
+	while (*rest && (line = strsep(&rest, "\n")) != NULL) {
+		j->notes[j->n_notes++] = line;
+		if (!rest)
+			break;
+	}
 }
 
 Bulkhead__Job *fill_job(struct arena *a, const struct job *job)
@@ -33,6 +51,9 @@ Bulkhead__Job *fill_job(struct arena *a, const struct job *job)
 	j->cancellable = job->cancellable;
 	j->started_ms = job->started_ms;
 	j->ended_ms = job->ended_ms;
+	j->image = arena_string(a, job->image);
+	j->result = arena_string(a, job->result);
+	fill_notes(a, job, j);
 	if (job->fault.code)
 		j->error = fill_error(a, &job->fault);
 	return j;
@@ -155,6 +176,8 @@ Bulkhead__Vm *fill_vm(struct arena *a, const struct vm *vm, bool processes)
 	m->reason = arena_string(a, vm->reason);
 	m->folder = arena_printf(a, "%s/vms/%s", vm->d->settings.state_dir, vm->def.name);
 	m->job = vm->job ? vm->job->id : 0;
+	m->undo = arena_string(a, vmc_undo_name(vm->def.undo));
+	m->undo_disks = processes ? undo_count(vm) : 0; /* not for lists: it looks at files */
 	m->has_exit_value = vm->has_exit_value;
 	m->exit_value = vm->exit_value;
 	if (vm->run.started_ms) {

@@ -7,6 +7,7 @@
 #include <string.h>
 #include "mgmtd/backup.h"
 #include "mgmtd/copy.h"
+#include "mgmtd/disks.h"
 
 static enum verdict reply_done(struct api_ctx *ctx)
 {
@@ -159,7 +160,6 @@ static const struct {
 	[BULKHEAD__VM_ACTION__ACTION_DELETE] = {TRIGGER_DELETE, "delete"},
 };
 
-/* Answers with the job when it has ended or the client's time is over. */
 enum verdict api_wait_for_job(struct api_ctx *ctx, const struct job *job, uint32_t ms)
 {
 	Bulkhead__JobGetRequest *get = arena_alloc(ctx->arena, sizeof(*get));
@@ -197,6 +197,8 @@ static enum verdict delete_vm(struct api_ctx *ctx, struct vm *vm)
 				 vm->def.name, state_name(vm->state),
 				 state_possible(vm->state, possible, sizeof(possible))),
 		       FAIL;
+	if (undo_check_change(vm, "deleted", &ctx->fault))
+		return FAIL;
 	job = job_new(ctx->d, "delete", vm->def.name, ctx->who->user);
 	if (!job)
 		return fault_set(&ctx->fault, BULKHEAD__ERROR_CODE__ERROR_BUSY, NULL,
@@ -292,6 +294,8 @@ enum verdict on_job_cancel(struct api_ctx *ctx)
 		return fault_set(&ctx->fault, BULKHEAD__ERROR_CODE__ERROR_WRONG_STATE, NULL,
 				 "job %llu is over", (unsigned long long)job->id),
 		       FAIL;
+	if (job->cancellable && disk_job_cancel(ctx->d, job))
+		return reply_done(ctx);
 	if (vm && backup_cancel(vm, job, ctx->who->user))
 		return reply_done(ctx);
 	if (vm && copy_cancel(vm, job, ctx->who->user))

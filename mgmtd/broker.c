@@ -3,7 +3,7 @@
  * The connection to the broker. When it breaks, the broker has ended all our machines (and if the
  * broker itself died, they died with it): all are Off, and we try to connect again.
  */
-#include "mgmtd/mgmtd.h"
+#include "mgmtd/disks.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -36,6 +36,8 @@ static void on_created(struct daemon *d, const struct msg_vm_created *m, int *fd
 	struct vm *vm = awaiting(d, m->h.cookie);
 	struct fault f = {0};
 
+	if (!vm && disk_process_created(d, m, fds, nfds))
+		return;
 	if (!vm || !vm->run.creating) {
 		close_all(fds, nfds);
 		return;
@@ -54,9 +56,11 @@ static void on_gone(struct daemon *d, const struct msg_vm_gone *m)
 	struct vm *vm = vm_find_run(d, m->id);
 	char text[CONTROL_TEXT_BYTES];
 
+	log_printable(text, sizeof(text), m->text, strlen(m->text));
+	if (!vm && disk_process_gone(d, m->id, text))
+		return;
 	if (!vm || vm->op == OP_OFF)
 		return; /* we wanted that; the answer to VM_DESTROY comes */
-	log_printable(text, sizeof(text), m->text, strlen(m->text));
 	event_add(d, SEV_ERROR, "vm.process-gone", vm->def.name, NULL, "%s", text);
 	vm->run.id = 0;
 	vm_ended(vm, text);
@@ -84,6 +88,7 @@ static void on_host(struct broker *b, const struct msg_host_info_reply *m)
 	event_add(b->d, SEV_INFO, "broker.connected", NULL, NULL,
 		  "connected to the broker; back end %s: %s", vmc_backend_name(m->backend_auto),
 		  m->backend_reason);
+	undo_go_on(b->d);
 	if (first)
 		autostart(b->d);
 }
@@ -111,6 +116,8 @@ static void on_message(struct broker *b, const uint8_t *buf, int *fds, size_t nf
 		/* fall through */
 	case MSG_OK:
 		vm = awaiting(b->d, h->cookie);
+		if (!vm && h->type == MSG_ERROR)
+			disk_process_error(b->d, h->cookie, text);
 		if (vm)
 			vm_answer(vm, ROLE_COUNT, h->cookie, h->type == MSG_OK ? 0 : error->error,
 				  text);
@@ -227,6 +234,7 @@ void broker_close(struct broker *b)
 		vm->run.id = 0;
 		vm_ended(vm, "the connection to the broker broke");
 	}
+	disk_processes_lost(b->d, "the connection to the broker broke");
 	retry_later(b);
 }
 

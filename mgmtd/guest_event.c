@@ -54,6 +54,7 @@ static bool crashes_too_often(struct vm *vm)
 static void crashed(struct vm *vm, const char *kind, const char *what)
 {
 	event_add(vm->d, SEV_ERROR, kind, vm->def.name, NULL, "%s", what);
+	vm->crashed = true;
 	if (vm->def.on_crash == VMC_OFF) {
 		vm_turn_off(vm, what);
 	} else if (crashes_too_often(vm)) {

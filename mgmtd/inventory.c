@@ -4,7 +4,7 @@
  * rename each, so that a crash leaves a machine whole or not at all; what a crash did leave is
  * named ".new..." or ".del..." and removed at the next start.
  */
-#include "mgmtd/mgmtd.h"
+#include "mgmtd/disks.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -206,6 +206,8 @@ int inventory_define(struct daemon *d, struct vmc *def, const char *user, struct
 		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_WRONG_STATE, "turn it off first",
 				 "%s is %s; its definition can be changed only while it is Off",
 				 def->name, state_name(vm->state));
+	if (undo_check_change(vm, "changed", f))
+		return -1;
 	if (def->has_uuid && memcmp(def->uuid, vm->def.uuid, sizeof(def->uuid)))
 		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_INVALID,
 				 "leave <uuid> out to keep the one it has",

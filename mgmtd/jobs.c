@@ -23,6 +23,7 @@ static void trim(struct jobs *jobs)
 		;
 	old = *link;
 	*link = old->next;
+	free(old->notes);
 	free(old);
 }
 
@@ -79,6 +80,7 @@ void job_drop(struct daemon *d, struct job *job)
 	for (link = &d->jobs.first; *link != job; link = &(*link)->next)
 		;
 	*link = job->next;
+	free(job->notes);
 	free(job);
 }
 
@@ -88,6 +90,7 @@ void jobs_free(struct daemon *d)
 
 	for (struct job *j = d->jobs.first; j; j = next) {
 		next = j->next;
+		free(j->notes);
 		free(j);
 	}
 	d->jobs.first = NULL;

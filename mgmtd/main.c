@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "mgmtd/api.h"
+#include "mgmtd/disks.h"
 
 static const char usage[] =
 	"usage: bulkhead-mgmtd [options]\n"
@@ -140,6 +141,18 @@ static void parse_options(int argc, char **argv, struct settings *s, enum log_le
 		s->api_path = in_folder(s->run_dir, "api");
 }
 
+/* The folder of managed disks. */
+static int disks_open(struct daemon *d)
+{
+	if (mkdirat(d->state_fd, "disks", 0750) && errno != EEXIST)
+		return -errno;
+	d->disks_fd = openat(d->state_fd, "disks", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (d->disks_fd < 0)
+		return -errno;
+	disk_outputs_clean(d->disks_fd);
+	return 0;
+}
+
 /* ---- signals */
 
 static void on_signal(void *arg, uint32_t events)
@@ -199,6 +212,7 @@ static void stop(struct daemon *d)
 		if (state_is_live(vm->state))
 			vm_ended(vm, "bulkhead-mgmtd was stopped");
 	}
+	disk_jobs_free(d);
 	while (d->vms)
 		vm_forget(d->vms);
 	jobs_free(d);
@@ -210,6 +224,7 @@ static void stop(struct daemon *d)
 	free(d->keys.key);
 	loop_free(d->loop);
 	close(d->vms_fd);
+	close(d->disks_fd);
 	close(d->keys.dir_fd);
 	close(d->signal_fd);
 	close(d->state_fd);
@@ -239,6 +254,7 @@ int main(int argc, char **argv)
 		fatal("cannot make an event loop: %s", strerror(errno));
 	check(events_open(&d.events, d.state_fd), "events.log");
 	check(inventory_open(&d), "vms");
+	check(disks_open(&d), "disks");
 	check(keys_open(&d, &server), "keys");
 	d.signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (d.signal_fd < 0 || !loop_add_fd(d.loop, d.signal_fd, EPOLLIN, on_signal, &d))

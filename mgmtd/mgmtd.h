@@ -39,6 +39,10 @@ struct vm;
 struct job;
 struct backup;
 struct copy;
+struct image;
+struct disk_process;
+struct disk_job;
+struct vm_disks;
 
 #define NS_PER_S  1000000000ull
 #define NS_PER_MS 1000000ull
@@ -119,6 +123,9 @@ struct job {
 	bool cancellable;
 	uint64_t started_ms, ended_ms;
 	struct fault fault; /* of a failed one */
+	char image[CONTROL_TEXT_BYTES];  /* that it is about; "": none */
+	char result[CONTROL_TEXT_BYTES]; /* of one that is done, as a sentence */
+	char *notes;                     /* findings, a line each; NULL: none; owned */
 };
 
 struct jobs {
@@ -166,6 +173,9 @@ void console_close(struct console *c);
 size_t console_peek(const struct console *c, uint64_t *offset, void *buf, size_t max);
 
 /* ---- vm.c: the object and its definition's folder */
+
+/* Who else than a role may owe an answer: the broker; our own look at the disks. */
+enum { ANSWERER_BROKER = ROLE_COUNT, ANSWERER_DISKS };
 
 enum vm_op {
 	OP_NONE = 0,
@@ -225,7 +235,7 @@ struct vm {
 	enum vm_op op;
 	unsigned step;
 	uint64_t cookie;                /* of the answer awaited; 0: none */
-	unsigned answerer;              /* who owes it: a role, or ROLE_COUNT for the broker */
+	unsigned answerer;              /* who owes it: a role, or an ANSWERER_... */
 	struct loop_source *timer;      /* for that answer */
 	struct loop_source *gone_timer; /* for the broker's word after a unit's socket closed */
 	struct job *job;                /* of op; NULL: our own doing */
@@ -234,6 +244,7 @@ struct vm {
 	uint32_t freeze_s;              /* of OP_FREEZE */
 	struct fault fault; /* why it is being turned off, if something failed */
 	struct disk_change change; /* of OP_DISK */
+	bool crashed;       /* its guest, in this run: undo disks are kept */
 
 	uint32_t pending_event; /* enum guest_event that came during op; 0: none */
 	uint32_t pending_value;
@@ -249,6 +260,7 @@ struct vm {
 	struct copy *copy; /* copy.h: a file on its way into the guest; NULL: none */
 	struct backup *backup; /* backup.h: under way; NULL: none */
 	struct run run;
+	struct vm_disks *disks; /* disks.h: from the start on; NULL: off, or none */
 	struct console console[CONTROL_MAX_SERIAL];
 };
 
@@ -283,6 +295,8 @@ void vm_fail(struct vm *vm, const struct fault *f);
 void vm_turn_off(struct vm *vm, const char *reason);
 /* The answer that answerer owes: error 0 or a positive errno with text. Others are ignored. */
 void vm_answer(struct vm *vm, unsigned answerer, uint64_t cookie, int error, const char *text);
+/* The same for a step that is ours; f NULL, or without a code: done. */
+void vm_step_done(struct vm *vm, uint64_t cookie, const struct fault *f);
 /* What op is called while it goes on: "being started"; NULL if there is none. */
 const char *vm_op_doing(const struct vm *vm);
 /* The broker has no processes of this VM any more. */
@@ -291,10 +305,6 @@ void vm_ended(struct vm *vm, const char *reason);
 /* ---- vm_start.c: the files and the message of VM_CREATE */
 
 int vm_send_create(struct vm *vm, struct fault *f);
-/* Opens a disk's files for the machine's storage process, and describes it: at most max
- * descriptors, the caller's; *n: how many. */
-int vm_open_disk(struct daemon *d, const struct vmc_disk *disk, struct vm_disk *m, int *fd,
-		 unsigned max, unsigned *n, struct fault *f);
 /* VM_CREATED with its descriptors, which it takes. -1 with *f if they make no sense. */
 int vm_created(struct vm *vm, const struct msg_vm_created *m, int *fds, size_t nfds,
 	       struct fault *f);
@@ -400,6 +410,11 @@ struct daemon {
 	struct event_log events;
 	struct vm *vms;
 	struct jobs jobs;
+	struct image *images;                /* disks.h: in use */
+	struct disk_process *disk_processes; /* disks.h */
+	struct disk_job *disk_jobs;          /* disks.h */
+	int disks_fd;                        /* the folder of managed disks */
+	uint64_t next_output;
 	struct broker broker;
 	struct authorized keys;
 	struct api *api;         /* api_socket.c */

@@ -3,13 +3,12 @@
  * Disks that come and go, while a machine is Off or has processes. The definition follows what the
  * storage process has done, so that the next start finds what the guest has now.
  */
-#include "mgmtd/mgmtd.h"
+#include "mgmtd/disks.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include "proto/api.pb-c.h"
 
 void vm_disk_forget(struct vm *vm)
@@ -81,6 +80,12 @@ static int check_remove(struct vm *vm, const struct disk_change *c, struct fault
 /* Off: the definition alone. Otherwise the storage process is asked first. */
 static int check_state(const struct vm *vm, struct fault *f)
 {
+	if (undo_check_change(vm, "given other disks", f))
+		return -1;
+	if (vm->def.undo && vm->state != STATE_OFF)
+		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_WRONG_STATE, "turn it off first",
+				 "%s runs with undo disks: its disks stay as they are",
+				 vm->def.name);
 	if (vm->op != OP_NONE)
 		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_BUSY, "wait until that is over",
 				 "%s is %s", vm->def.name, vm_op_doing(vm));
@@ -172,13 +177,11 @@ int vm_disk_send(struct vm *vm, struct fault *f)
 				  .lun = c->disk.lun,
 				  .format = VM_FORMAT_RAW,
 				  .chain = 1};
-	if (c->action == DISK_ADD &&
-	    vm_open_disk(vm->d, &c->disk, &m.disk, fd, CONTROL_MAX_CHAIN, &n, f))
-		return -1;
+	if (c->action == DISK_ADD)
+		n = vm_disks_one(vm, c->disk.controller, c->disk.lun, &m.disk, fd);
 	control_header(&m.h, MSG_UNIT_DISK, vm->cookie);
 	rc = unit < 0 ? -EPIPE : msgsock_send(unit, &m.h, fd, n);
-	for (unsigned i = 0; i < n; i++)
-		close(fd[i]);
+	vm_disks_given(vm);
 	if (rc)
 		return fault_set(f, fault_code(rc), NULL, "the storage of %s takes no messages: %s",
 				 vm->def.name, strerror(-rc));
@@ -189,6 +192,8 @@ int vm_disk_done(struct vm *vm, struct fault *f)
 {
 	int rc = apply(vm, vm->op_user, f);
 
+	if (vm->change.action == DISK_REMOVE)
+		vm_disks_drop(vm, vm->change.disk.controller, vm->change.disk.lun);
 	vm_disk_forget(vm);
 	return rc;
 }

@@ -9,11 +9,12 @@
 #include <stdio.h>
 #include <string.h>
 #include "mgmtd/api.h"
+#include "mgmtd/disks.h"
 
-enum { BROKER = ROLE_COUNT };
+enum { BROKER = ANSWERER_BROKER, DISKS = ANSWERER_DISKS };
 
 struct step {
-	unsigned to; /* a role, or BROKER */
+	unsigned to; /* a role, BROKER or DISKS */
 	uint16_t message;
 	unsigned timeout_s;
 	unsigned percent; /* of the job, before it */
@@ -21,7 +22,8 @@ struct step {
 };
 
 static const struct step start_steps[] = {
-	{BROKER, MSG_VM_CREATE, 60, 0, "starting its processes"},
+	{DISKS, 0, 120, 0, "looking at its disks"},
+	{BROKER, MSG_VM_CREATE, 60, 20, "starting its processes"},
 	{ROLE_WORKER, MSG_UNIT_LOAD, 60, 40, "loading the kernel"},
 	{ROLE_STORAGE, MSG_UNIT_RUN, 10, 70, "starting the disks"},
 	{ROLE_INTEGRATION, MSG_UNIT_RUN, 10, 75, "starting the services"},
@@ -76,6 +78,7 @@ static const struct step thaw_steps[] = {
 
 /* The storage process may refuse it; the machine runs on. */
 static const struct step disk_steps[] = {
+	{DISKS, 0, 120, 0, "looking at the disk"},
 	{ROLE_STORAGE, MSG_UNIT_DISK, 120, 0, "changing its disks"},
 };
 
@@ -128,6 +131,8 @@ static int send_step(struct vm *vm, const struct step *s, struct fault *f)
 	struct msg_vm_destroy destroy;
 	int rc;
 
+	if (s->to == DISKS)
+		return vm_disks_begin(vm, f);
 	switch (s->message) {
 	case MSG_VM_CREATE:
 		return vm_send_create(vm, f);
@@ -163,6 +168,8 @@ static void op_failed(struct vm *vm, const struct fault *f)
 		vm_fail(vm, f);
 		return;
 	}
+	if (vm->op == OP_DISK && vm->change.action == DISK_ADD)
+		vm_disks_drop(vm, vm->change.disk.controller, vm->change.disk.lun);
 	vm_disk_forget(vm);
 	vm->op = OP_NONE;
 	vm->cookie = 0;
@@ -222,8 +229,8 @@ static void on_timeout(void *arg)
 		return;
 	}
 	fault_set(&f, BULKHEAD__ERROR_CODE__ERROR_TIMEOUT, NULL,
-		  "the %s did not answer within %u seconds while %s", vm_role_name(s->to),
-		  s->timeout_s, s->doing);
+		  "the %s did not answer within %u seconds while %s",
+		  s->to == DISKS ? "disk job" : vm_role_name(s->to), s->timeout_s, s->doing);
 	if (vm->op == OP_OFF)
 		off_regardless(vm, &f);
 	else
@@ -242,6 +249,8 @@ static void finish(struct vm *vm);
 
 static bool lacks(const struct vm *vm, unsigned to)
 {
+	if (to == DISKS)
+		return vm->op == OP_START && !vm->def.ndisks;
 	return to != BROKER &&
 	       (!(vm->run.roles & 1u << to) || (vm->op == OP_OFF && vm->run.unit[to].fd < 0));
 }
@@ -344,6 +353,19 @@ void vm_answer(struct vm *vm, unsigned answerer, uint64_t cookie, int error, con
 	go_on(vm);
 }
 
+void vm_step_done(struct vm *vm, uint64_t cookie, const struct fault *f)
+{
+	if (vm->op == OP_NONE || !cookie || cookie != vm->cookie || vm->answerer != DISKS)
+		return;
+	vm->cookie = 0;
+	if (f && f->code) {
+		op_failed(vm, f);
+		return;
+	}
+	vm->step++;
+	go_on(vm);
+}
+
 /* ---- what starts and ends operations */
 
 static enum vm_op op_of(enum vm_trigger trigger)
@@ -381,6 +403,11 @@ static int check_request(struct vm *vm, enum vm_trigger trigger, struct fault *f
 		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_UNAVAILABLE,
 				 "start it when bulkhead-mgmtd runs again",
 				 "bulkhead-mgmtd is being stopped");
+	if (trigger == TRIGGER_START && undo_decided(vm) != UNDO_UNDECIDED)
+		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_WRONG_STATE,
+				 "\"bulkhead undo\" goes on; the events say why it is not over",
+				 "the undo disks of %s are being %s, and are not yet", vm->def.name,
+				 undo_decided(vm) == UNDO_COMMIT ? "committed" : "discarded");
 	if (trigger == TRIGGER_START && vm->d->broker.fd < 0)
 		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_UNAVAILABLE,
 				 "start bulkhead-vmmcore", "no connection to the broker at %s: %s",
@@ -411,6 +438,7 @@ int vm_request(struct vm *vm, enum vm_trigger trigger, struct job *job, const ch
 		vm->has_exit_value = false;
 		vm->pending_event = 0;
 		vm->crashes = 0;
+		vm->crashed = false;
 		for (unsigned i = 0; i < CONTROL_MAX_SERIAL; i++)
 			console_new_run(&vm->console[i]);
 	}
@@ -448,6 +476,8 @@ void vm_ended(struct vm *vm, const char *reason)
 {
 	struct job *job = vm->job, *off_job = vm->off_job;
 	struct fault f = vm->fault;
+	bool orderly = vm->op == OP_OFF && !f.code && !vm->crashed && !vm->d->stopping &&
+		       vm->run.started_ms;
 
 	if (!f.code && vm->op != OP_OFF && vm->op != OP_NONE)
 		fault_set(&f, BULKHEAD__ERROR_CODE__ERROR_FAILED, NULL, "%s", reason);
@@ -466,5 +496,7 @@ void vm_ended(struct vm *vm, const char *reason)
 	vm->op_user[0] = '\0';
 	job_end(vm->d, job, &f);
 	job_end(vm->d, off_job, NULL);
+	if (orderly)
+		undo_session_ended(vm);
 	stop_go_on(vm->d);
 }

@@ -5,6 +5,7 @@
  */
 #include "mgmtd/backup.h"
 #include "mgmtd/copy.h"
+#include "mgmtd/disks.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +16,7 @@
 #include <unistd.h>
 #include "proto/api.pb-c.h"
 
-enum { MAX_FILES = 1 + CONTROL_MAX_MODULES + CONTROL_MAX_DISKS };
+enum { MAX_FILES = 1 + CONTROL_MAX_MODULES };
 
 struct files {
 	int fd[MAX_FILES];
@@ -27,35 +28,6 @@ static void close_files(struct files *files)
 	for (unsigned i = 0; i < files->n; i++)
 		close(files->fd[i]);
 	files->n = 0;
-}
-
-static const char *hint_open(int error, char *buf, size_t size)
-{
-	if (error == EACCES)
-		snprintf(buf, size, "bulkhead-mgmtd runs as uid %u and must be able to read it",
-			 (unsigned)geteuid());
-	else
-		snprintf(buf, size, "correct the path in the definition");
-	return buf;
-}
-
-/* Our own secrets are readable to us, and must not become a guest's initrd. */
-static bool is_our_secret(const struct daemon *d, int fd)
-{
-	char link[32], path[4096], keys[4096];
-	ssize_t n;
-
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	n = readlink(link, path, sizeof(path) - 1);
-	if (n < 0)
-		return true;
-	path[n] = '\0';
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", d->state_fd);
-	n = readlink(link, keys, sizeof(keys) - 8);
-	if (n < 0)
-		return true;
-	strcpy(keys + n, "/keys/");
-	return !strncmp(path, keys, strlen(keys));
 }
 
 static int add_file(struct daemon *d, struct files *files, const char *what, const char *path,
@@ -88,33 +60,6 @@ static int add_file(struct daemon *d, struct files *files, const char *what, con
 	return -1;
 }
 
-/* Images are opened, never read, here: their bytes are a guest's. */
-static int add_disk(struct daemon *d, struct files *files, const struct vmc_disk *disk,
-		    struct fault *f)
-{
-	char hint[CONTROL_TEXT_BYTES];
-	struct stat st;
-	int mode = disk->read_only ? O_RDONLY : O_RDWR;
-	int fd = open(disk->path, mode | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-
-	snprintf(f->where, sizeof(f->where), "%s", disk->path);
-	if (fd < 0)
-		return fault_set(f, fault_code(errno), hint_open(errno, hint, sizeof(hint)),
-				 "cannot open the image of disk %u:%u: %s", disk->controller,
-				 disk->lun, strerror(errno));
-	if (fstat(fd, &st) || !(S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)) ||
-	    is_our_secret(d, fd)) {
-		close(fd);
-		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_INVALID,
-				 "correct the path in the definition",
-				 "the image of disk %u:%u is neither a file nor a block device",
-				 disk->controller, disk->lun);
-	}
-	f->where[0] = '\0';
-	files->fd[files->n++] = fd;
-	return 0;
-}
-
 static int open_files(struct daemon *d, const struct vmc *def, struct files *files, struct fault *f)
 {
 	int rc = add_file(d, files, "kernel", def->kernel, f);
@@ -123,54 +68,9 @@ static int open_files(struct daemon *d, const struct vmc *def, struct files *fil
 		rc = add_file(d, files, "initrd", def->initrd, f);
 	for (unsigned i = 0; !rc && i < def->nmodules && files->n < MAX_FILES; i++)
 		rc = add_file(d, files, "module", def->module[i], f);
-	for (unsigned i = 0; !rc && i < def->ndisks; i++)
-		rc = add_disk(d, files, &def->disk[i], f);
 	if (rc)
 		close_files(files);
 	return rc;
-}
-
-/* A shared disk has the same serial number in every machine: by its path (FNV-1a, 64 bits). */
-static void fill_serial(const struct vmc_disk *d, struct vm_disk *m)
-{
-	uint64_t hash = 0xcbf29ce484222325;
-
-	for (const char *c = d->path; *c; c++)
-		hash = (hash ^ (uint8_t)*c) * 0x100000001b3;
-	snprintf(m->serial, sizeof(m->serial), "shared-%016llx", (unsigned long long)hash);
-}
-
-static struct vm_disk fill_disk(const struct vmc_disk *d)
-{
-	struct vm_disk m = {
-		.controller = d->controller,
-		.lun = d->lun,
-		.kind = d->kind,
-		.read_only = d->read_only,
-		.format = d->format,
-		.chain = 1,
-		.shared = d->shared,
-	};
-
-	if (d->shared)
-		fill_serial(d, &m);
-	return m;
-}
-
-int vm_open_disk(struct daemon *d, const struct vmc_disk *disk, struct vm_disk *m, int *fd,
-		 unsigned max, unsigned *n, struct fault *f)
-{
-	struct files files = {.n = 0};
-
-	*m = fill_disk(disk);
-	if (m->chain > max)
-		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_INVALID, NULL,
-				 "disk %u:%u has too many parents", disk->controller, disk->lun);
-	if (add_disk(d, &files, disk, f))
-		return -1;
-	memcpy(fd, files.fd, files.n * sizeof(*fd));
-	*n = files.n;
-	return 0;
 }
 
 int vm_send_create(struct vm *vm, struct fault *f)
@@ -178,25 +78,33 @@ int vm_send_create(struct vm *vm, struct fault *f)
 	struct files files = {.n = 0};
 	struct msg_vm_create m;
 	char why[CONTROL_TEXT_BYTES];
-	int rc = 0;
+	int fds[MSG_MAX_FDS], rc = 0;
+	size_t ndisk_fds;
+	unsigned n;
 
 	if (open_files(vm->d, &vm->def, &files, f))
 		return -1;
+	memcpy(fds, files.fd, files.n * sizeof(fds[0]));
+	n = files.n + vm_disks_fds(vm, fds + files.n, MSG_MAX_FDS - files.n);
 	memset(&m, 0, sizeof(m));
 	control_header(&m.h, MSG_VM_CREATE, vm->cookie);
 	vm->run.id = ++vm->d->next_run;
 	if (vmc_config(&vm->def, vm->run.id, &m.config, why, sizeof(why)))
 		rc = fault_set(f, BULKHEAD__ERROR_CODE__ERROR_INVALID, "correct the definition",
 			       "%s", why);
-	for (unsigned i = 0; i < vm->def.ndisks && !rc; i++)
-		m.disk[i] = fill_disk(&vm->def.disk[i]);
+	else
+		vm_disks_fill(vm, m.disk);
 	vm->run.roles = 0;
 	for (unsigned i = 0; i < ROLE_COUNT; i++)
 		if (vm_has_role(&m.config, i))
 			vm->run.roles |= 1u << i;
+	if (!rc && vm_disks_check(&m.config, m.disk, &ndisk_fds, why, sizeof(why)))
+		rc = fault_set(f, BULKHEAD__ERROR_CODE__ERROR_TOO_LARGE,
+			       "merge some of its differencing disks", "%s", why);
 	if (!rc)
-		rc = broker_send(&vm->d->broker, &m.h, files.fd, files.n, f);
+		rc = broker_send(&vm->d->broker, &m.h, fds, n, f);
 	close_files(&files);
+	vm_disks_given(vm);
 	if (rc)
 		vm->run.id = 0;
 	else
@@ -236,6 +144,7 @@ void vm_release(struct vm *vm)
 {
 	backup_gone(vm);
 	copy_gone(vm);
+	vm_disks_end(vm);
 	for (unsigned i = 0; i < ROLE_COUNT; i++)
 		unit_close(&vm->run.unit[i]);
 	for (unsigned i = 0; i < CONTROL_MAX_SERIAL; i++)

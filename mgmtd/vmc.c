@@ -285,6 +285,8 @@ char *vmc_write(const struct vmc *v, size_t *bytes)
 		fprintf(f, "  <controllers>%u</controllers>\n", v->controllers);
 	for (unsigned i = 0; i < v->ndisks; i++)
 		put_disk(f, &v->disk[i]);
+	if (v->undo)
+		put(f, "  ", "undo", vmc_undo_name(v->undo));
 	put(f, "  ", "integration", v->integration ? "yes" : "no");
 	for (unsigned i = 0; i < v->nvalues; i++) {
 		fprintf(f, "  <value key=\"%s\">", v->value[i].key);

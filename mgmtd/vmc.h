@@ -28,6 +28,8 @@ struct vmc_disk {
 };
 
 enum vmc_policy { VMC_RESTART = 0, VMC_OFF };
+/* Undo disks, and what becomes of them at the end of a session. */
+enum vmc_undo { VMC_UNDO_NO = 0, VMC_UNDO_KEEP, VMC_UNDO_DISCARD, VMC_UNDO_COMMIT };
 
 struct vmc {
 	char name[CONTROL_NAME_BYTES];
@@ -47,6 +49,7 @@ struct vmc {
 	unsigned ndisks;
 	uint32_t controllers; /* that are there without disks, too: those below this */
 	enum vmc_policy on_reboot, on_crash;
+	enum vmc_undo undo;
 	bool exit_device, autostart;
 	bool integration; /* the integration services are offered to the guest */
 	struct guest_value value[GUEST_VALUES]; /* that the guest is told; keys are unique */
@@ -92,6 +95,9 @@ const char *vmc_backend_name(uint32_t backend);
 /* vmc_disk.c: "disk", "dvd"; "raw", "vhd", "vhdx": -EINVAL for others. */
 int vmc_parse_disk_kind(const char *text, uint8_t *kind);
 int vmc_parse_disk_format(const char *text, uint8_t *format);
+/* "no", "keep", "discard", "commit" */
+int vmc_parse_undo(const char *text, enum vmc_undo *undo);
+const char *vmc_undo_name(enum vmc_undo undo);
 const char *vmc_disk_kind_name(unsigned kind);
 const char *vmc_disk_format_name(unsigned format);
 /* Completes d as vmc_add_disk() does, without adding it. -EINVAL with a sentence in why. */

@@ -35,6 +35,23 @@ int vmc_parse_disk_kind(const char *text, uint8_t *kind)
 	return parse(kind_names, COUNT(kind_names), text, kind);
 }
 
+static const char *const undo_names[] = {"no", "keep", "discard", "commit"};
+
+int vmc_parse_undo(const char *text, enum vmc_undo *undo)
+{
+	uint8_t value;
+
+	if (parse(undo_names, COUNT(undo_names), text, &value))
+		return -EINVAL;
+	*undo = value;
+	return 0;
+}
+
+const char *vmc_undo_name(enum vmc_undo undo)
+{
+	return undo_names[undo];
+}
+
 int vmc_parse_disk_format(const char *text, uint8_t *format)
 {
 	return parse(format_names, COUNT(format_names), text, format);

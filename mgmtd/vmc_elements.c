@@ -136,6 +136,14 @@ static int read_yes_no(struct reader *r, const xmlNode *n, const char *text, boo
 	return 0;
 }
 
+static int read_undo(struct reader *r, const xmlNode *n, const char *text, const char *attr)
+{
+	if (vmc_parse_undo(text, &r->v->undo))
+		return vmc_wrong(r, n, "undo", "write no, keep, discard or commit",
+				 "no such use of undo disks");
+	return 0;
+}
+
 static int read_exit_device(struct reader *r, const xmlNode *n, const char *text, const char *attr)
 {
 	return read_yes_no(r, n, text, &r->v->exit_device);
@@ -311,6 +319,7 @@ const struct element vmc_elements[] = {
 	{"serial", MANY, "mode", read_serial, NULL},
 	{"controllers", 0, NULL, read_controllers, NULL},
 	{"disk", MANY | OWN_ATTRIBUTES, NULL, read_disk, NULL},
+	{"undo", 0, NULL, read_undo, NULL},
 	{"integration", 0, NULL, read_integration, NULL},
 	{"value", MANY, "key", read_value, NULL},
 	{"on-reboot", 0, NULL, read_on_reboot, NULL},

@@ -11,18 +11,13 @@
 
 #include "bus/sandbox.h"
 #include "proto/control.h"
+#include "proto/control_internal.h"
 
-#define MAX_ERRNO       4095
 #define MAX_SIGNAL      64
 #define FIXED_CHILD_FDS 9 /* unit socket, RAM, page generations, and two channels */
 #define CHANNEL_FDS     3
 
-struct why {
-	char *text;
-	size_t size;
-};
-
-__attribute__((format(printf, 2, 3))) static bool bad(const struct why *why, const char *fmt, ...)
+bool control_bad(const struct why *why, const char *fmt, ...)
 {
 	va_list ap;
 	va_start(ap, fmt);
@@ -51,7 +46,7 @@ static size_t printable_char(const unsigned char *s, size_t n)
 }
 
 /* A terminated string that can be shown to people and logged as it is. */
-static bool text_ok(const char *field, const char *s, size_t size, const struct why *why)
+bool control_text_ok(const char *field, const char *s, size_t size, const struct why *why)
 {
 	size_t len = strnlen(s, size);
 	if (len == size)
@@ -66,8 +61,8 @@ static bool text_ok(const char *field, const char *s, size_t size, const struct 
 	return true;
 }
 
-static bool in_range(const char *field, uint64_t v, uint64_t min, uint64_t max,
-		     const struct why *why)
+bool control_in_range(const char *field, uint64_t v, uint64_t min, uint64_t max,
+		      const struct why *why)
 {
 	return (v >= min && v <= max) ||
 	       bad(why, "%s is %llu, not between %llu and %llu", field, (unsigned long long)v,
@@ -105,7 +100,9 @@ static bool config_ok(const struct vm_config *c, const struct why *why)
 	       in_range("processors", c->vcpus, 1, CONTROL_MAX_VCPUS, why) &&
 	       in_range("backend", c->backend, BACKEND_AUTO, BACKEND_EMU, why) &&
 	       in_range("boot modules", c->modules, 0, CONTROL_MAX_MODULES, why) &&
-	       in_range("serial ports", c->serials, 1, CONTROL_MAX_SERIAL, why) &&
+	       in_range("job", c->job, 0, 1, why) &&
+	       in_range("serial ports", c->serials, !c->job, c->job ? 0 : CONTROL_MAX_SERIAL,
+			why) &&
 	       in_range("exit device", c->exit_device, 0, 1, why) &&
 	       in_range("disks", c->disks, 0, CONTROL_MAX_DISKS, why) &&
 	       in_range("controllers", c->controllers, 0, CONTROL_CONTROLLERS, why) &&
@@ -199,8 +196,14 @@ static bool vm_create_ok(const void *msg, size_t nfds, const struct why *why)
 {
 	const struct msg_vm_create *m = msg;
 	size_t disk_fds;
-	return config_ok(&m->config, why) && disks_ok(&m->config, m->disk, &disk_fds, why) &&
-	       fds_ok(nfds, 1 + m->config.modules + disk_fds, why);
+	if (!config_ok(&m->config, why) || !disks_ok(&m->config, m->disk, &disk_fds, why))
+		return false;
+	if (!m->config.job)
+		return fds_ok(nfds, 1 + m->config.modules + disk_fds, why);
+	if (m->config.disks || m->config.controllers || m->config.modules ||
+	    m->config.integration)
+		return bad(why, "a job with parts of a VM");
+	return fds_ok(nfds, 0, why);
 }
 
 /* What a child says about its confinement is shown to people; the broker acts on none of it. */
@@ -223,7 +226,9 @@ static bool vm_created_ok(const void *msg, size_t nfds, const struct why *why)
 	    !text_ok("backend reason", m->backend_reason, sizeof(m->backend_reason), why))
 		return false;
 	const uint32_t always = (1u << ROLES_ALWAYS) - 1;
-	if (m->roles >> ROLE_COUNT || (m->roles & always) != always)
+	const uint32_t job = 1u << ROLE_JOB;
+	if (m->roles >> ROLE_COUNT ||
+	    (m->roles != job && ((m->roles & always) != always || m->roles & job)))
 		return bad(why, "roles are %#x", m->roles);
 	unsigned count = 0;
 	for (unsigned i = 0; i < ROLE_COUNT; i++) {
@@ -236,6 +241,8 @@ static bool vm_created_ok(const void *msg, size_t nfds, const struct why *why)
 				   m->process[i].pid);
 		}
 	}
+	if (m->roles == job)
+		return fds_ok(nfds, 1, why);
 	return in_range("descriptors", nfds, count + 1, count + CONTROL_MAX_SERIAL, why);
 }
 
@@ -339,6 +346,14 @@ static bool start_integration_ok(const void *msg, size_t nfds, const struct why 
 	if (!m->config.integration)
 		return bad(why, "an integration process nobody wants");
 	return fds_ok(nfds, FIXED_CHILD_FDS, why);
+}
+
+static bool start_job_ok(const void *msg, size_t nfds, const struct why *why)
+{
+	const struct msg_start_job *m = msg;
+	if (!start_ok(&m->config, m->uid, m->gid, m->sandbox_flags, why))
+		return false;
+	return m->config.job || bad(why, "a job process for a VM");
 }
 
 static bool start_probe_ok(const void *msg, size_t nfds, const struct why *why)
@@ -513,6 +528,15 @@ static const struct declaration declarations[] = {
 	{MSG_START_INTEGRATION, ANY_FDS, sizeof(struct msg_start_integration), start_integration_ok,
 	 "START_INTEGRATION"},
 	{MSG_UNIT_DISK, ANY_FDS, sizeof(struct msg_unit_disk), unit_disk_ok, "UNIT_DISK"},
+	{MSG_START_JOB, 1, 1, sizeof(struct msg_start_job), start_job_ok, "START_JOB"},
+	{MSG_DISK_JOB, 1, 2, sizeof(struct msg_disk_job), disk_job_ok, "DISK_JOB"},
+	{MSG_DISK_WANTS, NO_FDS, sizeof(struct msg_disk_wants), disk_wants_ok, "DISK_WANTS"},
+	{MSG_DISK_PARENT, 0, 1, sizeof(struct msg_disk_parent), disk_parent_ok, "DISK_PARENT"},
+	{MSG_DISK_CANCEL, NO_FDS, sizeof(struct msg_plain), plain_ok, "DISK_CANCEL"},
+	{MSG_DISK_PROGRESS, NO_FDS, sizeof(struct msg_disk_progress), disk_progress_ok,
+	 "DISK_PROGRESS"},
+	{MSG_DISK_NOTE, NO_FDS, sizeof(struct msg_disk_note), disk_note_ok, "DISK_NOTE"},
+	{MSG_DISK_DONE, NO_FDS, sizeof(struct msg_disk_done), disk_done_ok, "DISK_DONE"},
 	{MSG_READY, NO_FDS, sizeof(struct msg_ready), ready_ok, "READY"},
 	{MSG_FAILED, NO_FDS, sizeof(struct msg_error), error_ok, "FAILED"},
 	{MSG_START_PROBE, 1, 1, sizeof(struct msg_start_probe), start_probe_ok, "START_PROBE"},
@@ -601,6 +625,6 @@ void control_text(char *dst, size_t size, const char *fmt, ...)
 const char *vm_role_name(unsigned role)
 {
 	static const char *const names[ROLE_COUNT] = {"partition", "worker", "storage",
-						      "integration"};
+						      "integration", "job"};
 	return role < ROLE_COUNT ? names[role] : "unknown";
 }

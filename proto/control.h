@@ -14,6 +14,7 @@
  *   broker <--READY / FAILED----------------------- child
  *   mgmtd ----UNIT_*------------------------------> each child on a socket of its own
  *   mgmtd <---UNIT_DONE, EVENT_*------------------- each child
+ *   mgmtd <---DISK_*------------------------------> a job process (proto/disk_job.h)
  *
  * The broker hands mgmtd the unit sockets in VM_CREATED and takes no part in that conversation.
  */
@@ -23,6 +24,7 @@
 #include <stdbool.h>
 
 #include "bus/msgsock.h"
+#include "proto/disk_job.h"
 
 #define CONTROL_NAME_BYTES     64       /* a VM's name, with its terminator */
 #define CONTROL_TEXT_BYTES     256      /* a sentence for people, with its terminator */
@@ -59,6 +61,7 @@ enum control_type {
 	MSG_PROBE_RESULT,       /* its answer; the child exits */
 	MSG_START_STORAGE,
 	MSG_START_INTEGRATION,
+	MSG_START_JOB,
 
 	/* mgmtd to the children: one vocabulary, the unit operations */
 	MSG_UNIT_LOAD = 64,     /* worker: load the boot images into RAM, send boot state to the partition */
@@ -82,11 +85,28 @@ enum control_type {
 	MSG_EVENT_VALUES,       /* integration: what the guest says of itself, all of it */
 	MSG_EVENT_MEMORY,       /* integration: how much memory it has and needs */
 	MSG_EVENT_PROGRESS,     /* storage: of a BACKUP_COPY; the cookie is that one's */
+
+	/* between mgmtd and a job process: proto/disk_job.h */
+	MSG_DISK_JOB = 96,
+	MSG_DISK_WANTS,
+	MSG_DISK_PARENT,
+	MSG_DISK_CANCEL,        /* no body; DISK_DONE says ECANCELED, if it was not too late */
+	MSG_DISK_PROGRESS,
+	MSG_DISK_NOTE,
+	MSG_DISK_DONE,
 };
 
 /* Processes of a VM. Those below ROLES_ALWAYS every VM has; storage only one with disks or
- * controllers, integration only one that wants the services. */
-enum vm_role { ROLE_PARTITION = 0, ROLE_WORKER, ROLE_STORAGE, ROLE_INTEGRATION, ROLE_COUNT };
+ * controllers, integration only one that wants the services. ROLE_JOB is no VM's: a job is to the broker a
+ * machine that consists of this one process. */
+enum vm_role {
+	ROLE_PARTITION = 0,
+	ROLE_WORKER,
+	ROLE_STORAGE,
+	ROLE_INTEGRATION,
+	ROLE_JOB,
+	ROLE_COUNT
+};
 enum { ROLES_ALWAYS = ROLE_STORAGE };
 const char *vm_role_name(unsigned role);        /* "partition", "worker", ... */
 
@@ -99,7 +119,7 @@ struct msg_error {
 	char text[CONTROL_TEXT_BYTES];          /* what, where, what to do */
 };
 
-struct msg_plain {                              /* HOST_INFO, OK, UNIT_LOAD, _PAUSE, _RESET, _CLOSE, _THAW */
+struct msg_plain {                              /* HOST_INFO, OK, UNIT_LOAD, _PAUSE, _RESET, _CLOSE, _THAW, DISK_CANCEL */
 	struct msg_header h;
 };
 
@@ -128,6 +148,8 @@ struct vm_config {
 	uint32_t disks;                         /* at the start */
 	uint32_t integration;                   /* 1: has an integration process */
 	uint32_t controllers;                   /* those below are there without disks, too */
+	uint32_t job;                           /* 1: no VM but a job: 1 vCPU, nothing else */
+	uint32_t pad;
 	uint8_t uuid[16];                       /* SMBIOS system UUID */
 	char name[CONTROL_NAME_BYTES];
 	char cmdline[CONTROL_CMDLINE_BYTES];
@@ -150,7 +172,7 @@ struct vm_disk {
 };
 
 /* fds: kernel, then config.modules modules, all read-only regular files; then the disks', each
- * disk[].chain of them. */
+ * disk[].chain of them. Of a job: none. */
 struct msg_vm_create {
 	struct msg_header h;
 	struct vm_config config;
@@ -232,6 +254,15 @@ struct msg_start_storage {
 struct msg_start_integration {
 	struct msg_header h;
 	struct vm_config config;                /* integration is 1 */
+	uint32_t uid, gid;
+	uint32_t sandbox_flags;
+	uint32_t pad;
+};
+
+/* The job process's descriptor: its socket to mgmtd. */
+struct msg_start_job {
+	struct msg_header h;
+	struct vm_config config;                /* job is 1 */
 	uint32_t uid, gid;
 	uint32_t sandbox_flags;
 	uint32_t pad;
@@ -438,6 +469,8 @@ void control_text(char *dst, size_t size, const char *fmt, ...)
 /* Whether a VM has a process of that role. */
 static inline bool vm_has_role(const struct vm_config *c, unsigned role)
 {
+	if (c->job || role == ROLE_JOB)
+		return c->job && role == ROLE_JOB;
 	return role < ROLES_ALWAYS || (role == ROLE_STORAGE && (c->disks || c->controllers)) ||
 	       (role == ROLE_INTEGRATION && c->integration);
 }

@@ -90,6 +90,7 @@ enum {
 	OPT_CRASH,
 	OPT_EXIT,
 	OPT_INTEGRATION,
+	OPT_UNDO,
 	OPT_AUTOSTART,
 	OPT_START
 };
@@ -112,6 +113,7 @@ static const struct option options[] = {
 	{"on-crash", required_argument, NULL, OPT_CRASH},
 	{"exit-device", no_argument, NULL, OPT_EXIT},
 	{"integration", no_argument, NULL, OPT_INTEGRATION},
+	{"undo", required_argument, NULL, OPT_UNDO},
 	{"autostart", no_argument, NULL, OPT_AUTOSTART},
 	{"start", no_argument, NULL, OPT_START},
 	{NULL},
@@ -285,6 +287,10 @@ static int take_option(struct cli *c, int o, const char *arg, struct vmc *v)
 	case OPT_INTEGRATION:
 		v->integration = true;
 		return EXIT_OK;
+	case OPT_UNDO:
+		return vmc_parse_undo(arg, &v->undo)
+			       ? fail_usage(c, "--undo %s: it must be keep, discard or commit", arg)
+			       : EXIT_OK;
 	case OPT_AUTOSTART:
 		v->autostart = true;
 		return EXIT_OK;

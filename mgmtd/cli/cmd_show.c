@@ -170,6 +170,9 @@ static void print_vm(const Bulkhead__Vm *vm)
 			text_size(vm->memory_assigned_bytes, text, sizeof(text)));
 	if (vm->memory_committed_bytes)
 		fprintf(t.f, "memory pressure:\t%u %%\n", memory_pressure(vm));
+	if (strcmp(vm->undo, "no") || vm->undo_disks)
+		fprintf(t.f, "undo disks:\t%u, at the end of a session: %s\n", vm->undo_disks,
+			vm->undo);
 	print_values(t.f, vm);
 	if (vm->has_exit_value)
 		fprintf(t.f, "exit value:\t%u\n", vm->exit_value);

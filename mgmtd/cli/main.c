@@ -16,6 +16,9 @@ static int cmd_disk(struct cli *c, int argc, char **argv)
 	bool help = argc < 2 || !strcmp(argv[1], "help") || !strcmp(argv[1], "--help");
 	int status;
 
+	for (int i = 1; i < argc; i++)
+		if (!strcmp(argv[i], "--daemon"))
+			return cmd_disk_job(c, argc, argv);
 	if (!help && is_vm_disk_command(argc - 1, argv + 1))
 		return cmd_vm_disk(c, argc - 1, argv + 1);
 	status = disk_command(argc, argv);
@@ -53,7 +56,8 @@ static const struct {
 	{"jobs", cmd_jobs, "[cancel ID]", "operations under way, and the latest ones"},
 	{"host", cmd_host, "", "the server, its back end and why that one"},
 	{"keys", cmd_keys, "list | add USER KEY | remove USER | generate FILE", "who may connect"},
-	{"disk", cmd_disk, "COMMAND ...", "virtual disks"},
+	{"undo", cmd_undo, "commit|discard VM", "keep or drop what was written to undo disks"},
+	{"disk", cmd_disk, "COMMAND [--daemon] ...", "virtual disks"},
 	{"version", cmd_version, "", "of the command and of the server"},
 };
 
@@ -152,6 +156,14 @@ static const char *env(const char *name, const char *otherwise)
 	return value && value[0] ? value : otherwise;
 }
 
+static int finish(struct cli *c, int status)
+{
+	conn_close(c);
+	if (fflush(stdout) || ferror(stdout))
+		return status ? status : EXIT_FAILED;
+	return status;
+}
+
 int main(int argc, char **argv)
 {
 	struct cli c = {
@@ -163,7 +175,7 @@ int main(int argc, char **argv)
 
 	/* Disk commands on files have options of their own. */
 	if (argc > 1 && !strcmp(argv[1], "disk") && !is_vm_disk_command(argc - 2, argv + 2))
-		return run(&c, argc - 1, argv + 1);
+		return finish(&c, run(&c, argc - 1, argv + 1));
 	status = take_globals(&c, &argc, argv);
 	if (status)
 		return status;
@@ -180,9 +192,5 @@ int main(int argc, char **argv)
 	}
 	if (argv[1][0] == '-')
 		return fail_usage(&c, "unknown option %s", argv[1]);
-	status = run(&c, argc - 1, argv + 1);
-	conn_close(&c);
-	if (fflush(stdout) || ferror(stdout))
-		return status ? status : EXIT_FAILED;
-	return status;
+	return finish(&c, run(&c, argc - 1, argv + 1));
 }

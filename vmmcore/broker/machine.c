@@ -25,6 +25,7 @@ static const char *const child_program[ROLE_COUNT] = {
 	[ROLE_WORKER] = "bulkhead-worker",
 	[ROLE_STORAGE] = "bulkhead-vsp-storage",
 	[ROLE_INTEGRATION] = "bulkhead-vsp-integration",
+	[ROLE_JOB] = "bulkhead-disk-job",
 };
 
 #define CLEANUP_RETRY_NS 10000000ull /* a cgroup stays busy a moment longer than its processes */
@@ -427,6 +428,8 @@ static int send_start(struct machine *m, const struct vm_parts *parts, const str
 					 r->nimages);
 	if (role == ROLE_INTEGRATION)
 		return parts_send_integration(parts, ch->sock, &m->config, ch->uid, flags);
+	if (role == ROLE_JOB)
+		return parts_send_job(parts, ch->sock, &m->config, ch->uid, flags);
 	return parts_send_storage(parts, ch->sock, &m->config, r->disk, ch->uid, flags, r->disk_fds,
 				  r->ndisk_fds);
 }
@@ -481,7 +484,8 @@ void machine_create(struct client *c, const struct msg_vm_create *msg, const int
 	const struct vm_config *config = &msg->config;
 	char why[CONTROL_TEXT_BYTES] = "";
 	struct machine *m;
-	struct request req = {msg->disk, fds, fds + 1 + config->modules, 1 + config->modules, 0};
+	size_t nimages = config->job ? 0 : 1 + config->modules;
+	struct request req = {msg->disk, fds, fds + nimages, nimages, 0};
 	int r = vm_disks_check(config, msg->disk, &req.ndisk_fds, why, sizeof(why));
 
 	if (!r && b->leaving) {

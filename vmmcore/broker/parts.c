@@ -131,12 +131,12 @@ int parts_make(struct vm_parts *p, const struct vm_config *config, const char *k
 		client_fds[i] = -1;
 
 	what = "guest memory";
-	r = guestmem_create(config->ram_bytes, &p->ram, &p->gen);
+	r = config->job ? 0 : guestmem_create(config->ram_bytes, &p->ram, &p->gen);
 	if (!r) {
 		what = "sockets";
 		r = make_sockets(p, config, client_fds);
 	}
-	if (!r) {
+	if (!r && !config->job) {
 		what = "channels";
 		r = make_channels(p, config);
 	}
@@ -259,4 +259,14 @@ int parts_send_integration(const struct vm_parts *p, int sock, const struct vm_c
 
 	control_header(&msg.h, MSG_START_INTEGRATION, 0);
 	return msgsock_send(sock, &msg.h, fds, n);
+}
+
+int parts_send_job(const struct vm_parts *p, int sock, const struct vm_config *config, uint32_t uid,
+		   uint32_t flags)
+{
+	struct msg_start_job msg = {
+		.config = *config, .uid = uid, .gid = uid, .sandbox_flags = flags};
+
+	control_header(&msg.h, MSG_START_JOB, 0);
+	return msgsock_send(sock, &msg.h, &p->unit[ROLE_JOB], 1);
 }

@@ -69,7 +69,7 @@ static void check_config(const struct vm_config *c)
 	fuzz_require(c->ram_bytes >= CONTROL_MIN_RAM && c->ram_bytes <= CONTROL_MAX_RAM);
 	fuzz_require(c->ram_bytes % (1 << 20) == 0);
 	fuzz_require(c->modules <= CONTROL_MAX_MODULES);
-	fuzz_require(c->serials >= 1 && c->serials <= CONTROL_MAX_SERIAL);
+	fuzz_require(c->job ? !c->serials : c->serials >= 1 && c->serials <= CONTROL_MAX_SERIAL);
 	check_string(c->name, sizeof(c->name));
 	check_string(c->cmdline, sizeof(c->cmdline));
 	fuzz_require(c->name[0] && c->name[0] != '.' && !strchr(c->name, '/'));
@@ -84,7 +84,8 @@ static void check_accepted(const uint8_t *m, size_t n, size_t nfds)
 	switch (h.type) {
 	case MSG_VM_CREATE:
 		check_config(&((const struct msg_vm_create *)m)->config);
-		fuzz_require(nfds == 1 + ((const struct msg_vm_create *)m)->config.modules);
+		fuzz_require(((const struct msg_vm_create *)m)->config.job ||
+			     nfds >= 1 + ((const struct msg_vm_create *)m)->config.modules);
 		break;
 	case MSG_START_PARTITION:
 	case MSG_START_WORKER:

@@ -17,6 +17,9 @@
  * Words in the kernel command line: fail-create, fail-load, mute (UNIT_PAUSE is never answered),
  * slow-create (VM_CREATE is answered after a second), many-fds (VM_CREATED has one descriptor too
  * many).
+ *
+ * A job (VM_CREATE with config.job) is a real process of bulkhead-disk-job, whose program is named by
+ * DISK_JOB in the environment; it runs without namespaces.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,17 +29,21 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include "bus/log.h"
 #include "bus/loop.h"
+#include "bus/sandbox.h"
 #include "proto/control.h"
 
 enum { VMS_MAX = 8, LINE_MAX_BYTES = 256 };
 
 struct fake_vm {
 	struct vm_config config;
+	struct vm_disk disk[CONTROL_MAX_DISKS];
 	int unit[ROLE_COUNT], serial[CONTROL_MAX_SERIAL];
 	struct loop_source *source[ROLE_COUNT], *serial_source, *later;
+	pid_t job; /* 0: none */
 	uint64_t cookie, run_ns;
 	char line[LINE_MAX_BYTES];
 	size_t line_bytes;
@@ -94,6 +101,10 @@ static void end_vm(struct fake_vm *vm)
 			close(vm->serial[i]);
 	if (vm->later)
 		loop_remove(vm->later);
+	if (vm->job) {
+		kill(vm->job, SIGKILL);
+		waitpid(vm->job, NULL, 0);
+	}
 	for (unsigned i = 0; i < VMS_MAX; i++)
 		if (vms[i] == vm)
 			vms[i] = NULL;
@@ -193,6 +204,15 @@ static void on_serial(void *arg, uint32_t events)
 	obey(vm, vm->line);
 }
 
+static void say_disk(struct fake_vm *vm, const struct vm_disk *d)
+{
+	char text[80];
+
+	snprintf(text, sizeof(text), "disk %u:%u chain %u format %u\n", d->controller, d->lun,
+		 d->chain, d->format);
+	say(vm, text);
+}
+
 static void unit_message(struct fake_vm *vm, unsigned role)
 {
 	_Alignas(8) uint8_t buf[MSG_MAX_BYTES];
@@ -218,6 +238,8 @@ static void unit_message(struct fake_vm *vm, unsigned role)
 	if (h->type == MSG_UNIT_RUN && role == ROLE_PARTITION) {
 		vm->run_ns = ((const struct msg_unit_run *)buf)->guest_ns;
 		say(vm, vm->run_ns ? "going on\n" : "hello from the guest\n");
+		for (unsigned i = 0; i < vm->config.disks; i++)
+			say_disk(vm, &vm->disk[i]);
 	}
 	answer(vm->unit[role], &done.h, MSG_UNIT_DONE, h->cookie);
 }
@@ -230,6 +252,11 @@ static void on_partition(void *arg, uint32_t events)
 static void on_worker(void *arg, uint32_t events)
 {
 	unit_message(arg, ROLE_WORKER);
+}
+
+static void on_storage(void *arg, uint32_t events)
+{
+	unit_message(arg, ROLE_STORAGE);
 }
 
 /* ---- the broker */
@@ -251,17 +278,24 @@ static void fill_process(struct vm_process *p, unsigned role)
 static void send_created(void *arg)
 {
 	struct fake_vm *vm = arg;
-	struct msg_vm_created m = {.backend = BACKEND_EMU, .roles = (1u << ROLES_ALWAYS) - 1};
+	static void (*const handlers[ROLE_COUNT])(void *, uint32_t) = {
+		[ROLE_PARTITION] = on_partition,
+		[ROLE_WORKER] = on_worker,
+		[ROLE_STORAGE] = on_storage,
+	};
+	struct msg_vm_created m = {.backend = BACKEND_EMU};
 	int ours[2], fds[ROLE_COUNT + CONTROL_MAX_SERIAL + 1], n = 0;
 
 	snprintf(m.backend_reason, sizeof(m.backend_reason), "there is no processor at all");
-	for (unsigned i = 0; i < ROLES_ALWAYS; i++) {
+	for (unsigned i = 0; i < ROLE_COUNT; i++) {
+		if (!vm_has_role(&vm->config, i) || !handlers[i])
+			continue;
+		m.roles |= 1u << i;
 		if (msgsock_pair(ours))
 			fatal("sockets: %s", strerror(errno));
 		vm->unit[i] = ours[0];
 		fds[n++] = ours[1];
-		vm->source[i] = loop_add_fd(loop, vm->unit[i], EPOLLIN,
-					    i == ROLE_PARTITION ? on_partition : on_worker, vm);
+		vm->source[i] = loop_add_fd(loop, vm->unit[i], EPOLLIN, handlers[i], vm);
 		fill_process(&m.process[i], i);
 	}
 	for (unsigned i = 0; i < vm->config.serials; i++) {
@@ -280,6 +314,57 @@ static void send_created(void *arg)
 		close(fds[i]);
 }
 
+/* ---- a job */
+
+/* Hands the process its START_JOB and waits for READY. */
+static void begin_job(struct fake_vm *vm, int sock, int unit)
+{
+	struct msg_start_job m = {
+		.config = vm->config, .uid = 1, .gid = 1, .sandbox_flags = SANDBOX_UNPRIVILEGED};
+	_Alignas(8) uint8_t buf[MSG_MAX_BYTES];
+	size_t nfds;
+
+	control_header(&m.h, MSG_START_JOB, 0);
+	if (msgsock_send(sock, &m.h, &unit, 1) ||
+	    msgsock_recv(sock, buf, sizeof(buf), NULL, 0, &nfds) <= 0 ||
+	    ((struct msg_header *)buf)->type != MSG_READY)
+		fatal("the job did not start");
+}
+
+/* It says nothing more: its socket closes. */
+static void on_job(void *arg, uint32_t events)
+{
+	killed(arg, ROLE_JOB);
+}
+
+static void create_job(struct fake_vm *vm)
+{
+	struct msg_vm_created m = {.backend = BACKEND_EMU, .roles = 1u << ROLE_JOB};
+	const char *program = getenv("DISK_JOB");
+	int sock[2], unit[2];
+
+	if (!program || msgsock_pair(sock) || msgsock_pair(unit))
+		fatal("no job can be made");
+	fcntl(unit[1], F_SETFL, O_NONBLOCK);
+	vm->job = fork();
+	if (!vm->job) {
+		dup2(sock[1], 3);
+		execl(program, program, "job", NULL);
+		_exit(127);
+	}
+	close(sock[1]);
+	begin_job(vm, sock[0], unit[1]);
+	close(unit[1]);
+	fill_process(&m.process[ROLE_JOB], ROLE_JOB);
+	m.process[ROLE_JOB].pid = vm->job;
+	control_header(&m.h, MSG_VM_CREATED, vm->cookie);
+	if (msgsock_send(client, &m.h, &unit[0], 1))
+		log_warn("cannot answer VM_CREATE");
+	close(unit[0]);
+	vm->unit[ROLE_JOB] = sock[0]; /* the job ends with it */
+	vm->source[ROLE_JOB] = loop_add_fd(loop, sock[0], EPOLLIN, on_job, vm);
+}
+
 static void create(const struct msg_vm_create *m)
 {
 	struct fake_vm *vm;
@@ -294,8 +379,13 @@ static void create(const struct msg_vm_create *m)
 		vm = vms[i] = calloc(1, sizeof(*vm));
 		vm->config = m->config;
 		vm->cookie = m->h.cookie;
+		memcpy(vm->disk, m->disk, sizeof(vm->disk));
 		memset(vm->unit, -1, sizeof(vm->unit));
 		memset(vm->serial, -1, sizeof(vm->serial));
+		if (vm->config.job) {
+			create_job(vm);
+			return;
+		}
 		vm->later = loop_add_timer(loop, send_created, vm);
 		loop_timer_set(vm->later, strstr(vm->config.cmdline, "slow-create")
 						  ? monotonic_ns() + 1000000000
@@ -333,10 +423,10 @@ static void on_client(void *arg, uint32_t events)
 {
 	_Alignas(8) uint8_t buf[MSG_MAX_BYTES];
 	const struct msg_header *h = (const struct msg_header *)buf;
-	int fds[16];
+	int fds[MSG_MAX_FDS];
 	size_t nfds;
 	char why[256];
-	ptrdiff_t n = msgsock_recv(client, buf, sizeof(buf), fds, 16, &nfds);
+	ptrdiff_t n = msgsock_recv(client, buf, sizeof(buf), fds, MSG_MAX_FDS, &nfds);
 
 	if (n <= 0) {
 		loop_remove(client_source);

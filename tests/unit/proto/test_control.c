@@ -41,6 +41,13 @@ union any {
 	struct msg_unit_run run;
 	struct msg_unit_done done;
 	struct msg_event_guest event;
+	struct msg_start_job start_job;
+	struct msg_disk_job job;
+	struct msg_disk_wants wants;
+	struct msg_disk_parent parent;
+	struct msg_disk_progress progress;
+	struct msg_disk_note note;
+	struct msg_disk_done disk_done;
 	uint8_t bytes[MSG_MAX_BYTES];
 };
 
@@ -309,6 +316,88 @@ static void event_guest(void)
 	m.event.value = 31;
 }
 
+static void job_config(struct vm_config *c)
+{
+	config(c, BACKEND_EMU);
+	c->job = 1;
+	c->serials = c->modules = 0;
+}
+
+static void vm_create_job(void)
+{
+	job_config(&m.create.config);
+}
+
+static void vm_created_job(void)
+{
+	m.created.backend = BACKEND_EMU;
+	m.created.roles = 1 << ROLE_JOB;
+	process(&m.created.process[ROLE_JOB]);
+}
+
+static void start_job(void)
+{
+	job_config(&m.start_job.config);
+	m.start_job.uid = m.start_job.gid = 70006;
+}
+
+static void disk_job(void)
+{
+	m.job.op = DISK_OP_COPY;
+	m.job.flags = DISK_JOB_PREALLOCATE;
+	m.job.out_format = VM_FORMAT_VHD;
+	m.job.out_type = 1;
+}
+
+static void disk_job_child(void)
+{
+	m.job.op = DISK_OP_CREATE;
+	m.job.flags = DISK_JOB_CHILD;
+	m.job.out_format = VM_FORMAT_VHDX;
+	strcpy(m.job.relative, "base.vhdx");
+}
+
+static void disk_job_resize(void)
+{
+	m.job.op = DISK_OP_RESIZE;
+	m.job.relative_size = -1;
+	m.job.size = 1 << 20;
+}
+
+static void disk_wants(void)
+{
+	m.wants.depth = CONTROL_MAX_CHAIN - 1;
+	m.wants.names = DISK_JOB_NAMES;
+	strcpy(m.wants.name[DISK_JOB_NAMES - 1].path, "../a\tb");
+}
+
+static void disk_parent(void)
+{
+	m.parent.by_name = 1;
+}
+
+static void disk_parent_none(void)
+{
+	m.parent.error = ENOENT;
+}
+
+static void disk_progress(void)
+{
+	m.progress.done = m.progress.total = 1ull << 40;
+}
+
+static void disk_note(void)
+{
+	strcpy(m.note.text, "a lost block");
+}
+
+static void disk_done(void)
+{
+	m.disk_done.error = ESTALE;
+	m.disk_done.depth = 3;
+	strcpy(m.disk_done.text, "its parent was modified");
+}
+
 static void plain(void)
 {
 }
@@ -371,6 +460,19 @@ static const struct kind {
 	{MSG_UNIT_CLOSE, sizeof(struct msg_plain), 0, plain},
 	{MSG_UNIT_DONE, sizeof(struct msg_unit_done), 0, unit_done},
 	{MSG_EVENT_GUEST, sizeof(struct msg_event_guest), 0, event_guest},
+	{MSG_VM_CREATE, sizeof(struct msg_vm_create), 0, vm_create_job},
+	{MSG_VM_CREATED, sizeof(struct msg_vm_created), 1, vm_created_job},
+	{MSG_START_JOB, sizeof(struct msg_start_job), 1, start_job},
+	{MSG_DISK_JOB, sizeof(struct msg_disk_job), 2, disk_job},
+	{MSG_DISK_JOB, sizeof(struct msg_disk_job), 2, disk_job_child},
+	{MSG_DISK_JOB, sizeof(struct msg_disk_job), 1, disk_job_resize},
+	{MSG_DISK_WANTS, sizeof(struct msg_disk_wants), 0, disk_wants},
+	{MSG_DISK_PARENT, sizeof(struct msg_disk_parent), 1, disk_parent},
+	{MSG_DISK_PARENT, sizeof(struct msg_disk_parent), 0, disk_parent_none},
+	{MSG_DISK_CANCEL, sizeof(struct msg_plain), 0, plain},
+	{MSG_DISK_PROGRESS, sizeof(struct msg_disk_progress), 0, disk_progress},
+	{MSG_DISK_NOTE, sizeof(struct msg_disk_note), 0, disk_note},
+	{MSG_DISK_DONE, sizeof(struct msg_disk_done), 0, disk_done},
 };
 enum { KINDS = sizeof(kinds) / sizeof(*kinds) };
 
@@ -473,6 +575,9 @@ static const struct string {
 	STRING(probe_result, result.text),
 	STRING(unit_done, done.text),
 	STRING(event_guest, event.text),
+	STRING(start_job, start_job.config.name),
+	STRING(disk_note, note.text),
+	STRING(disk_done, disk_done.text),
 };
 enum { STRINGS = sizeof(strings) / sizeof(*strings) };
 
@@ -493,6 +598,20 @@ START_TEST(strings_must_end_inside_their_field)
 	ck_assert_int_eq(check_it(k->bytes, k->nfds), -EPROTO);
 	m.bytes[s->at + s->size - 1] = 0;
 	ck_assert_msg(check_it(k->bytes, k->nfds) == 0, "%s", why);
+}
+END_TEST
+
+START_TEST(paths_of_images_must_end_inside_their_field)
+{
+	good(kind_of(disk_wants));
+	memset(m.wants.name[1].path, 'a', sizeof(m.wants.name[1].path));
+	ck_assert_int_eq(check_it(sizeof(m.wants), 0), -EPROTO);
+	good(kind_of(disk_job));
+	memset(m.job.absolute, 'a', sizeof(m.job.absolute));
+	ck_assert_int_eq(check_it(sizeof(m.job), 2), -EPROTO);
+	good(kind_of(disk_job));
+	memset(m.job.relative, 'a', sizeof(m.job.relative));
+	ck_assert_int_eq(check_it(sizeof(m.job), 2), -EPROTO);
 }
 END_TEST
 
@@ -578,6 +697,40 @@ static const struct number {
 	NUMBER(vm_created, created.process[1].pid, -1),
 	NUMBER(vm_created, created.process[1].no_new_privs, 2),
 	NUMBER(vm_created, created.process[1].seccomp_mode, 3),
+	NUMBER(vm_create_job, create.config.disks, 1),
+	NUMBER(vm_create_job, create.config.modules, 1),
+	NUMBER(vm_create_job, create.config.integration, 1),
+	NUMBER(vm_create_job, create.config.serials, 1),
+	NUMBER(vm_create, create.config.job, 1),
+	NUMBER(vm_create, create.config.job, 2),
+	NUMBER(vm_created_job, created.roles, 1 << ROLE_JOB | 3),
+	NUMBER(vm_created_job, created.process[ROLE_JOB].pid, 0),
+	NUMBER(start_job, start_job.config.job, 0),
+	NUMBER(start_job, start_job.uid, 0),
+	NUMBER(start_job, start_job.gid, 0),
+	NUMBER(start_job, start_job.sandbox_flags, 4),
+	NUMBER(disk_job, job.op, 0),
+	NUMBER(disk_job, job.op, DISK_OPS),
+	NUMBER(disk_job, job.flags, 64),
+	NUMBER(disk_job, job.format, 4),
+	NUMBER(disk_job, job.out_format, 0),
+	NUMBER(disk_job, job.out_format, 4),
+	NUMBER(disk_job, job.out_type, 2),
+	NUMBER(disk_job_resize, job.relative_size, 2),
+	NUMBER(disk_job_resize, job.relative_size, -2),
+	NUMBER(disk_job_resize, job.size, 1ull << 63),
+	NUMBER(disk_wants, wants.depth, 0),
+	NUMBER(disk_wants, wants.depth, CONTROL_MAX_CHAIN),
+	NUMBER(disk_wants, wants.attempt, DISK_JOB_TRIES + 1),
+	NUMBER(disk_wants, wants.writable, 2),
+	NUMBER(disk_wants, wants.names, DISK_JOB_NAMES + 1),
+	NUMBER(disk_wants, wants.name[3].absolute, 2),
+	NUMBER(disk_parent_none, parent.error, -1),
+	NUMBER(disk_parent, parent.by_name, 2),
+	NUMBER(disk_progress, progress.total, 1), /* less than done */
+	NUMBER(disk_progress, progress.total, 1ull << 63),
+	NUMBER(disk_done, disk_done.error, -1),
+	NUMBER(disk_done, disk_done.depth, CONTROL_MAX_CHAIN),
 	NUMBER(vm_destroy, destroy.id, 0),
 	NUMBER(vm_gone, gone.id, 0),
 	NUMBER(vm_gone, gone.role, ROLE_COUNT),
@@ -766,6 +919,7 @@ int main(void)
 	tcase_add_loop_test(t, another_version_is_refused, 0, KINDS);
 	tcase_add_test(t, types_that_do_not_exist_are_refused);
 	tcase_add_loop_test(t, strings_must_end_inside_their_field, 0, STRINGS);
+	tcase_add_test(t, paths_of_images_must_end_inside_their_field);
 	tcase_add_loop_test(t, strings_must_be_fit_to_show, 0, STRINGS);
 	tcase_add_loop_test(t, numbers_out_of_range_are_refused, 0, NUMBERS);
 	tcase_add_test(t, names_that_are_no_folder_are_refused);

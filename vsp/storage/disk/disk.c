@@ -78,6 +78,13 @@ int disk_match_parent(struct disk *child, struct disk *parent)
 						: vhdx_match(child, parent);
 }
 
+/* The first that fails is the one `why` is about: of those around it each fails for its sake. */
+static void note_failed(const struct disk_options *o, int depth)
+{
+	if (o->failed && *o->failed < 0)
+		*o->failed = depth;
+}
+
 /* Of a layer that did not open whole, the descriptor stays the caller's. */
 static int close_layer(struct disk *d, bool keep_fd)
 {
@@ -114,6 +121,7 @@ static int open_layer(int fd, const struct disk_options *o, int depth, struct di
 	if (!err && d->has_parent && !(d->flags & DISK_NO_PARENT))
 		err = disk_open_parent(d, o, depth + 1);
 	if (err) {
+		note_failed(o, depth);
 		close_layer(d, true);
 		return err;
 	}
@@ -149,6 +157,8 @@ int disk_open(int fd, const struct disk_options *options, struct disk **disk)
 	int err;
 
 	options = options ? options : &none;
+	if (options->failed)
+		*options->failed = -1;
 	if (options->why && options->why_size)
 		options->why[0] = '\0';
 	err = open_layer(fd, options, 0, disk);

@@ -85,12 +85,18 @@ struct disk_options {
 	const struct disk_io *io; /* NULL: the kernel's */
 	char *why;                /* on failure, one sentence for the user; NULL: not wanted */
 	size_t why_size;
+	int *failed; /* on failure, the depth of the image that `why` is about; may be NULL */
 };
 
 /* Opens the image in `fd`. On success the disk owns fd; on failure the caller still does. */
 int disk_open(int fd, const struct disk_options *options, struct disk **disk);
 /* Flushes (when writable), closes the chain and frees. Returns the flush's error. */
 int disk_close(struct disk *disk);
+/*
+ * The lock that disk_open() takes, for somebody who will open the image later: it belongs to the
+ * open file description, and lasts until the last descriptor of that is closed. -EBUSY.
+ */
+int disk_lock(int fd, bool write);
 
 struct disk_geometry {
 	uint16_t cylinders;

@@ -39,3 +39,8 @@ int lock_take(int fd, bool write)
 		err = lock_bytes(fd, F_RDLCK, 203, 1);
 	return err;
 }
+
+int disk_lock(int fd, bool write)
+{
+	return lock_take(fd, write);
+}

@@ -13,6 +13,7 @@
 #ifndef DISK_CMD_H
 #define DISK_CMD_H
 
+#include "vsp/storage/disk/cmd/sizes.h"
 #include "vsp/storage/disk/disk.h"
 
 #include <limits.h>
@@ -73,7 +74,6 @@ void interrupts_begin(void);
 bool interrupted(void);
 
 /* text.c */
-int parse_size(const char *s, uint64_t *size); /* 10G, 512M, 2T, 1048576, 100s (sectors) */
 const char *human_size(uint64_t n, char buf[32]);
 void print_json_string(FILE *f, const char *s);
 void format_id(const uint8_t id[16], enum disk_format format, char text[40]);

@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The disks of one machine. At a start each is opened, and what is a VHD or VHDX is looked at by a
+ * job process, which asks for the parents. Descriptors are kept until the storage process has them;
+ * which files they were, for the machine's whole run.
+ *
+ * A disk with an undo disk: if that is not there yet the process makes it (CREATE, the disk read-only
+ * as its parent); then it is looked at in the disk's stead.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "mgmtd/disks.h"
+#include "proto/api.pb-c.h"
+
+struct slot {
+	bool used, looked_at;
+	struct vmc_disk disk; /* its path is owned */
+	struct chain chain;
+};
+
+struct vm_disks {
+	struct vm *vm;
+	uint64_t cookie; /* of the step */
+	char owner[IMAGE_OWNER_BYTES];
+	struct slot slot[CONTROL_MAX_DISKS]; /* in the order of the definition at the start */
+	struct slot *at;                     /* the disk that is looked at */
+	uint64_t asked;    /* cookie of what the process was asked last */
+	int undo_fd;       /* the undo disk that it makes; -1: it makes none */
+	struct disk_process *process;
+};
+
+static const char *disk_name(const struct vmc_disk *d, char *buf, size_t size)
+{
+	snprintf(buf, size, "the image of disk %u:%u", d->controller, d->lun);
+	return buf;
+}
+
+#define UNDO_TEMP ".job-undo"
+
+static bool needs_look(const struct vmc_disk *d)
+{
+	return d->format != VM_FORMAT_RAW;
+}
+
+/* The step is over. */
+static void finish(struct vm_disks *v, const struct fault *f)
+{
+	disk_process_end(v->process);
+	v->process = NULL;
+	vm_step_done(v->vm, v->cookie, f);
+}
+
+/* ---- undo disks */
+
+static int folder_of(const struct vm_disks *v)
+{
+	return openat(v->vm->d->vms_fd, v->vm->def.name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+/* The disk is in the chain, read-only: has a child of it made. */
+static int ask_for_undo(struct vm_disks *v, const struct vmc_disk *d, struct msg_disk_job *m,
+			int fds[2], struct fault *f)
+{
+	const char *parent = v->at->chain.image[0]->path;
+	int folder = folder_of(v);
+	char path[4096];
+
+	if (folder >= 0) {
+		unlinkat(folder, UNDO_TEMP, 0);
+		v->undo_fd = openat(folder, UNDO_TEMP,
+				    O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0640);
+		close(folder);
+	}
+	if (v->undo_fd < 0)
+		return fault_set(f, fault_code(errno), "is there room in the state folder?",
+				 "cannot make the undo disk of disk %u:%u: %s", d->controller,
+				 d->lun, strerror(errno));
+	undo_path(v->vm, d, path, sizeof(path));
+	m->op = DISK_OP_CREATE;
+	m->flags = DISK_JOB_CHILD;
+	m->out_format = d->format;
+	chain_relative(path, parent, m->relative, sizeof(m->relative));
+	if (strlen(parent) < sizeof(m->absolute))
+		strcpy(m->absolute, parent);
+	fds[0] = v->at->chain.image[0]->fd;
+	fds[1] = v->undo_fd;
+	return 2;
+}
+
+/* It is made: from now on it is the disk. */
+static int take_undo(struct vm_disks *v, const struct vmc_disk *d, struct fault *f)
+{
+	struct chain *c = &v->at->chain;
+	int folder = folder_of(v), rc = -1;
+	char path[4096], what[CONTROL_TEXT_BYTES];
+
+	undo_path(v->vm, d, path, sizeof(path));
+	if (folder >= 0 && !fsync(v->undo_fd))
+		rc = renameat2(folder, UNDO_TEMP, folder, strrchr(path, '/') + 1, RENAME_NOREPLACE);
+	if (rc)
+		fault_set(f, fault_code(errno), NULL, "cannot make %s: %s", path, strerror(errno));
+	else
+		fsync(folder);
+	if (folder >= 0)
+		close(folder);
+	close(v->undo_fd);
+	v->undo_fd = -1;
+	if (rc)
+		return rc;
+	chain_close(c);
+	snprintf(what, sizeof(what), "the undo disk of disk %u:%u", d->controller, d->lun);
+	c->image[0] = image_open(v->vm->d, path, IMAGE_WRITE, what, v->owner, f);
+	c->count = c->image[0] != NULL;
+	return c->count ? 0 : -1;
+}
+
+/* An undo disk of an earlier session must be that of the disk that the definition names. */
+static int check_undo(const struct vm_disks *v, const struct vmc_disk *d, struct fault *f)
+{
+	const struct chain *c = &v->at->chain;
+	struct stat st;
+
+	if (c->count > 1 && !stat(d->path, &st) && st.st_dev == c->image[1]->dev &&
+	    st.st_ino == c->image[1]->ino)
+		return 0;
+	return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_WRONG_STATE,
+			 "commit or discard the undo disks first",
+			 "the undo disk of disk %u:%u belongs to another image than %.200s",
+			 d->controller, d->lun, d->path);
+}
+
+/* ---- looking */
+
+static bool is_undo_made(const struct vm_disks *v, const struct vmc_disk *d)
+{
+	return v->at->chain.image[0]->write || !undo_has(v->vm, d);
+}
+
+static struct slot *next_slot(struct vm_disks *v)
+{
+	for (unsigned i = 0; i < CONTROL_MAX_DISKS; i++)
+		if (v->slot[i].used && !v->slot[i].looked_at && needs_look(&v->slot[i].disk))
+			return &v->slot[i];
+	return NULL;
+}
+
+/* Has the next disk looked at that needs it. */
+static void look_on(struct vm_disks *v)
+{
+	const struct vmc_disk *d;
+	struct msg_disk_job m;
+	struct fault f = {0};
+	int fds[2], n = 1, rc;
+
+	v->at = next_slot(v);
+	if (!v->at) {
+		finish(v, NULL);
+		return;
+	}
+	d = &v->at->disk;
+	memset(&m, 0, sizeof(m));
+	m.h.cookie = ++v->asked;
+	m.op = DISK_OP_LOOK;
+	m.flags = d->read_only ? DISK_JOB_READ_ONLY : 0;
+	m.format = d->format;
+	fds[0] = v->at->chain.image[0]->fd;
+	if (!is_undo_made(v, d))
+		n = ask_for_undo(v, d, &m, fds, &f);
+	rc = n < 0 ? 0 : disk_process_send(v->process, &m.h, MSG_DISK_JOB, fds, (size_t)n);
+	if (rc)
+		fault_set(&f, fault_code(rc), NULL, "the disk job takes no messages: %s",
+			  strerror(-rc));
+	if (f.code)
+		finish(v, &f);
+}
+
+static void on_ready(void *arg)
+{
+	look_on(arg);
+}
+
+static void on_wants(struct vm_disks *v, const struct msg_disk_wants *w)
+{
+	struct msg_disk_parent m;
+	int fd;
+
+	chain_answer(v->vm->d, &v->at->chain, v->owner, w, &m, &fd);
+	m.h.cookie = w->h.cookie;
+	disk_process_send(v->process, &m.h, MSG_DISK_PARENT, &fd, fd >= 0);
+}
+
+static void on_done(struct vm_disks *v, const struct msg_disk_done *m)
+{
+	const struct vmc_disk *d = &v->at->disk;
+	struct chain *c = &v->at->chain;
+	char what[CONTROL_TEXT_BYTES];
+	struct fault f = {0};
+
+	disk_name(d, what, sizeof(what));
+	if (m->error)
+		chain_fault(c, m, what, &f);
+	else if (v->undo_fd >= 0)
+		take_undo(v, d, &f);
+	else if (m->value[VALUE_LOOK_LAYERS] != c->count)
+		fault_set(&f, BULKHEAD__ERROR_CODE__ERROR_FAILED, NULL,
+			  "the disk job counted the parents of %s wrongly", what);
+	else if (!undo_has(v->vm, d) || !check_undo(v, d, &f))
+		v->at->looked_at = true;
+	if (f.code)
+		finish(v, &f);
+	else
+		look_on(v);
+}
+
+static void on_message(void *arg, const struct msg_header *h)
+{
+	struct vm_disks *v = arg;
+
+	if (h->cookie != v->asked || !v->at)
+		return;
+	if (h->type == MSG_DISK_WANTS)
+		on_wants(v, (const struct msg_disk_wants *)h);
+	else if (h->type == MSG_DISK_DONE)
+		on_done(v, (const struct msg_disk_done *)h);
+}
+
+static void on_gone(void *arg, const struct fault *f)
+{
+	struct vm_disks *v = arg;
+
+	v->process = NULL;
+	finish(v, f);
+}
+
+static const struct disk_process_ops ops = {on_ready, on_message, on_gone};
+
+static struct image *open_one(struct vm_disks *v, const struct vmc_disk *d, struct fault *f)
+{
+	unsigned flags = IMAGE_DEVICE | (d->read_only ? 0 : IMAGE_WRITE) |
+			 (d->shared ? IMAGE_SHARED : 0);
+	char what[CONTROL_TEXT_BYTES], undo[4096];
+	const char *path = d->path;
+	struct stat st;
+
+	disk_name(d, what, sizeof(what));
+	if (undo_has(v->vm, d) && !needs_look(d)) {
+		fault_set(f, BULKHEAD__ERROR_CODE__ERROR_UNSUPPORTED,
+			  "convert it: \"bulkhead disk convert\"; or give up undo disks",
+			  "%s is raw, and only a VHD or VHDX can have an undo disk", what);
+		snprintf(f->where, sizeof(f->where), "%s", d->path);
+		return NULL;
+	}
+	if (undo_has(v->vm, d)) {
+		undo_path(v->vm, d, undo, sizeof(undo));
+		if (stat(undo, &st))
+			flags = 0; /* its child will be written */
+		else
+			path = undo;
+	}
+	return image_open(v->vm->d, path, flags, what, v->owner, f);
+}
+
+static int add(struct vm_disks *v, const struct vmc_disk *d, bool *look, struct fault *f)
+{
+	struct slot *slot = v->slot;
+
+	while (slot < v->slot + CONTROL_MAX_DISKS && slot->used)
+		slot++;
+	if (slot == v->slot + CONTROL_MAX_DISKS)
+		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_TOO_LARGE, NULL,
+				 "more than %d disks", CONTROL_MAX_DISKS);
+	slot->disk = *d;
+	slot->disk.path = strdup(d->path);
+	slot->used = true;
+	slot->looked_at = false;
+	if (!slot->disk.path)
+		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_BUSY, NULL, "out of memory");
+	slot->chain.image[0] = open_one(v, d, f);
+	slot->chain.count = slot->chain.image[0] != NULL;
+	*look |= needs_look(d);
+	return slot->chain.count ? 0 : -1;
+}
+
+static int add_all(struct vm_disks *v, bool *look, struct fault *f)
+{
+	const struct vm *vm = v->vm;
+	int rc = 0;
+
+	*look = false;
+	if (vm->op == OP_DISK)
+		return vm->change.action == DISK_ADD ? add(v, &vm->change.disk, look, f) : 0;
+	for (unsigned i = 0; i < vm->def.ndisks && !rc; i++)
+		rc = add(v, &vm->def.disk[i], look, f);
+	return rc;
+}
+
+static struct vm_disks *make(struct vm *vm)
+{
+	struct vm_disks *v = calloc(1, sizeof(*v));
+
+	if (!v)
+		return NULL;
+	v->vm = vm;
+	v->undo_fd = -1;
+	snprintf(v->owner, sizeof(v->owner), "the virtual machine %s", vm->def.name);
+	vm->disks = v;
+	return v;
+}
+
+int vm_disks_begin(struct vm *vm, struct fault *f)
+{
+	struct vm_disks *v;
+	bool look;
+
+	if (vm->op == OP_START)
+		vm_disks_end(vm);
+	v = vm->disks ? vm->disks : make(vm);
+	if (!v)
+		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_BUSY, NULL, "out of memory");
+	v->cookie = vm->cookie;
+	if (add_all(v, &look, f))
+		return -1;
+	if (!look) {
+		finish(v, NULL);
+		return 0;
+	}
+	v->process = disk_process_start(vm->d, vm->def.name, &ops, v, f);
+	return v->process ? 0 : -1;
+}
+
+/* ---- for the messages */
+
+/* A shared disk has the same serial number in every machine: by its path (FNV-1a, 64 bits). */
+static void fill_serial(const struct vmc_disk *d, struct vm_disk *m)
+{
+	uint64_t hash = 0xcbf29ce484222325;
+
+	for (const char *c = d->path; *c; c++)
+		hash = (hash ^ (uint8_t)*c) * 0x100000001b3;
+	snprintf(m->serial, sizeof(m->serial), "shared-%016llx", (unsigned long long)hash);
+}
+
+static void describe(const struct vm *vm, const struct slot *s, struct vm_disk *disk)
+{
+	*disk = (struct vm_disk){
+		.controller = s->disk.controller,
+		.lun = s->disk.lun,
+		.kind = s->disk.kind,
+		.read_only = s->disk.read_only,
+		.format = s->disk.format,
+		.chain = (uint8_t)s->chain.count,
+		.shared = s->disk.shared,
+	};
+	if (s->disk.shared)
+		fill_serial(&s->disk, disk);
+}
+
+static unsigned fds_of(const struct slot *s, int *fds, unsigned max)
+{
+	unsigned n = 0;
+
+	for (; n < s->chain.count && n < max; n++)
+		fds[n] = s->chain.image[n]->fd;
+	return n;
+}
+
+static struct slot *find(const struct vm *vm, unsigned controller, unsigned lun)
+{
+	for (unsigned i = 0; vm->disks && i < CONTROL_MAX_DISKS; i++) {
+		struct slot *s = &vm->disks->slot[i];
+
+		if (s->used && s->disk.controller == controller && s->disk.lun == lun)
+			return s;
+	}
+	return NULL;
+}
+
+unsigned vm_disks_fds(const struct vm *vm, int *fds, unsigned max)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; vm->disks && i < vm->def.ndisks; i++)
+		n += fds_of(&vm->disks->slot[i], fds + n, max - n);
+	return n;
+}
+
+void vm_disks_fill(const struct vm *vm, struct vm_disk *disk)
+{
+	for (unsigned i = 0; vm->disks && i < vm->def.ndisks; i++)
+		describe(vm, &vm->disks->slot[i], &disk[i]);
+}
+
+unsigned vm_disks_one(const struct vm *vm, unsigned controller, unsigned lun, struct vm_disk *disk,
+		      int *fds)
+{
+	const struct slot *s = find(vm, controller, lun);
+
+	if (!s)
+		return 0;
+	describe(vm, s, disk);
+	return fds_of(s, fds, CONTROL_MAX_CHAIN);
+}
+
+void vm_disks_given(struct vm *vm)
+{
+	for (unsigned i = 0; vm->disks && i < CONTROL_MAX_DISKS; i++)
+		for (unsigned k = 0; k < vm->disks->slot[i].chain.count; k++)
+			image_give_away(vm->disks->slot[i].chain.image[k]);
+}
+
+static void clear(struct slot *s)
+{
+	chain_close(&s->chain);
+	free(s->disk.path);
+	*s = (struct slot){.used = false};
+}
+
+void vm_disks_drop(struct vm *vm, unsigned controller, unsigned lun)
+{
+	struct slot *s = find(vm, controller, lun);
+
+	if (s)
+		clear(s);
+}
+
+void vm_disks_end(struct vm *vm)
+{
+	struct vm_disks *v = vm->disks;
+
+	if (!v)
+		return;
+	vm->disks = NULL;
+	disk_process_end(v->process);
+	if (v->undo_fd >= 0)
+		close(v->undo_fd);
+	for (unsigned i = 0; i < CONTROL_MAX_DISKS; i++)
+		clear(&v->slot[i]);
+	free(v);
+}
+
+const char *vm_disks_path(const struct vm *vm, unsigned disk, unsigned n)
+{
+	if (!vm->disks || disk >= CONTROL_MAX_DISKS || n >= vm->disks->slot[disk].chain.count)
+		return NULL;
+	return vm->disks->slot[disk].chain.image[n]->path;
+}

@@ -1,0 +1,203 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""`bulkhead disk ... --daemon`: operations on images as jobs, with real job processes behind a fake
+broker."""
+import os
+import signal
+import subprocess
+import sys
+
+from disks import Checks, Disks, digest
+from stack import BULKHEAD, Stack
+
+CHECKS = Checks()
+check = CHECKS.check
+
+
+def disk(stack, *args):
+    return stack.run("disk", *args, "--daemon")
+
+
+def managed(stack, name):
+    return stack.path("state/disks/" + name)
+
+
+def operations(disks):
+    stack = disks.stack
+    done = disk(stack, "create", "a.vhd", "8M")
+    check("create makes a managed disk", done.returncode == 0 and
+          os.path.exists(managed(stack, "a.vhd")), done.stderr)
+    done = disk(stack, "create", "a.vhd", "8M")
+    check("but does not replace one", done.returncode == 6 and "exists" in done.stderr, done.stderr)
+    done = disk(stack, "create", "--force", "a.vhd", "16M")
+    check("unless it is told to", done.returncode == 0 and "16777216" in done.stdout, done.stderr)
+    done = disk(stack, "create", "-p", "a.vhd", "b.vhd")
+    check("a child of a managed disk", done.returncode == 0, done.stderr)
+    mirror = stack.path("mirror")
+    disks.poke(managed(stack, "b.vhd"), mirror, 7)
+    done = disk(stack, "convert", "b.vhd", "c.vhdx")
+    check("convert copies the chain into another format",
+          done.returncode == 0 and disks.contents(managed(stack, "c.vhdx")) == digest(mirror),
+          done.stderr)
+    done = disk(stack, "convert", mirror, "d.vhd", "-t", "fixed")
+    check("and an image from elsewhere",
+          done.returncode == 0 and disks.contents(managed(stack, "d.vhd")) == digest(mirror),
+          done.stderr)
+    done = disk(stack, "compact", "c.vhdx")
+    check("compact says what it has done", done.returncode == 0 and "was" in done.stdout, done)
+    done = disk(stack, "merge", "b.vhd")
+    check("merge puts the child into its parent, and removes it",
+          done.returncode == 0 and not os.path.exists(managed(stack, "b.vhd"))
+          and disks.contents(managed(stack, "a.vhd")) == digest(mirror), done.stderr)
+    done = disk(stack, "resize", "a.vhd", "+8M")
+    check("resize", done.returncode == 0 and str(24 << 20) in done.stdout, done)
+    done = disk(stack, "check", "a.vhd")
+    check("check finds nothing wrong", done.returncode == 0 and "clean" in done.stdout, done)
+    with open(managed(stack, "a.vhd"), "r+b") as f:
+        f.seek(-512, 2)
+        f.write(bytes(512))
+    done = disk(stack, "check", "a.vhd")
+    check("check says what is wrong", "footer" in done.stdout and "repair" in done.stdout, done)
+    done = disk(stack, "check", "--repair", "a.vhd")
+    check("and mends it", "repaired" in done.stdout, done)
+    done = disk(stack, "check", "a.vhd")
+    check("so that nothing is wrong", "clean" in done.stdout, done)
+
+
+def refusals(disks):
+    stack = disks.stack
+    for name in ("../x.vhd", "/tmp/x.vhd", ".hidden.vhd", "a/b.vhd"):
+        done = disk(stack, "create", name, "8M")
+        check(f"{name} is no managed disk's name", done.returncode and not os.path.exists("/tmp/x.vhd")
+              and "name" in done.stderr, done.stderr)
+    done = disk(stack, "compact", "nothing.vhd")
+    check("an image that is not there", done.returncode == 5 and "nothing.vhd" in done.stderr,
+          done.stderr)
+    done = disk(stack, "compact", stack.path("state/keys/server.key"))
+    check("a key is no image", done.returncode and "keys" in done.stderr, done.stderr)
+    done = disk(stack, "create", "odd.vhd", "1000")
+    check("a size that is none: why, and nothing is left", done.returncode
+          and "sectors" in done.stderr and os.listdir(stack.path("state/disks")).count("odd.vhd") == 0
+          and not [f for f in os.listdir(stack.path("state/disks")) if f.startswith(".job")],
+          done.stderr)
+    path = disks.make(os.path.join(disks.folder("used"), "d.vhd"))
+    name, _ = disks.start(path)
+    for args in (("compact",), ("resize",), ("check", "--repair")):
+        more = ["+1M"] if args[0] == "resize" else []
+        done = disk(stack, args[0], path, *more, *args[1:])
+        check(f"{args[0]} of an image in use by a machine is refused, and by whom is said",
+              done.returncode == 6 and name in done.stderr, done.stderr)
+    done = disk(stack, "convert", path, "copy.vhd")
+    check("nor can it be copied while it changes", done.returncode and name in done.stderr,
+          done.stderr)
+    stack.run("off", name)
+    done = disk(stack, "compact", path)
+    check("afterwards it can", done.returncode == 0, done.stderr)
+
+
+def big(stack):
+    """An image that takes a while: random, so that nothing of it is zero."""
+    path = stack.path("big.raw")
+    with open(path, "wb") as f:
+        for _ in range(600):
+            f.write(os.urandom(1 << 20))
+    os.chmod(path, 0o666)
+    return path
+
+
+def running_job(stack, disks, *args):
+    """Id of a job that nobody waits for."""
+    done = stack.run("disk", *args, "--daemon", "--no-wait")
+    assert done.returncode == 0, done.stderr
+    ident = int(done.stdout.split()[1])
+    stack.wait_for(lambda: job(disks, ident).get("doing") == "copying")
+    return ident
+
+
+def job(disks, ident):
+    """Members that are zero are left out of JSON."""
+    return [j for j in disks.json("jobs")["jobs"] if int(j["id"]) == ident][0]
+
+
+def process_of(stack):
+    """The job process: a child of the fake broker."""
+    found = subprocess.run(["pgrep", "-P", str(stack.broker.pid)], capture_output=True, text=True,
+                           check=False).stdout.split()
+    return int(found[-1])
+
+
+def long_jobs(disks):
+    stack = disks.stack
+    path = big(stack)
+    ident = running_job(stack, disks, "convert", path, "one.vhd")
+    stack.run("jobs", "cancel", str(ident))
+    stack.wait_for(lambda: job(disks, ident)["state"] != "running")
+    check("a job can be cancelled", job(disks, ident)["state"] == "cancelled",
+          job(disks, ident))
+    check("and leaves nothing behind", not [f for f in os.listdir(stack.path("state/disks"))
+                                            if f.startswith((".job", "one"))])
+    ident = running_job(stack, disks, "convert", path, "two.vhd")
+    done = disk(stack, "compact", path)
+    check("while it runs, its image is in use by the job",
+          done.returncode == 6 and f"job {ident}" in done.stderr, done.stderr)
+    os.kill(process_of(stack), signal.SIGKILL)
+    stack.wait_for(lambda: job(disks, ident)["state"] != "running")
+    check("a job whose process is killed has failed, and why is said",
+          job(disks, ident)["state"] == "failed"
+          and "signal 9" in job(disks, ident)["error"]["what"], job(disks, ident))
+    check("and leaves nothing behind, too", not [f for f in os.listdir(stack.path("state/disks"))
+                                                 if f.startswith((".job", "two"))])
+    with subprocess.Popen([BULKHEAD, "disk", "convert", path, "three.vhd", "--daemon"],
+                          env=stack.environment(), stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL) as client:
+        stack.wait_for(lambda: any(j.get("doing") == "copying" for j in disks.json("jobs")["jobs"]))
+        client.kill()
+    stack.wait_for(lambda: os.path.exists(managed(stack, "three.vhd")), 120)
+    check("a job outlives the client that asked for it",
+          disks.contents(managed(stack, "three.vhd")) == digest(path))
+    running_job(stack, disks, "convert", path, "four.vhd")
+    stack.mgmtd.kill()
+    stack.mgmtd.wait()
+    os.unlink(stack.path("run/api"))
+    stack.start()
+    check("a daemon that was killed leaves nothing that the next one does not remove",
+          not [f for f in os.listdir(stack.path("state/disks")) if f.startswith((".job", "four"))])
+    os.unlink(path)
+
+
+def merge_killed(disks):
+    """The child and the parent are as before, or further; merging again ends it."""
+    stack = disks.stack
+    disk(stack, "create", "p.vhd", "256M")
+    disk(stack, "create", "-p", "p.vhd", "q.vhd")
+    mirror = stack.path("m2")
+    disks.poke(managed(stack, "q.vhd"), mirror, 3)
+    done = stack.run("disk", "merge", "q.vhd", "--daemon", "--no-wait")
+    ident = int(done.stdout.split()[1])
+    try:
+        os.kill(process_of(stack), signal.SIGKILL)
+    except (IndexError, ProcessLookupError):
+        pass                            # it was faster
+    stack.wait_for(lambda: job(disks, ident)["state"] != "running")
+    left = "q.vhd" if os.path.exists(managed(stack, "q.vhd")) else "p.vhd"
+    check("a merge whose process is killed loses nothing",
+          disks.contents(managed(stack, left)) == digest(mirror), left)
+    if left == "q.vhd":
+        disk(stack, "merge", "q.vhd")
+    check("and can be done again", disks.contents(managed(stack, "p.vhd")) == digest(mirror))
+
+
+def main():
+    stack = Stack()
+    try:
+        stack.start()
+        disks = Disks(stack)
+        for test in (operations, refusals, long_jobs, merge_killed):
+            test(disks)
+        return CHECKS.status(stack)
+    finally:
+        stack.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
