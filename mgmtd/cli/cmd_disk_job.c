@@ -146,12 +146,12 @@ static const struct {
 	Bulkhead__DiskOperation operation;
 	int arguments; /* beside options */
 } disk_commands[] = {
-	{"create", BULKHEAD__DISK_OPERATION__DISK_CREATE, 2},
-	{"convert", BULKHEAD__DISK_OPERATION__DISK_CONVERT, 2},
-	{"compact", BULKHEAD__DISK_OPERATION__DISK_COMPACT, 1},
-	{"merge", BULKHEAD__DISK_OPERATION__DISK_MERGE, 1},
-	{"resize", BULKHEAD__DISK_OPERATION__DISK_RESIZE, 2},
-	{"check", BULKHEAD__DISK_OPERATION__DISK_CHECK, 1},
+	{"create", BULKHEAD__DISK_OPERATION__IMAGE_CREATE, 2},
+	{"convert", BULKHEAD__DISK_OPERATION__IMAGE_CONVERT, 2},
+	{"compact", BULKHEAD__DISK_OPERATION__IMAGE_COMPACT, 1},
+	{"merge", BULKHEAD__DISK_OPERATION__IMAGE_MERGE, 1},
+	{"resize", BULKHEAD__DISK_OPERATION__IMAGE_RESIZE, 2},
+	{"check", BULKHEAD__DISK_OPERATION__IMAGE_CHECK, 1},
 };
 
 /* Numbers are in bytes; an unsigned 32-bit one. */
@@ -231,7 +231,7 @@ static int take_size(struct cli *c, const char *text, Bulkhead__DiskJobRequest *
 
 static int take_arguments(struct cli *c, char **arg, int n, int want, Bulkhead__DiskJobRequest *d)
 {
-	bool create = d->operation == BULKHEAD__DISK_OPERATION__DISK_CREATE;
+	bool create = d->operation == BULKHEAD__DISK_OPERATION__IMAGE_CREATE;
 	bool child = create && d->image[0];
 
 	if (n != want - child)
@@ -244,9 +244,9 @@ static int take_arguments(struct cli *c, char **arg, int n, int want, Bulkhead__
 		return child ? EXIT_OK : take_size(c, arg[1], d);
 	}
 	d->image = image_name(c, arg[0]);
-	if (d->operation == BULKHEAD__DISK_OPERATION__DISK_CONVERT)
+	if (d->operation == BULKHEAD__DISK_OPERATION__IMAGE_CONVERT)
 		d->output = arg[1];
-	if (d->operation == BULKHEAD__DISK_OPERATION__DISK_RESIZE)
+	if (d->operation == BULKHEAD__DISK_OPERATION__IMAGE_RESIZE)
 		return take_size(c, arg[1], d);
 	return EXIT_OK;
 }
