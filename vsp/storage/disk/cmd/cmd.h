@@ -7,6 +7,7 @@
  *   output.c    new files: a temporary name, fsync, rename
  *   progress.c  the bar, and ^C
  *   text.c      sizes, ids and JSON strings
+ *   lvm.c       names of LVM volumes
  *   create.c info.c check.c convert.c compact.c merge.c undo.c import.c mount.c nbd.c
  *               a subcommand (or a few that belong together) each
  */
@@ -80,6 +81,9 @@ void format_id(const uint8_t id[16], enum disk_format format, char text[40]);
 enum disk_format format_by_name(const char *name, bool *bad);
 enum disk_format format_by_path(const char *path);
 int type_by_name(const char *name, enum disk_type *type);
+
+/* lvm.c: the path of another volume of the group that `device` is in; -1: that is none of LVM's */
+int lvm_sibling(const char *device, const char *volume, char *out, size_t size);
 
 /* nbd.c */
 struct nbd_export {

@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
-#include <libgen.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -40,10 +39,13 @@ static int in_use(const char *device)
 
 static int take_snapshot(struct import *im)
 {
-	char folder[PATH_MAX];
+	char volume[PATH_MAX];
 	int err;
 
 	snprintf(im->name, sizeof(im->name), "bulkhead-import-%d", (int)getpid());
+	if (lvm_sibling(im->device, im->name, volume, sizeof(volume)))
+		return fail(0, "%s is not the name of an LVM volume: /dev/GROUP/VOLUME, or "
+			       "/dev/mapper/GROUP-VOLUME", im->device);
 	err = run_program((char *[]){(char[]){"lvcreate"}, (char[]){"--quiet"}, (char[]){"-s"},
 				     (char[]){"-l"}, (char[]){"50%FREE"}, (char[]){"-n"}, im->name,
 				     (char *)(uintptr_t)im->device, NULL});
@@ -52,8 +54,7 @@ static int take_snapshot(struct import *im)
 			    "%s: no snapshot could be made (it must be an LVM volume with free "
 			    "space in its group, and lvcreate installed)",
 			    im->device);
-	snprintf(folder, sizeof(folder), "%s", im->device);
-	snprintf(im->volume, sizeof(im->volume), "%s/%s", dirname(folder), im->name);
+	strcpy(im->volume, volume);
 	return 0;
 }
 
