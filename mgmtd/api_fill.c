@@ -168,6 +168,7 @@ static Bulkhead__GuestValue **fill_values(struct arena *a, const struct guest_va
 Bulkhead__Vm *fill_vm(struct arena *a, const struct vm *vm, bool processes)
 {
 	Bulkhead__Vm *m = arena_alloc(a, sizeof(*m));
+	char warning[CONTROL_TEXT_BYTES];
 
 	bulkhead__vm__init(m);
 	fill_definition(a, &vm->def, m);
@@ -176,6 +177,7 @@ Bulkhead__Vm *fill_vm(struct arena *a, const struct vm *vm, bool processes)
 	m->reason = arena_string(a, vm->reason);
 	m->folder = arena_printf(a, "%s/vms/%s", vm->d->settings.state_dir, vm->def.name);
 	m->job = vm->job ? vm->job->id : 0;
+	m->warning = arena_string(a, space_warning(vm, warning, sizeof(warning)));
 	m->undo = arena_string(a, vmc_undo_name(vm->def.undo));
 	m->undo_disks = processes ? undo_count(vm) : 0; /* not for lists: it looks at files */
 	m->has_exit_value = vm->has_exit_value;

@@ -9,6 +9,7 @@
  *   disk_job.c      one operation on an image, as a job
  *   vm_disks.c      the disks of a machine that is being started, or runs
  *   undo.c          undo disks: between sessions
+ *   space.c         room on the file systems with images
  *
  *   vm_disks ──► disk_process ──DISK_JOB(LOOK)──► bulkhead-disk-job
  *      ▲                                               │ DISK_WANTS
@@ -163,7 +164,14 @@ unsigned vm_disks_one(const struct vm *vm, unsigned controller, unsigned lun, st
 void vm_disks_drop(struct vm *vm, unsigned controller, unsigned lun);
 void vm_disks_given(struct vm *vm); /* the storage process has them */
 void vm_disks_end(struct vm *vm);
-/* The path of image n of a disk; NULL: there is none. */
-const char *vm_disks_path(const struct vm *vm, unsigned disk, unsigned n);
+/* The image that the disk at that place writes; NULL: there is none. */
+const char *vm_disks_path(const struct vm *vm, unsigned controller, unsigned lun);
+
+/* ---- space.c */
+
+void space_event(struct vm *vm, const struct msg_event_space *m);
+/* What people should know now; "" if nothing. */
+const char *space_warning(const struct vm *vm, char *buf, size_t size);
+void space_forget(struct vm *vm);
 
 #endif

@@ -40,6 +40,7 @@ static const struct allowed allowed[] = {
 	{SCMP_SYS(newfstatat), false, "is it a regular file, how large"},
 	{SCMP_SYS(fstat), true, "the same in other releases of libc"},
 	{SCMP_SYS(statx), true, "the same in other releases of libc"},
+	{SCMP_SYS(fstatfs), true, "room on a file system, while there is little"},
 	{SCMP_SYS(getdents64), false, "folders of the inventory and of keys"},
 	{SCMP_SYS(readlink), false, "where an opened file lies: is it a key of ours"},
 	{SCMP_SYS(readlinkat), true, "the same in other releases of libc"},

@@ -28,6 +28,7 @@ static const char usage[] =
 	"  --broker-socket PATH bulkhead-vmmcore's socket (RUN-DIR/vmmcore.sock)\n"
 	"  --api-socket PATH    API socket (RUN-DIR/api)\n"
 	"  --tcp-port PORT      also listen on 127.0.0.1:PORT (off)\n"
+	"  --low-space MIB      warn when a file system with images has less left (1024; 0: never)\n"
 	"  --user NAME          if started by root: become NAME before anything else\n"
 	"  --debug              more messages\n"
 	"  --policy             print the system calls that the daemon may make\n"
@@ -39,6 +40,7 @@ enum {
 	OPT_BROKER,
 	OPT_API,
 	OPT_TCP,
+	OPT_LOW_SPACE,
 	OPT_USER,
 	OPT_DEBUG,
 	OPT_SECCOMP,
@@ -53,6 +55,7 @@ static const struct option options[] = {
 	{"broker-socket", required_argument, NULL, OPT_BROKER},
 	{"api-socket", required_argument, NULL, OPT_API},
 	{"tcp-port", required_argument, NULL, OPT_TCP},
+	{"low-space", required_argument, NULL, OPT_LOW_SPACE},
 	{"user", required_argument, NULL, OPT_USER},
 	{"debug", no_argument, NULL, OPT_DEBUG},
 	{"no-seccomp", no_argument, NULL, OPT_SECCOMP},
@@ -68,16 +71,17 @@ static void fail_usage(void)
 	exit(2);
 }
 
-static unsigned parse_port(const char *text)
+static unsigned parse_number(const char *option, const char *text)
 {
 	char *end;
-	unsigned long port = strtoul(text, &end, 10);
+	unsigned long n = strtoul(text, &end, 10);
 
-	if (!text[0] || *end || port > 65535) {
-		fprintf(stderr, "bulkhead-mgmtd: --tcp-port %s: not a port number\n", text);
+	if (!text[0] || *end || n > 65535) {
+		fprintf(stderr, "bulkhead-mgmtd: %s %s: not a number from 0 to 65535\n", option,
+			text);
 		exit(2);
 	}
-	return (unsigned)port;
+	return (unsigned)n;
 }
 
 static char *in_folder(const char *folder, const char *name)
@@ -93,7 +97,8 @@ static void parse_options(int argc, char **argv, struct settings *s, enum log_le
 {
 	int o;
 
-	*s = (struct settings){.state_dir = "/var/lib/bulkhead", .run_dir = "/run/bulkhead"};
+	*s = (struct settings){.state_dir = "/var/lib/bulkhead", .run_dir = "/run/bulkhead",
+				.low_space_mib = 1024};
 	while ((o = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (o) {
 		case OPT_STATE:
@@ -109,7 +114,10 @@ static void parse_options(int argc, char **argv, struct settings *s, enum log_le
 			s->api_path = optarg;
 			break;
 		case OPT_TCP:
-			s->tcp_port = parse_port(optarg);
+			s->tcp_port = parse_number("--tcp-port", optarg);
+			break;
+		case OPT_LOW_SPACE:
+			s->low_space_mib = parse_number("--low-space", optarg);
 			break;
 		case OPT_USER:
 			s->user = optarg;

@@ -73,6 +73,7 @@ struct settings {
 	unsigned tcp_port;    /* on loopback; 0: none */
 	const char *user;     /* to become, if started by root */
 	bool no_seccomp;      /* for debugging only */
+	unsigned low_space_mib; /* warn when a file system with images has less left; 0: never */
 };
 
 /* ---- events.c */
@@ -260,6 +261,13 @@ struct vm {
 	struct copy *copy; /* copy.h: a file on its way into the guest; NULL: none */
 	struct backup *backup; /* backup.h: under way; NULL: none */
 	struct run run;
+	struct {
+		bool low, full; /* little room; a write waits for room */
+		bool paused;    /* by us, for that */
+		uint8_t controller, lun; /* of the image that was told last */
+		uint64_t left;           /* bytes */
+		struct loop_source *timer;
+	} space; /* space.c */
 	struct vm_disks *disks; /* disks.h: from the start on; NULL: off, or none */
 	struct console console[CONTROL_MAX_SERIAL];
 };

@@ -6,6 +6,7 @@
  */
 #include "mgmtd/backup.h"
 #include "mgmtd/copy.h"
+#include "mgmtd/disks.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -108,6 +109,8 @@ static bool receive(struct vm *vm, unsigned role)
 		on_done(vm, role, (const struct msg_unit_done *)buf);
 	else if (h->type == MSG_EVENT_GUEST)
 		on_event(vm, role, (const struct msg_event_guest *)buf);
+	else if (h->type == MSG_EVENT_SPACE && role == ROLE_STORAGE)
+		space_event(vm, (const struct msg_event_space *)buf);
 	else if (h->type == MSG_EVENT_INTEGRATION && role == ROLE_INTEGRATION)
 		guest_integration(vm, (const struct msg_event_integration *)buf);
 	else if (h->type == MSG_EVENT_PROGRESS && role == ROLE_STORAGE)

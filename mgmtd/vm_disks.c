@@ -269,6 +269,16 @@ static int add(struct vm_disks *v, const struct vmc_disk *d, bool *look, struct 
 {
 	struct slot *slot = v->slot;
 
+	if (d->kind == VMC_LINKED) {
+		fault_set(f, BULKHEAD__ERROR_CODE__ERROR_WRONG_STATE,
+			  "convert it (bulkhead disk convert DEVICE NEW.vhd --daemon, or bulkhead disk "
+			  "import), and give the machine the copy in its stead",
+			  "disk %u:%u is a linked physical disk, which is there to be converted: a "
+			  "machine that has one cannot start",
+			  d->controller, d->lun);
+		snprintf(f->where, sizeof(f->where), "%s", d->path);
+		return -1;
+	}
 	while (slot < v->slot + CONTROL_MAX_DISKS && slot->used)
 		slot++;
 	if (slot == v->slot + CONTROL_MAX_DISKS)
@@ -355,6 +365,7 @@ static void describe(const struct vm *vm, const struct slot *s, struct vm_disk *
 		.format = s->disk.format,
 		.chain = (uint8_t)s->chain.count,
 		.shared = s->disk.shared,
+		.low_space = (uint16_t)vm->d->settings.low_space_mib,
 	};
 	if (s->disk.shared)
 		fill_serial(&s->disk, disk);
@@ -443,9 +454,9 @@ void vm_disks_end(struct vm *vm)
 	free(v);
 }
 
-const char *vm_disks_path(const struct vm *vm, unsigned disk, unsigned n)
+const char *vm_disks_path(const struct vm *vm, unsigned controller, unsigned lun)
 {
-	if (!vm->disks || disk >= CONTROL_MAX_DISKS || n >= vm->disks->slot[disk].chain.count)
-		return NULL;
-	return vm->disks->slot[disk].chain.image[n]->path;
+	const struct slot *s = find(vm, controller, lun);
+
+	return s && s->chain.count ? s->chain.image[0]->path : NULL;
 }

@@ -144,6 +144,7 @@ void vm_release(struct vm *vm)
 {
 	backup_gone(vm);
 	copy_gone(vm);
+	space_forget(vm);
 	vm_disks_end(vm);
 	for (unsigned i = 0; i < ROLE_COUNT; i++)
 		unit_close(&vm->run.unit[i]);

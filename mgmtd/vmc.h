@@ -17,11 +17,15 @@
 #define VMC_PATH_MAX  4096u        /* with the terminator */
 #define VMC_UUID_TEXT 37u          /* with the terminator */
 
+/* A kind that is only in definitions: a physical disk that is to be converted. A machine that has one
+ * cannot start. */
+enum { VMC_LINKED = VM_DVD + 1 };
+
 /* A virtual disk or DVD. */
 struct vmc_disk {
 	char *path;               /* absolute, owned */
 	uint8_t controller, lun;  /* places are unique */
-	uint8_t kind, format;     /* enum vm_disk_kind, vm_disk_format */
+	uint8_t kind, format;     /* enum vm_disk_kind or VMC_LINKED, enum vm_disk_format */
 	bool read_only;           /* always for a DVD */
 	bool shared;              /* with other machines: a raw disk that is written */
 	bool has_lun, has_format; /* while it is read: the rest is for vmc_add_disk() */
@@ -92,7 +96,7 @@ uint64_t vmc_minimum(const struct vmc *v);
 int vmc_check_dynamic(const struct vmc *v, char *why, size_t why_size);
 int vmc_parse_backend(const char *text, uint32_t *backend);
 const char *vmc_backend_name(uint32_t backend);
-/* vmc_disk.c: "disk", "dvd"; "raw", "vhd", "vhdx": -EINVAL for others. */
+/* vmc_disk.c: "disk", "dvd", "linked"; "raw", "vhd", "vhdx": -EINVAL for others. */
 int vmc_parse_disk_kind(const char *text, uint8_t *kind);
 int vmc_parse_disk_format(const char *text, uint8_t *format);
 /* "no", "keep", "discard", "commit" */

@@ -10,7 +10,8 @@
 #include <string.h>
 #include <strings.h>
 
-static const char *const kind_names[] = {[VM_DISK] = "disk", [VM_DVD] = "dvd"};
+static const char *const kind_names[] = {[VM_DISK] = "disk", [VM_DVD] = "dvd",
+					 [VMC_LINKED] = "linked"};
 static const char *const format_names[] = {
 	[VM_FORMAT_RAW] = "raw",
 	[VM_FORMAT_VHD] = "vhd",

@@ -247,7 +247,7 @@ static int disk_attribute(struct reader *r, const xmlNode *n, const char *name, 
 		d->has_lun = true;
 	} else if (!strcmp(name, "kind")) {
 		if (vmc_parse_disk_kind(value, &d->kind))
-			return vmc_wrong(r, n, "disk", hint, "the kind is neither disk nor dvd");
+			return vmc_wrong(r, n, "disk", hint, "the kind is not disk, dvd or linked");
 	} else if (!strcmp(name, "format")) {
 		if (vmc_parse_disk_format(value, &d->format))
 			return vmc_wrong(r, n, "disk", hint, "the format is not raw, vhd or vhdx");

@@ -491,6 +491,15 @@ static bool event_progress_ok(const void *msg, size_t nfds, const struct why *wh
 	return in_range("percent", m->percent, 0, 100, why);
 }
 
+static bool event_space_ok(const void *msg, size_t nfds, const struct why *why)
+{
+	const struct msg_event_space *m = msg;
+
+	return in_range("controller", m->controller, 0, CONTROL_CONTROLLERS - 1, why) &&
+	       in_range("LUN", m->lun, 0, CONTROL_LUNS - 1, why) &&
+	       in_range("full", m->full, 0, 1, why);
+}
+
 static bool event_guest_ok(const void *msg, size_t nfds, const struct why *why)
 {
 	const struct msg_event_guest *m = msg;
@@ -548,6 +557,7 @@ static const struct declaration declarations[] = {
 	{MSG_UNIT_RESET, NO_FDS, sizeof(struct msg_plain), plain_ok, "UNIT_RESET"},
 	{MSG_UNIT_CLOSE, NO_FDS, sizeof(struct msg_plain), plain_ok, "UNIT_CLOSE"},
 	{MSG_UNIT_DONE, NO_FDS, sizeof(struct msg_unit_done), unit_done_ok, "UNIT_DONE"},
+	{MSG_EVENT_SPACE, NO_FDS, sizeof(struct msg_event_space), event_space_ok, "EVENT_SPACE"},
 	{MSG_EVENT_GUEST, NO_FDS, sizeof(struct msg_event_guest), event_guest_ok, "EVENT_GUEST"},
 	{MSG_UNIT_SHUTDOWN, NO_FDS, sizeof(struct msg_unit_shutdown), unit_shutdown_ok,
 	 "UNIT_SHUTDOWN"},

@@ -86,6 +86,8 @@ enum control_type {
 	MSG_EVENT_MEMORY,       /* integration: how much memory it has and needs */
 	MSG_EVENT_PROGRESS,     /* storage: of a BACKUP_COPY; the cookie is that one's */
 
+	MSG_EVENT_SPACE,        /* storage: the file system of an image is full, or soon */
+
 	/* between mgmtd and a job process: proto/disk_job.h */
 	MSG_DISK_JOB = 96,
 	MSG_DISK_WANTS,
@@ -168,6 +170,8 @@ struct vm_disk {
 	uint8_t chain;                          /* descriptors: 1 and its parents */
 	uint8_t shared;                         /* 1: with other machines; a raw disk, writable */
 	uint8_t pad;
+	uint16_t low_space;                     /* MiB left on its file system: less is told; 0: never */
+	uint16_t pad2;
 	char serial[CONTROL_SERIAL_BYTES];      /* as the guest sees it; may be empty */
 };
 
@@ -448,6 +452,15 @@ struct msg_event_progress {
 	struct msg_header h;
 	uint32_t percent;
 	uint32_t pad;
+};
+
+/* Storage: of low space at most about once a second for each disk. */
+struct msg_event_space {
+	struct msg_header h;
+	uint32_t controller, lun;
+	uint32_t full;                          /* 1: a write waits for room; RUN tries it again */
+	uint32_t pad;
+	uint64_t left;                          /* bytes; 0 with full */
 };
 
 struct msg_event_guest {

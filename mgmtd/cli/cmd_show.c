@@ -170,6 +170,8 @@ static void print_vm(const Bulkhead__Vm *vm)
 			text_size(vm->memory_assigned_bytes, text, sizeof(text)));
 	if (vm->memory_committed_bytes)
 		fprintf(t.f, "memory pressure:\t%u %%\n", memory_pressure(vm));
+	if (vm->warning[0])
+		fprintf(t.f, "warning:\t%s\n", vm->warning);
 	if (strcmp(vm->undo, "no") || vm->undo_disks)
 		fprintf(t.f, "undo disks:\t%u, at the end of a session: %s\n", vm->undo_disks,
 			vm->undo);

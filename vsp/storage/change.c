@@ -261,6 +261,11 @@ void change_begin(struct storage *s, const struct msg_unit_disk *m, const int *f
 			     "another change of the disks is under way");
 		return;
 	}
+	if (m->action != DISK_ADD && atomic_load(&s->space.held)) { /* it would wait for that, too */
+		process_done(&s->process, m->h.cookie, EBUSY,
+			     "a write waits for room on a full file system; make some first");
+		return;
+	}
 	c->action = m->action;
 	c->cookie = m->h.cookie;
 	c->why[0] = '\0';

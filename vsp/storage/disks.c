@@ -81,6 +81,7 @@ int disk_unit_open(struct storage *s, struct stor_unit *u, const int *fds, char 
 	else
 		snprintf(scsi->serial, sizeof(scsi->serial), "%02x%02x%02x%02x-%u-%u", uuid[0],
 			 uuid[1], uuid[2], uuid[3], d->controller, d->lun);
+	space_watch(s, d, scsi->disk);
 	return 0;
 }
 

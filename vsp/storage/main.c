@@ -82,6 +82,7 @@ static const struct sandbox_rule rules[] = {
 	 {ARG32(1, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)}},
 	{SCMP_SYS(newfstatat), "size of an image (fstat)"},
 	{SCMP_SYS(fstat), "size of an image, in other releases of libc"},
+	{SCMP_SYS(fstatfs), "how much room the file system of an image has left"},
 	{SCMP_SYS(lseek), "holes of a raw image (SEEK_DATA, SEEK_HOLE)"},
 	{SCMP_SYS(getrandom), "new identifiers in an image's header"},
 	{SCMP_SYS(ioctl), "size of a block device", 1, {ARG32(1, BLKGETSIZE64)}},

@@ -85,7 +85,6 @@ static void fill_answer(struct request *r)
 /* False: it would have to wait, and was told not to. */
 static bool carry_out(struct storage *s, struct request *r, bool nowait)
 {
-	static atomic_flag said_full = ATOMIC_FLAG_INIT;
 	bool from_device = r->packet.srb.data_in == 1;
 	enum scsi_result result = SCSI_DONE;
 
@@ -97,9 +96,8 @@ static bool carry_out(struct storage *s, struct request *r, bool nowait)
 	if (result == SCSI_AGAIN)
 		return false;
 	if (result == SCSI_NO_SPACE) {
-		scsi_no_space(&r->cmd);
-		if (!atomic_flag_test_and_set(&said_full))
-			log_error("a disk's file system is full: the guest's write failed");
+		space_hold(s, r);
+		return true;
 	}
 	if (from_device && r->cmd.transferred)
 		guest_ranges_wrote(&s->process.gm, r->cmd.iov, r->cmd.iovcnt);
@@ -224,6 +222,7 @@ int pool_rehearse(struct storage *s)
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_cond_init(&p->work, NULL);
 	p->last = &p->first;
+	space_init(s);
 	for (unsigned i = 0; i < REQUESTS; i++) {
 		s->request[i].next = p->free;
 		p->free = &s->request[i];

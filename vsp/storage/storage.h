@@ -8,6 +8,7 @@
  *   units.c     units at their places on the controllers
  *   storvsp.c   the storage protocol: controllers, their channels, packets
  *   request.c   requests: a fixed number, carried out by a pool of threads
+ *   space.c     writes for which the host has no room
  *   unit.c      mgmtd's unit operations
  *   backup.c    copies of the disks as they are at one moment
  *   scsi/       SCSI units        disk/   image formats
@@ -149,8 +150,26 @@ struct pool {
 	unsigned started;
 };
 
+/* space.c. A place is a disk's; that of an event is posted by any thread and sent by main. */
+#define SPACE_POSTED            0x10000u
+#define SPACE_PLACE(c, l)       ((uint32_t)(c) << 8 | (l))
+#define SPACE_CONTROLLER(place) ((place) >> 8 & 0xff)
+#define SPACE_LUN(place)        ((place)&0xff)
+struct space_watch {
+	struct storage *storage;
+	uint32_t place;
+};
+struct space {
+	struct request *first, **last; /* held; under the pool's lock */
+	_Atomic uint32_t held;
+	_Atomic uint32_t full, low; /* 0, or a place | SPACE_POSTED */
+	_Atomic uint64_t left;
+	struct space_watch watch[CONTROL_CONTROLLERS][CONTROL_LUNS];
+};
+
 struct storage {
 	struct process process;
+	struct space space;
 	struct controller controller[CONTROL_CONTROLLERS];
 	struct stor_unit unit[CONTROL_MAX_DISKS];
 	struct change change;
@@ -221,6 +240,17 @@ void request_work(struct storage *s, struct request *r);
 void backup_ask(struct storage *s, const struct msg_unit_backup *m, int fd);
 /* Goes on when something has ended. */
 void backup_settle(struct storage *s);
+
+/* space.c */
+void space_init(struct storage *s);
+/* Has mgmtd told when the file system of an image that grows has less than d->low_space MiB left. */
+void space_watch(struct storage *s, const struct vm_disk *d, struct disk *disk);
+/* There is no room for it: it waits for space_retry(). Any thread. */
+void space_hold(struct storage *s, struct request *r);
+void space_retry(struct storage *s);
+/* Forgets what is held of a channel, or (NULL) everything: the guest waits for it no more. */
+void space_drop(struct storage *s, const struct stor_channel *c);
+void space_settle(struct storage *s); /* sends the events */
 
 /* unit.c */
 extern const struct process_ops storage_process_ops;

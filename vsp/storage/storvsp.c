@@ -365,6 +365,7 @@ static void storvsp_close(struct provider_channel *ch)
 	atomic_store(&c->closing, true);
 	pthread_mutex_unlock(&c->lock);
 	unstick(c); /* drops them */
+	space_drop(storage_of(c), c);
 	storvsp_settle(storage_of(c));
 }
 

@@ -16,8 +16,8 @@ void unit_settle(struct storage *s)
 	if (!s->pausing)
 		return;
 	atomic_store(&s->want_wake, true);
-	if (atomic_load(&s->outstanding) || s->change.stage != CHANGE_NONE ||
-	    s->backup.stage != BACKUP_IDLE)
+	if (atomic_load(&s->outstanding) != atomic_load(&s->space.held) ||
+	    s->change.stage != CHANGE_NONE || s->backup.stage != BACKUP_IDLE)
 		return;
 	s->pausing = false;
 	if (s->closing) {
@@ -37,6 +37,7 @@ static void reset(struct storage *s, struct msg_unit_done *done)
 		control_text(done->text, sizeof(done->text), "the machine runs; pause it first");
 		return;
 	}
+	space_drop(s, NULL); /* of the machine that was */
 	for (unsigned i = 0; i < CONTROL_MAX_DISKS; i++) {
 		s->unit[i].scsi.write_through = false;
 		s->unit[i].scsi.attentions = 0;
@@ -56,6 +57,7 @@ static void handle(void *arg, const struct msg_header *h, int *fds, size_t nfds)
 	case MSG_UNIT_RUN:
 		s->running = true;
 		provider_pause(&s->process.provider, false);
+		space_retry(s);
 		break;
 	case MSG_UNIT_PAUSE:
 	case MSG_UNIT_CLOSE:
@@ -89,6 +91,7 @@ static void wake(void *arg)
 	storvsp_settle(s);
 	change_settle(s);
 	backup_settle(s);
+	space_settle(s);
 	unit_settle(s);
 }
 

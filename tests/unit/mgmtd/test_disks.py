@@ -92,6 +92,18 @@ def what_is_said(disks):
     refused("a parent among the server's keys", disks, ["keys"], child)
 
 
+def linked(disks):
+    """A disk that is only there to be converted."""
+    path = disks.make(os.path.join(disks.folder("linked"), "d.vhd"))
+    vm, done = disks.start(path + ",kind=linked")
+    check("a machine with a linked disk cannot start, and is told why and what to do",
+          done.returncode and "linked" in done.stderr and "convert" in done.stderr
+          and path in done.stderr, done.stderr)
+    done = disks.stack.run("disk", "convert", path, "linked.vhd", "--daemon")
+    check("but the disk can be converted", done.returncode == 0, done.stderr)
+    check("the machine is Off", disks.state(vm) == "Off")
+
+
 def who_uses_what(disks):
     base, left = disks.chain("shared", length=2)
     right = disks.make(disks.stack.path("shared/right.vhd"), base)
@@ -122,6 +134,7 @@ def main():
         disks = Disks(stack)
         where_parents_are_found(disks)
         what_is_said(disks)
+        linked(disks)
         who_uses_what(disks)
         left = [fd for fd in os.listdir(f"/proc/{stack.mgmtd.pid}/fd")
                 if ".vhd" in os.readlink(f"/proc/{stack.mgmtd.pid}/fd/{fd}")]

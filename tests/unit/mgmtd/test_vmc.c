@@ -35,6 +35,7 @@ static const struct {
 	{"disk-attribute", 6, 3, "disk", "unknown attribute", true},
 	{"disk-controller-4", 6, 3, "disk", "controllers are 0 to 3", true},
 	{"disk-dvd-vhd", 7, 3, "disk", "a DVD is a raw image", false},
+	{"disk-kind", 6, 3, "disk", "the kind is not disk, dvd or linked", true},
 	{"disk-format", 6, 3, "disk", "the format is not raw, vhd or vhdx", true},
 	{"disk-lun-64", 6, 3, "disk", "LUNs are 0 to 63", true},
 	{"disk-relative", 6, 3, "disk", "not an absolute path", true},

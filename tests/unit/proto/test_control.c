@@ -41,6 +41,7 @@ union any {
 	struct msg_unit_run run;
 	struct msg_unit_done done;
 	struct msg_event_guest event;
+	struct msg_event_space space;
 	struct msg_start_job start_job;
 	struct msg_disk_job job;
 	struct msg_disk_wants wants;
@@ -316,6 +317,13 @@ static void event_guest(void)
 	m.event.value = 31;
 }
 
+static void event_space(void)
+{
+	m.space.controller = CONTROL_CONTROLLERS - 1;
+	m.space.lun = CONTROL_LUNS - 1;
+	m.space.left = 1 << 20;
+}
+
 static void job_config(struct vm_config *c)
 {
 	config(c, BACKEND_EMU);
@@ -460,6 +468,7 @@ static const struct kind {
 	{MSG_UNIT_CLOSE, sizeof(struct msg_plain), 0, plain},
 	{MSG_UNIT_DONE, sizeof(struct msg_unit_done), 0, unit_done},
 	{MSG_EVENT_GUEST, sizeof(struct msg_event_guest), 0, event_guest},
+	{MSG_EVENT_SPACE, sizeof(struct msg_event_space), 0, event_space},
 	{MSG_VM_CREATE, sizeof(struct msg_vm_create), 0, vm_create_job},
 	{MSG_VM_CREATED, sizeof(struct msg_vm_created), 1, vm_created_job},
 	{MSG_START_JOB, sizeof(struct msg_start_job), 1, start_job},
@@ -697,6 +706,9 @@ static const struct number {
 	NUMBER(vm_created, created.process[1].pid, -1),
 	NUMBER(vm_created, created.process[1].no_new_privs, 2),
 	NUMBER(vm_created, created.process[1].seccomp_mode, 3),
+	NUMBER(event_space, space.controller, CONTROL_CONTROLLERS),
+	NUMBER(event_space, space.lun, CONTROL_LUNS),
+	NUMBER(event_space, space.full, 2),
 	NUMBER(vm_create_job, create.config.disks, 1),
 	NUMBER(vm_create_job, create.config.modules, 1),
 	NUMBER(vm_create_job, create.config.integration, 1),

@@ -112,14 +112,13 @@ enum scsi_result scsi_transfer(struct scsi_unit *u, struct scsi_command *cmd)
 
 /* The whole disk is made durable whatever range is named; the standard allows more than asked. The
  * IMMED bit is not obeyed: the guest hears of success when there is success. */
-void scsi_synchronize(struct scsi_unit *u, struct scsi_command *cmd)
+enum scsi_result scsi_synchronize(struct scsi_unit *u, struct scsi_command *cmd)
 {
 	struct extent e = cdb_extent(cmd->cdb);
 
-	if (!in_range(u, cmd, e))
-		return;
-	if (!u->read_only && disk_flush(u->disk) != 0)
-		scsi_fail_at(cmd, SENSE_MEDIUM_WRITE_ERROR, e.lba);
+	if (!in_range(u, cmd, e) || u->read_only)
+		return SCSI_DONE;
+	return write_outcome(cmd, disk_flush(u->disk), e.lba);
 }
 
 /* Reads the range to see whether it can be read. Comparing with data (BYTCHK) is not offered. */

@@ -80,7 +80,7 @@ void scsi_report_luns(struct scsi_command *cmd);
 
 /* block.c: reading, writing, unmapping */
 enum scsi_result scsi_transfer(struct scsi_unit *u, struct scsi_command *cmd);
-void scsi_synchronize(struct scsi_unit *u, struct scsi_command *cmd);
+enum scsi_result scsi_synchronize(struct scsi_unit *u, struct scsi_command *cmd);
 enum scsi_result scsi_unmap(struct scsi_unit *u, struct scsi_command *cmd);
 enum scsi_result scsi_write_same(struct scsi_unit *u, struct scsi_command *cmd);
 void scsi_verify(struct scsi_unit *u, struct scsi_command *cmd);

@@ -171,8 +171,7 @@ static enum scsi_result with_medium(struct scsi_unit *u, struct scsi_command *cm
 		return SCSI_DONE;
 	case 0x35:
 	case 0x91: /* SYNCHRONIZE CACHE 10, 16 */
-		scsi_synchronize(u, cmd);
-		return SCSI_DONE;
+		return scsi_synchronize(u, cmd);
 	case 0x42:
 		return scsi_unmap(u, cmd);
 	case 0x41:
