@@ -131,6 +131,11 @@ static int flush_all(struct storage *s)
 
 static int hold(struct storage *s)
 {
+	if (atomic_load(&s->space.held)) { /* it would be waited for, and so would the guest */
+		snprintf(s->backup.why, sizeof(s->backup.why),
+			 "a write waits for room on a full file system");
+		return -EBUSY;
+	}
 	if (!s->running || s->change.stage != CHANGE_NONE) {
 		snprintf(s->backup.why, sizeof(s->backup.why),
 			 "the machine is stopped, or its disks are being changed");
