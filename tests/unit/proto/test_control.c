@@ -46,7 +46,7 @@ union any {
 	struct msg_disk_job job;
 	struct msg_disk_wants wants;
 	struct msg_disk_parent parent;
-	struct msg_disk_progress progress;
+	struct msg_disk_progress disk_progress;
 	struct msg_disk_note note;
 	struct msg_disk_done disk_done;
 	uint8_t bytes[MSG_MAX_BYTES];
@@ -391,7 +391,7 @@ static void disk_parent_none(void)
 
 static void disk_progress(void)
 {
-	m.progress.done = m.progress.total = 1ull << 40;
+	m.disk_progress.done = m.disk_progress.total = 1ull << 40;
 }
 
 static void disk_note(void)
@@ -739,8 +739,8 @@ static const struct number {
 	NUMBER(disk_wants, wants.name[3].absolute, 2),
 	NUMBER(disk_parent_none, parent.error, -1),
 	NUMBER(disk_parent, parent.by_name, 2),
-	NUMBER(disk_progress, progress.total, 1), /* less than done */
-	NUMBER(disk_progress, progress.total, 1ull << 63),
+	NUMBER(disk_progress, disk_progress.total, 1), /* less than done */
+	NUMBER(disk_progress, disk_progress.total, 1ull << 63),
 	NUMBER(disk_done, disk_done.error, -1),
 	NUMBER(disk_done, disk_done.depth, CONTROL_MAX_CHAIN),
 	NUMBER(vm_destroy, destroy.id, 0),
