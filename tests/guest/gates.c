@@ -217,6 +217,11 @@ static void the_targets_checks(void)
 	USER(jmp_gate, stop);
 	GATE(SEL_CODE32, 0);
 	FAULTED(GP, SEL_CODE32);
+	/* That comes before whether it is present. */
+	USER(jmp_gate, stop);
+	legacy.gdt[SEL_TEST / 8] = 0x00cf1b000000ffff;
+	GATE(SEL_TEST, 0);
+	FAULTED(GP, SEL_TEST);
 }
 
 static void beyond_the_targets_limit(void)

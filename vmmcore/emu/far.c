@@ -173,7 +173,6 @@ static void read_gate(struct emu_cpu *cpu, struct emu_insn *i, uint16_t sel, uin
 	if (!desc_code(g->desc) || desc_dpl(g->desc) > cpu->cpl ||
 	    (longm && (!(g->desc & DESC_L) || (g->desc & DESC_D))))
 		emu_raise_err(cpu, i, EXC_GP, g->sel & ~3u);
-	check_present(cpu, i, g->sel, g->desc);
 }
 
 /* A far JMP or CALL to something that is not a code segment. Returns false if it was a task switch,
@@ -236,6 +235,7 @@ void emu_jmp_far(struct emu_cpu *cpu, struct emu_insn *i, uint16_t sel, uint64_t
 		/* Through a gate a JMP does not change the privilege either. */
 		if (!desc_conforming(g.desc) && desc_dpl(g.desc) != cpu->cpl)
 			emu_raise_err(cpu, i, EXC_GP, g.sel & ~3u);
+		check_present(cpu, i, g.sel, g.desc);
 		sel = g.sel;
 		off = g.off;
 		desc = g.desc;
@@ -364,6 +364,7 @@ void emu_call_far(struct emu_cpu *cpu, struct emu_insn *i, uint16_t sel, uint64_
 	}
 	if (!system_target(cpu, i, sel, desc, true, &g))
 		return;
+	check_present(cpu, i, g.sel, g.desc);
 	if (!desc_conforming(g.desc) && desc_dpl(g.desc) < cpu->cpl)
 		call_inner(cpu, i, &g);
 	else
