@@ -104,8 +104,35 @@ static void fill_processes(struct arena *a, const struct vm *vm, Bulkhead__Vm *m
 			m->processes[m->n_processes++] = fill_process(a, i, &vm->run.process[i]);
 }
 
-static void fill_disks(struct arena *a, const struct vmc *def, Bulkhead__Vm *m)
+static Bulkhead__DiskCounters *fill_counters(struct arena *a, const struct vm *vm,
+					     const struct vmc_disk *d)
 {
+	for (uint32_t i = 0; i < vm->run.ncounted; i++) {
+		const struct disk_counted *n = &vm->run.counted[i];
+		Bulkhead__DiskCounters *m;
+
+		if (n->controller != d->controller || n->lun != d->lun)
+			continue;
+		m = arena_alloc(a, sizeof(*m));
+		bulkhead__disk_counters__init(m);
+		m->reads = n->reads;
+		m->read_bytes = n->read_bytes;
+		m->writes = n->writes;
+		m->written_bytes = n->written_bytes;
+		m->flushes = n->flushes;
+		m->unmaps = n->unmaps;
+		m->errors = n->errors;
+		m->latency_ns = n->latency_ns;
+		m->queue = n->queue;
+		return m;
+	}
+	return NULL;
+}
+
+static void fill_disks(struct arena *a, const struct vm *vm, Bulkhead__Vm *m)
+{
+	const struct vmc *def = &vm->def;
+
 	m->disks = arena_alloc(a, (def->ndisks + 1) * sizeof(*m->disks));
 	for (unsigned i = 0; i < def->ndisks; i++) {
 		const struct vmc_disk *from = &def->disk[i];
@@ -120,6 +147,7 @@ static void fill_disks(struct arena *a, const struct vmc *def, Bulkhead__Vm *m)
 		d->format = arena_string(a, vmc_disk_format_name(from->format));
 		d->read_only = from->read_only;
 		d->shared = from->shared;
+		d->counters = fill_counters(a, vm, from);
 		m->disks[m->n_disks++] = d;
 	}
 }
@@ -149,7 +177,6 @@ static void fill_definition(struct arena *a, const struct vmc *def, Bulkhead__Vm
 	m->exit_device = def->exit_device;
 	m->integration = def->integration;
 	m->controllers = def->controllers;
-	fill_disks(a, def, m);
 }
 
 static Bulkhead__GuestValue **fill_values(struct arena *a, const struct guest_value *from, size_t n)
@@ -172,6 +199,7 @@ Bulkhead__Vm *fill_vm(struct arena *a, const struct vm *vm, bool processes)
 
 	bulkhead__vm__init(m);
 	fill_definition(a, &vm->def, m);
+	fill_disks(a, vm, m);
 	m->state_code = (Bulkhead__VmState)vm->state;
 	m->state = arena_string(a, state_name(vm->state));
 	m->reason = arena_string(a, vm->reason);

@@ -33,6 +33,7 @@
 #include "mgmtd/state.h"
 #include "mgmtd/vmc.h"
 #include "proto/control.h"
+#include "proto/disk_counters.h"
 
 struct daemon;
 struct vm;
@@ -217,6 +218,8 @@ struct run {
 	uint64_t heartbeat_ms;        /* wall clock: since when */
 	struct guest_value value[GUEST_VALUES]; /* what the guest says of itself */
 	uint32_t nvalues;
+	struct disk_counted counted[CONTROL_MAX_DISKS]; /* what the storage process said last */
+	uint32_t ncounted;
 };
 
 /* What becomes of a disk; its path is owned. */

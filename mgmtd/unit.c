@@ -70,6 +70,12 @@ static void on_event(struct vm *vm, unsigned role, const struct msg_event_guest 
 	guest_event(vm, role, m->event, m->value, text);
 }
 
+static void on_counted(struct vm *vm, const struct msg_event_disks *m)
+{
+	vm->run.ncounted = m->count;
+	memcpy(vm->run.counted, m->disk, m->count * sizeof(m->disk[0]));
+}
+
 static void broke_protocol(struct vm *vm, unsigned role, const char *why)
 {
 	struct fault f = {0};
@@ -111,6 +117,8 @@ static bool receive(struct vm *vm, unsigned role)
 		on_event(vm, role, (const struct msg_event_guest *)buf);
 	else if (h->type == MSG_EVENT_SPACE && role == ROLE_STORAGE)
 		space_event(vm, (const struct msg_event_space *)buf);
+	else if (h->type == MSG_EVENT_DISKS && role == ROLE_STORAGE)
+		on_counted(vm, (const struct msg_event_disks *)buf);
 	else if (h->type == MSG_EVENT_INTEGRATION && role == ROLE_INTEGRATION)
 		guest_integration(vm, (const struct msg_event_integration *)buf);
 	else if (h->type == MSG_EVENT_PROGRESS && role == ROLE_STORAGE)

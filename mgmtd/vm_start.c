@@ -162,6 +162,7 @@ void vm_release(struct vm *vm)
 	vm->run.memory = (struct msg_event_memory){0};
 	vm->run.memory_target = 0;
 	vm->run.nvalues = 0;
+	vm->run.ncounted = 0;
 	vm->run.id = 0;
 	vm->run.creating = false;
 	vm->run.guest_ns = 0;

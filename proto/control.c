@@ -12,6 +12,7 @@
 #include "bus/sandbox.h"
 #include "proto/control.h"
 #include "proto/control_internal.h"
+#include "proto/disk_counters.h"
 
 #define MAX_SIGNAL      64
 #define FIXED_CHILD_FDS 9 /* unit socket, RAM, page generations, and two channels */
@@ -500,6 +501,18 @@ static bool event_space_ok(const void *msg, size_t nfds, const struct why *why)
 	       in_range("full", m->full, 0, 1, why);
 }
 
+static bool event_disks_ok(const void *msg, size_t nfds, const struct why *why)
+{
+	const struct msg_event_disks *m = msg;
+	bool ok = in_range("count", m->count, 0, CONTROL_MAX_DISKS, why);
+
+	for (uint32_t i = 0; ok && i < m->count; i++)
+		ok = in_range("controller", m->disk[i].controller, 0, CONTROL_CONTROLLERS - 1,
+			      why) &&
+		     in_range("LUN", m->disk[i].lun, 0, CONTROL_LUNS - 1, why);
+	return ok;
+}
+
 static bool event_guest_ok(const void *msg, size_t nfds, const struct why *why)
 {
 	const struct msg_event_guest *m = msg;
@@ -546,6 +559,7 @@ static const struct declaration declarations[] = {
 	 "DISK_PROGRESS"},
 	{MSG_DISK_NOTE, NO_FDS, sizeof(struct msg_disk_note), disk_note_ok, "DISK_NOTE"},
 	{MSG_DISK_DONE, NO_FDS, sizeof(struct msg_disk_done), disk_done_ok, "DISK_DONE"},
+	{MSG_EVENT_DISKS, NO_FDS, sizeof(struct msg_event_disks), event_disks_ok, "EVENT_DISKS"},
 	{MSG_READY, NO_FDS, sizeof(struct msg_ready), ready_ok, "READY"},
 	{MSG_FAILED, NO_FDS, sizeof(struct msg_error), error_ok, "FAILED"},
 	{MSG_START_PROBE, 1, 1, sizeof(struct msg_start_probe), start_probe_ok, "START_PROBE"},
@@ -570,7 +584,8 @@ static const struct declaration declarations[] = {
 	{MSG_EVENT_PROGRESS, NO_FDS, sizeof(struct msg_event_progress), event_progress_ok,
 	 "EVENT_PROGRESS"},
 	{MSG_UNIT_THAW, NO_FDS, sizeof(struct msg_plain), plain_ok, "UNIT_THAW"},
-	{MSG_EVENT_VALUES, NO_FDS, sizeof(struct msg_event_values), event_values_ok, "EVENT_VALUES"},
+	{MSG_EVENT_VALUES, NO_FDS, sizeof(struct msg_event_values), event_values_ok,
+	 "EVENT_VALUES"},
 	{MSG_EVENT_INTEGRATION, NO_FDS, sizeof(struct msg_event_integration), event_integration_ok,
 	 "EVENT_INTEGRATION"},
 };

@@ -144,6 +144,32 @@ static void print_values(FILE *f, const Bulkhead__Vm *vm)
 				fprintf(f, "%s:\t%s\n", names[n].name, vm->guest_values[i]->value);
 }
 
+static void print_counters(const Bulkhead__Vm *vm)
+{
+	char in[32], out[32];
+	struct table t;
+	bool any = false;
+
+	for (size_t i = 0; i < vm->n_disks; i++)
+		any |= vm->disks[i]->counters != NULL;
+	if (!any || table_begin(&t))
+		return;
+	fprintf(t.f,
+		"\nDISK\tREADS\tREAD\tWRITES\tWRITTEN\tFLUSHES\tUNMAPS\tERRORS\tTIME\tQUEUE\n");
+	for (size_t i = 0; i < vm->n_disks; i++) {
+		const Bulkhead__DiskCounters *n = vm->disks[i]->counters;
+
+		if (!n)
+			continue;
+		fprintf(t.f, "%u:%u\t%" PRIu64 "\t%s\t%" PRIu64 "\t%s\t", vm->disks[i]->controller,
+			vm->disks[i]->lun, n->reads, text_size(n->read_bytes, in, sizeof(in)),
+			n->writes, text_size(n->written_bytes, out, sizeof(out)));
+		fprintf(t.f, "%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 " ms\t%u\n",
+			n->flushes, n->unmaps, n->errors, n->latency_ns / 1000000, n->queue);
+	}
+	table_end(&t);
+}
+
 static void print_vm(const Bulkhead__Vm *vm)
 {
 	char text[64];
@@ -180,6 +206,7 @@ static void print_vm(const Bulkhead__Vm *vm)
 		fprintf(t.f, "exit value:\t%u\n", vm->exit_value);
 	print_definition(t.f, vm);
 	table_end(&t);
+	print_counters(vm);
 	print_processes(vm);
 }
 

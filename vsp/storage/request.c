@@ -101,6 +101,8 @@ static bool carry_out(struct storage *s, struct request *r, bool nowait)
 	}
 	if (from_device && r->cmd.transferred)
 		guest_ranges_wrote(&s->process.gm, r->cmd.iov, r->cmd.iovcnt);
+	if (r->unit)
+		counters_ended(r->unit, r);
 	fill_answer(r);
 	/* No such unit: that, not sense, is what makes a driver forget a disk. */
 	if (!r->unit && r->cmd.status != SCSI_GOOD) {

@@ -9,6 +9,7 @@
  *   storvsp.c   the storage protocol: controllers, their channels, packets
  *   request.c   requests: a fixed number, carried out by a pool of threads
  *   space.c     writes for which the host has no room
+ *   counters.c  what each disk has done
  *   unit.c      mgmtd's unit operations
  *   backup.c    copies of the disks as they are at one moment
  *   scsi/       SCSI units        disk/   image formats
@@ -66,6 +67,12 @@ struct stor_channel {
 	struct request *stuck; /* done, but the guest left no room for the answer */
 };
 
+/* Counted by any thread. */
+struct unit_counters {
+	_Atomic uint64_t reads, read_bytes, writes, written_bytes, flushes, unmaps, errors;
+	_Atomic uint64_t latency_ns;
+};
+
 /* A disk at its place. */
 struct stor_unit {
 	bool used;
@@ -73,6 +80,7 @@ struct stor_unit {
 	struct scsi_unit scsi;        /* its image is owned */
 	struct reserve reserve;       /* of a shared one; its map is owned */
 	_Atomic uint32_t outstanding; /* requests that name it, but for those that are held */
+	struct unit_counters counters;
 	bool frozen;                  /* new requests are held until a change is over */
 	struct request *held, **last; /* oldest first */
 };
@@ -99,6 +107,7 @@ struct request {
 	void (*work)(
 		struct storage *); /* not a request but a pool thread's other work; else NULL */
 	uint64_t transaction;
+	uint64_t began_ns; /* when it was taken from the ring */
 	bool answer; /* the guest asked for a completion */
 	struct vstor_packet packet;
 	struct scsi_command cmd;
@@ -179,6 +188,8 @@ struct storage {
 	_Atomic uint32_t outstanding; /* of all channels */
 	_Atomic bool want_wake;       /* main waits for requests to end */
 	bool running, pausing;
+	struct loop_source *tell_timer;
+	bool telling; /* the timer is set */
 	bool closing; /* the pause is for good: the images are closed at its end */
 	struct request *held; /* main's: the last that was taken; nowhere else */
 	unsigned pool_only;   /* requests that go to the pool before main tries one again */
@@ -214,6 +225,11 @@ void storvsp_look(struct controller *c);
 bool storvsp_address(struct controller *c, struct request *r, unsigned lun);
 /* Main: what was held goes on. */
 void storvsp_thaw(struct storage *s, struct stor_unit *u);
+
+/* counters.c: main: a request was taken; mgmtd will be told. */
+void counters_begun(struct storage *s);
+/* Any thread: a request of this unit has been carried out. */
+void counters_ended(struct stor_unit *u, const struct request *r);
 
 /* storvsp.c */
 extern const struct provider_ops storvsp_ops;

@@ -230,6 +230,8 @@ static void execute(struct controller *c, struct request *r, const void *header,
 	memcpy(r->cmd.cdb, srb->cdb, srb->cdb_bytes);
 	r->cmd.cdb_bytes = srb->cdb_bytes;
 	r->cmd.luns = here ? c->luns : 0;
+	r->began_ns = monotonic_ns();
+	counters_begun(s);
 	if (here && srb->lun < CONTROL_LUNS && !storvsp_address(c, r, srb->lun))
 		return;
 	request_submit(s, r);

@@ -9,6 +9,7 @@
 
 #include "bus/sandbox.h"
 #include "proto/control.h"
+#include "proto/disk_counters.h"
 #include "tests/unit/bus/suite.h"
 
 union any {
@@ -24,6 +25,7 @@ union any {
 	struct msg_start_worker worker;
 	struct msg_start_storage storage;
 	struct msg_unit_disk disk;
+	struct msg_event_disks counted;
 	struct msg_start_integration integration;
 	struct msg_unit_shutdown shutdown;
 	struct msg_event_integration guest;
@@ -194,6 +196,13 @@ static void unit_disk_add(void)
 {
 	m.disk.action = DISK_ADD;
 	m.disk.disk = (struct vm_disk){.lun = 3, .format = VM_FORMAT_VHD, .chain = 2};
+}
+
+static void event_disks(void)
+{
+	m.counted.count = 2;
+	m.counted.disk[1].controller = 3;
+	m.counted.disk[1].lun = 63;
 }
 
 static void unit_disk_remove(void)
@@ -459,6 +468,7 @@ static const struct kind {
 	{MSG_PROBE_RESULT, sizeof(struct msg_probe_result), 0, probe_result},
 	{MSG_UNIT_DISK, sizeof(struct msg_unit_disk), 2, unit_disk_add},
 	{MSG_UNIT_DISK, sizeof(struct msg_unit_disk), 0, unit_disk_remove},
+	{MSG_EVENT_DISKS, sizeof(struct msg_event_disks), 0, event_disks},
 	{MSG_READY, sizeof(struct msg_ready), 0, ready},
 	{MSG_FAILED, sizeof(struct msg_error), 0, error_msg},
 	{MSG_UNIT_LOAD, sizeof(struct msg_plain), 0, plain},
@@ -819,6 +829,9 @@ static const struct number {
 	NUMBER(unit_disk_add, disk.disk.chain, CONTROL_MAX_CHAIN + 1),
 	NUMBER(unit_disk_remove, disk.disk.kind, 2),
 	NUMBER(unit_disk_remove, disk.bytes, 512),
+	NUMBER(event_disks, counted.count, CONTROL_MAX_DISKS + 1),
+	NUMBER(event_disks, counted.disk[1].controller, CONTROL_CONTROLLERS),
+	NUMBER(event_disks, counted.disk[1].lun, CONTROL_LUNS),
 	NUMBER(unit_disk_add, disk.disk.shared, 1),
 	NUMBER(start_storage, storage.disk[1].shared, 2),
 	NUMBER(start_storage, storage.disk[1].controller, 255),

@@ -42,6 +42,7 @@ static void make_storage(struct hosted *h, const struct vm_disk *disks, const in
 	must(channel_attach(&h->partition, signal[0], 0), "channel");
 	must(msgsock_pair(unit), "unit socket");
 	h->unit = unit[0];
+	must(fcntl(unit[1], F_SETFL, O_NONBLOCK), "unit socket"); /* as the broker's */
 	start.config = (struct vm_config){
 		.vcpus = vcpus, .disks = ndisks, .ram_bytes = HOSTED_RAM};
 	l = (struct start_fds){.fd = {unit[1], dup(h->ram_fd), gen, provider[0].memory,
@@ -158,16 +159,35 @@ void hosted_close(struct hosted *h, struct hosted_channel *c)
 
 /* ---- as mgmtd ---- */
 
+/* What the provider counted comes in between. */
+static bool next_done(struct hosted *h, struct msg_unit_done *done)
+{
+	static union {
+		struct msg_header h;
+		struct msg_unit_done done;
+		struct msg_event_disks counted;
+	} m;
+	size_t nfds;
+
+	for (;;) {
+		ptrdiff_t n = msgsock_recv(h->unit, &m, sizeof(m), NULL, 0, &nfds);
+
+		if (n != sizeof(m.counted) || m.h.type != MSG_EVENT_DISKS) {
+			*done = m.done;
+			return n == sizeof(*done);
+		}
+		h->counted = m.counted;
+	}
+}
+
 void hosted_unit(struct hosted *h, uint16_t type)
 {
 	struct msg_unit_run m = {0};
 	struct msg_unit_done done;
-	size_t nfds;
 
 	control_header(&m.h, type, 1);
 	must(msgsock_send(h->unit, &m.h, NULL, 0), "unit message");
-	if (msgsock_recv(h->unit, &done, sizeof(done), NULL, 0, &nfds) != sizeof(done) ||
-	    done.error)
+	if (!next_done(h, &done) || done.error)
 		fatal("hosted: unit message %u is not answered well", type);
 }
 
@@ -183,10 +203,8 @@ void hosted_disk_ask(struct hosted *h, enum vm_disk_action action, const struct 
 int hosted_disk_answer(struct hosted *h)
 {
 	struct msg_unit_done done;
-	size_t nfds;
 
-	if (msgsock_recv(h->unit, &done, sizeof(done), NULL, 0, &nfds) != sizeof(done) ||
-	    done.h.cookie != 2)
+	if (!next_done(h, &done) || done.h.cookie != 2)
 		fatal("hosted: a change of the disks is not answered");
 	return done.error;
 }

@@ -7,6 +7,7 @@
 #define BULKHEAD_TESTS_STORAGE_HOSTED_H
 
 #include "vsc/storvsc.h"
+#include "proto/disk_counters.h"
 #include "vsp/storage/storage.h"
 
 enum {
@@ -34,6 +35,7 @@ struct hosted {
 	int unit; /* mgmtd's end */
 	int ram_fd;
 	uint32_t signals, rescinds;
+	struct msg_event_disks counted; /* what was told last */
 	uint64_t resize_bytes; /* of DISK_RESIZE */
 	int refuse; /* answer offers with this errno */
 	struct hosted_channel channel[HOSTED_CHANNELS];

@@ -586,6 +586,40 @@ START_TEST(a_disk_grows_under_load_and_says_so)
 }
 END_TEST
 
+START_TEST(what_a_disk_does_is_counted_and_told)
+{
+	const uint64_t pages[] = {600};
+	struct storvsc_io io = transfer(0x2a, 0, 8, pages, 1);
+	struct storvsc_io flush = {.id = 4, .cdb = {0x35}, .cdb_bytes = 10};
+	const struct disk_counted *n = &h->counted.disk[0];
+
+	for (unsigned i = 0; i < 3; i++)
+		expect_good(&io, 4096);
+	io = transfer(0x28, 0, 4, pages, 1);
+	expect_good(&io, 2048);
+	expect_good(&flush, 0);
+	io = transfer(0x28, SECTORS, 8, pages, 1);
+	expect_sense(&io, 5, 0x21, 0x00);
+	/* The event precedes the answer to what is asked after it was sent. */
+	for (unsigned i = 0; i < 100 && n->errors == 0; i++) {
+		usleep(100000);
+		hosted_unit(h, MSG_UNIT_RUN);
+	}
+	ck_assert_uint_eq(h->counted.count, 2);
+	ck_assert_uint_eq(n->controller, 0);
+	ck_assert_uint_eq(n->lun, 0);
+	ck_assert_uint_eq(n->writes, 3);
+	ck_assert_uint_eq(n->written_bytes, 3 * 4096);
+	ck_assert_uint_eq(n->reads, 1);
+	ck_assert_uint_eq(n->read_bytes, 2048);
+	ck_assert_uint_eq(n->flushes, 1);
+	ck_assert_uint_eq(n->errors, 1);
+	ck_assert_uint_eq(n->queue, 0);
+	ck_assert_uint_gt(n->latency_ns, 0);
+	ck_assert_uint_eq(h->counted.disk[1].reads, 0);
+}
+END_TEST
+
 /* No page of the guest's is written while it is paused. */
 START_TEST(a_paused_guest_hears_of_a_new_disk_when_it_goes_on)
 {
@@ -629,6 +663,7 @@ int main(void)
 	tcase_add_test(t, a_disk_that_goes_is_let_go_of_when_its_last_request_has_ended);
 	tcase_add_test(t, a_controller_comes_with_its_first_disk);
 	tcase_add_test(t, an_image_that_is_none_does_not_become_a_disk);
+	tcase_add_test(t, what_a_disk_does_is_counted_and_told);
 	tcase_add_test(t, a_disk_grows_under_load_and_says_so);
 	tcase_add_test(t, a_paused_guest_hears_of_a_new_disk_when_it_goes_on);
 	suite_add_tcase(s, t);

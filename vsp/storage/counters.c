@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What each disk has done: counted by the threads that do it, told mgmtd about once a second while
+ * there is something to tell. An idle machine costs nothing.
+ */
+#include "vsp/storage/storage.h"
+
+#include <string.h>
+
+#include "bus/log.h"
+#include "proto/disk_counters.h"
+
+#define EVERY_NS 1000000000ull
+
+enum kind { READ, WRITE, FLUSH, UNMAP, OTHER };
+
+static enum kind kind_of(uint8_t op)
+{
+	switch (op) {
+	case 0x08:
+	case 0x28:
+	case 0xa8:
+	case 0x88:
+		return READ;
+	case 0x0a:
+	case 0x2a:
+	case 0xaa:
+	case 0x8a:
+	case 0x2e:
+	case 0x8e:
+		return WRITE;
+	case 0x35:
+	case 0x91:
+		return FLUSH;
+	case 0x41:
+	case 0x42:
+	case 0x93:
+		return UNMAP;
+	default:
+		return OTHER;
+	}
+}
+
+void counters_ended(struct stor_unit *u, const struct request *r)
+{
+	struct unit_counters *n = &u->counters;
+	enum kind kind = kind_of(r->cmd.cdb[0]);
+
+	n->latency_ns += monotonic_ns() - r->began_ns;
+	if (r->cmd.status != SCSI_GOOD) {
+		n->errors++;
+		return;
+	}
+	n->reads += kind == READ;
+	n->read_bytes += kind == READ ? r->cmd.transferred : 0;
+	n->writes += kind == WRITE;
+	n->written_bytes += kind == WRITE ? r->cmd.transferred : 0;
+	n->flushes += kind == FLUSH;
+	n->unmaps += kind == UNMAP;
+}
+
+static bool tell(struct storage *s)
+{
+	static struct msg_event_disks m;
+	bool busy = false;
+
+	memset(&m, 0, sizeof(m));
+	control_header(&m.h, MSG_EVENT_DISKS, 0);
+	for (unsigned i = 0; i < CONTROL_MAX_DISKS; i++) {
+		struct stor_unit *u = &s->unit[i];
+		struct unit_counters *n = &u->counters;
+
+		if (!u->used)
+			continue;
+		m.disk[m.count++] = (struct disk_counted){
+			.controller = u->disk.controller,
+			.lun = u->disk.lun,
+			.queue = u->outstanding,
+			.reads = n->reads,
+			.read_bytes = n->read_bytes,
+			.writes = n->writes,
+			.written_bytes = n->written_bytes,
+			.flushes = n->flushes,
+			.unmaps = n->unmaps,
+			.errors = n->errors,
+			.latency_ns = n->latency_ns,
+		};
+		busy |= u->outstanding != 0;
+	}
+	/* What has no room in mgmtd's socket is told the next time. */
+	return msgsock_send(s->process.unit_fd, &m.h, NULL, 0) != 0 || busy;
+}
+
+static void on_timer(void *arg)
+{
+	struct storage *s = arg;
+
+	s->telling = false;
+	if (tell(s))
+		counters_begun(s);
+}
+
+void counters_begun(struct storage *s)
+{
+	if (s->telling)
+		return;
+	if (!s->tell_timer)
+		s->tell_timer = loop_add_timer(s->process.loop, on_timer, s);
+	if (!s->tell_timer)
+		return;
+	loop_timer_set(s->tell_timer, monotonic_ns() + EVERY_NS);
+	s->telling = true;
+}
