@@ -8,7 +8,7 @@
 
 #include "proto/control.h"
 
-enum { MSG_EVENT_DISKS = 96 };
+enum { MSG_EVENT_DISKS = 128 };
 
 /* Since the machine was started or the disk attached. */
 struct disk_counted {
