@@ -5,9 +5,11 @@
  * The one that asks leaves what it wants in each target's box, sets EMU_ATT_FLUSH there and waits
  * until each has answered or is outside run(): such a one empties its box when it enters. Meanwhile
  * the waiting one counts as outside run() itself, so that two which ask each other, or one that
- * wants the bus lock, do not wait for ever. asks: fill box; read ack                        target:
- * ack = 0 (entry); read box All sequentially consistent: if the target is seen idle, its entry sees
- * the box.
+ * wants the bus lock, do not wait for ever.
+ *
+ * The one that asks fills the box, then reads the target's ack; a target that enters stores its
+ * ack, then reads the box. All four are sequentially consistent: whoever sees the target idle has
+ * its request seen at the entry.
  */
 #include <linux/futex.h>
 #include <sys/syscall.h>
