@@ -236,11 +236,34 @@ START_TEST(a_forbidden_call_kills)
 }
 END_TEST
 
+/* Without IA32 emulation the kernel has no such gate, and the instruction faults for everybody. */
+static bool kernel_has_int80(void)
+{
+	int how;
+	pid_t pid = fork();
+
+	ck_assert_int_ge(pid, 0);
+	if (!pid) {
+		long r = 20; /* getpid */
+
+		__asm__ volatile("int $0x80" : "+a"(r) : : "memory", "r8", "r9", "r10", "r11");
+		_exit(0);
+	}
+	ck_assert_int_eq(waitpid(pid, &how, 0), pid);
+	return WIFEXITED(how);
+}
+
 START_TEST(another_architecture_kills)
 {
 	char nr[16];
-	run("int80", "");
-	was_killed();
+
+	if (kernel_has_int80()) {
+		run("int80", "");
+		was_killed();
+	} else {
+		puts("SKIP int 80h: this kernel has no 32-bit system calls");
+		fflush(stdout);
+	}
 	snprintf(nr, sizeof(nr), "%d", 0x40000000 | SYS_write); /* x32: allowed as write */
 	run("call", nr);
 	was_killed();
