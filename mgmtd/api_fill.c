@@ -177,6 +177,7 @@ static void fill_definition(struct arena *a, const struct vmc *def, Bulkhead__Vm
 	m->exit_device = def->exit_device;
 	m->integration = def->integration;
 	m->controllers = def->controllers;
+	m->sockets = def->sockets;
 }
 
 static Bulkhead__GuestValue **fill_values(struct arena *a, const struct guest_value *from, size_t n)

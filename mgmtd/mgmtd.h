@@ -346,6 +346,13 @@ int values_send(struct vm *vm);
 /* ---- api_memory.c: minimum and target to the integration process */
 int memory_send(struct vm *vm);
 
+/* ---- sockets.c: hv_sock's ends on the host */
+
+/* For a run that has a socket process: the socket that listens, given to it. */
+int sockets_open(struct vm *vm);
+void sockets_close(struct vm *vm);
+void sockets_connect(struct vm *vm, const struct msg_event_connect *m);
+
 /* ---- guest_event.c */
 
 void guest_integration(struct vm *vm, const struct msg_event_integration *m);

@@ -125,6 +125,8 @@ static bool receive(struct vm *vm, unsigned role)
 		backup_progress(vm, h->cookie, ((const struct msg_event_progress *)buf)->percent);
 	else if (h->type == MSG_EVENT_MEMORY && role == ROLE_INTEGRATION)
 		guest_memory(vm, (const struct msg_event_memory *)buf);
+	else if (h->type == MSG_EVENT_CONNECT && role == ROLE_SOCKET)
+		sockets_connect(vm, (const struct msg_event_connect *)buf);
 	else if (h->type == MSG_EVENT_VALUES && role == ROLE_INTEGRATION)
 		guest_values(vm, (const struct msg_event_values *)buf);
 	else
@@ -158,6 +160,11 @@ static void on_integration(void *arg, uint32_t events)
 	on_ready(arg, ROLE_INTEGRATION);
 }
 
+static void on_socket(void *arg, uint32_t events)
+{
+	on_ready(arg, ROLE_SOCKET);
+}
+
 int unit_open(struct vm *vm, unsigned role, int fd)
 {
 	static void (*const handlers[ROLE_COUNT])(void *, uint32_t) = {
@@ -165,6 +172,7 @@ int unit_open(struct vm *vm, unsigned role, int fd)
 		[ROLE_WORKER] = on_worker,
 		[ROLE_STORAGE] = on_storage,
 		[ROLE_INTEGRATION] = on_integration,
+		[ROLE_SOCKET] = on_socket,
 	};
 	struct unit *u = &vm->run.unit[role];
 	int flags = fcntl(fd, F_GETFL);

@@ -27,6 +27,7 @@ static const struct step start_steps[] = {
 	{ROLE_WORKER, MSG_UNIT_LOAD, 60, 40, "loading the kernel"},
 	{ROLE_STORAGE, MSG_UNIT_RUN, 10, 70, "starting the disks"},
 	{ROLE_INTEGRATION, MSG_UNIT_RUN, 10, 75, "starting the services"},
+	{ROLE_SOCKET, MSG_UNIT_RUN, 10, 75, "starting the sockets"},
 	{ROLE_WORKER, MSG_UNIT_RUN, 10, 80, "starting the devices"},
 	{ROLE_PARTITION, MSG_UNIT_RUN, 10, 90, "starting the processors"},
 };
@@ -35,29 +36,34 @@ static const struct step pause_steps[] = {
 	{ROLE_PARTITION, MSG_UNIT_PAUSE, 10, 0, "stopping the processors"},
 	{ROLE_WORKER, MSG_UNIT_PAUSE, 10, 50, "stopping the devices"},
 	{ROLE_INTEGRATION, MSG_UNIT_PAUSE, 10, 60, "stopping the services"},
+	{ROLE_SOCKET, MSG_UNIT_PAUSE, 10, 60, "stopping the sockets"},
 	{ROLE_STORAGE, MSG_UNIT_PAUSE, 120, 70, "waiting for the disks"},
 };
 
 static const struct step resume_steps[] = {
 	{ROLE_STORAGE, MSG_UNIT_RUN, 10, 0, "starting the disks"},
 	{ROLE_INTEGRATION, MSG_UNIT_RUN, 10, 0, "starting the services"},
+	{ROLE_SOCKET, MSG_UNIT_RUN, 10, 0, "starting the sockets"},
 	{ROLE_WORKER, MSG_UNIT_RUN, 10, 0, "starting the devices"},
 	{ROLE_PARTITION, MSG_UNIT_RUN, 10, 50, "starting the processors"},
 };
 
-enum { RESET_AFTER_PAUSE = 4 }; /* where a reset begins when the machine is paused already */
+enum { RESET_AFTER_PAUSE = 5 }; /* where a reset begins when the machine is paused already */
 static const struct step reset_steps[] = {
 	{ROLE_PARTITION, MSG_UNIT_PAUSE, 10, 0, "stopping the processors"},
 	{ROLE_WORKER, MSG_UNIT_PAUSE, 10, 10, "stopping the devices"},
 	{ROLE_INTEGRATION, MSG_UNIT_PAUSE, 10, 15, "stopping the services"},
+	{ROLE_SOCKET, MSG_UNIT_PAUSE, 10, 15, "stopping the sockets"},
 	{ROLE_STORAGE, MSG_UNIT_PAUSE, 120, 15, "waiting for the disks"},
 	{ROLE_PARTITION, MSG_UNIT_RESET, 10, 20, "resetting the processors"},
 	{ROLE_WORKER, MSG_UNIT_RESET, 10, 30, "resetting the devices"},
 	{ROLE_STORAGE, MSG_UNIT_RESET, 10, 35, "resetting the disks"},
 	{ROLE_INTEGRATION, MSG_UNIT_RESET, 10, 35, "resetting the services"},
+	{ROLE_SOCKET, MSG_UNIT_RESET, 10, 35, "resetting the sockets"},
 	{ROLE_WORKER, MSG_UNIT_LOAD, 60, 40, "loading the kernel"},
 	{ROLE_STORAGE, MSG_UNIT_RUN, 10, 70, "starting the disks"},
 	{ROLE_INTEGRATION, MSG_UNIT_RUN, 10, 75, "starting the services"},
+	{ROLE_SOCKET, MSG_UNIT_RUN, 10, 75, "starting the sockets"},
 	{ROLE_WORKER, MSG_UNIT_RUN, 10, 80, "starting the devices"},
 	{ROLE_PARTITION, MSG_UNIT_RUN, 10, 90, "starting the processors"},
 };

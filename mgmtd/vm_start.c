@@ -134,6 +134,11 @@ int vm_created(struct vm *vm, const struct msg_vm_created *m, int *fds, size_t n
 		if (rc)
 			rc = fault_set(f, fault_code(rc), NULL, "cannot watch its sockets: %s",
 				       strerror(-rc));
+		else if ((rc = sockets_open(vm)))
+			rc = fault_set(f, fault_code(rc), "names that are too long for a socket's "
+							  "path need <sockets>no</sockets>",
+				       "cannot make its socket below %s/sockets: %s",
+				       vm->d->settings.run_dir, strerror(-rc));
 	}
 	for (; taken < nfds; taken++)
 		close(fds[taken]);
@@ -146,6 +151,7 @@ void vm_release(struct vm *vm)
 	copy_gone(vm);
 	space_forget(vm);
 	vm_disks_end(vm);
+	sockets_close(vm);
 	for (unsigned i = 0; i < ROLE_COUNT; i++)
 		unit_close(&vm->run.unit[i]);
 	for (unsigned i = 0; i < CONTROL_MAX_SERIAL; i++)

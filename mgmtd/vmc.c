@@ -157,6 +157,7 @@ int vmc_config(const struct vmc *v, uint64_t run, struct vm_config *c, char *why
 	c->disks = v->ndisks;
 	c->integration = v->integration;
 	c->controllers = v->controllers;
+	c->sockets = v->sockets;
 	memcpy(c->uuid, v->uuid, sizeof(c->uuid));
 	snprintf(c->name, sizeof(c->name), "%s", v->name);
 	snprintf(c->cmdline, sizeof(c->cmdline), "%s", v->cmdline ? v->cmdline : "");
@@ -288,6 +289,7 @@ char *vmc_write(const struct vmc *v, size_t *bytes)
 	if (v->undo)
 		put(f, "  ", "undo", vmc_undo_name(v->undo));
 	put(f, "  ", "integration", v->integration ? "yes" : "no");
+	put(f, "  ", "sockets", v->sockets ? "yes" : "no");
 	for (unsigned i = 0; i < v->nvalues; i++) {
 		fprintf(f, "  <value key=\"%s\">", v->value[i].key);
 		put_escaped(f, v->value[i].value);

@@ -56,6 +56,7 @@ struct vmc {
 	enum vmc_undo undo;
 	bool exit_device, autostart;
 	bool integration; /* the integration services are offered to the guest */
+	bool sockets;     /* programs on the host and in the guest can connect (hv_sock) */
 	struct guest_value value[GUEST_VALUES]; /* that the guest is told; keys are unique */
 	unsigned nvalues;
 };

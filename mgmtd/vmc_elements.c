@@ -154,6 +154,11 @@ static int read_integration(struct reader *r, const xmlNode *n, const char *text
 	return read_yes_no(r, n, text, &r->v->integration);
 }
 
+static int read_sockets(struct reader *r, const xmlNode *n, const char *text, const char *attr)
+{
+	return read_yes_no(r, n, text, &r->v->sockets);
+}
+
 static int read_autostart(struct reader *r, const xmlNode *n, const char *text, const char *attr)
 {
 	return read_yes_no(r, n, text, &r->v->autostart);
@@ -321,6 +326,7 @@ const struct element vmc_elements[] = {
 	{"disk", MANY | OWN_ATTRIBUTES, NULL, read_disk, NULL},
 	{"undo", 0, NULL, read_undo, NULL},
 	{"integration", 0, NULL, read_integration, NULL},
+	{"sockets", 0, NULL, read_sockets, NULL},
 	{"value", MANY, "key", read_value, NULL},
 	{"on-reboot", 0, NULL, read_on_reboot, NULL},
 	{"on-crash", 0, NULL, read_on_crash, NULL},

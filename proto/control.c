@@ -107,7 +107,8 @@ static bool config_ok(const struct vm_config *c, const struct why *why)
 	       in_range("exit device", c->exit_device, 0, 1, why) &&
 	       in_range("disks", c->disks, 0, CONTROL_MAX_DISKS, why) &&
 	       in_range("controllers", c->controllers, 0, CONTROL_CONTROLLERS, why) &&
-	       in_range("integration", c->integration, 0, 1, why) && name_ok(c->name, why) &&
+	       in_range("integration", c->integration, 0, 1, why) &&
+	       in_range("sockets", c->sockets, 0, 1, why) && name_ok(c->name, why) &&
 	       text_ok("kernel command line", c->cmdline, sizeof(c->cmdline), why);
 }
 
@@ -357,6 +358,29 @@ static bool start_job_ok(const void *msg, size_t nfds, const struct why *why)
 	return m->config.job || bad(why, "a job process for a VM");
 }
 
+static bool start_socket_ok(const void *msg, size_t nfds, const struct why *why)
+{
+	const struct msg_start_socket *m = msg;
+	if (!start_ok(&m->config, m->uid, m->gid, m->sandbox_flags, why))
+		return false;
+	if (!m->config.sockets)
+		return bad(why, "a socket process nobody wants");
+	return fds_ok(nfds, FIXED_CHILD_FDS, why);
+}
+
+static bool event_connect_ok(const void *msg, size_t nfds, const struct why *why)
+{
+	const struct msg_event_connect *m = msg;
+	return in_range("port", m->port, 0, INT32_MAX, why);
+}
+
+static bool unit_connected_ok(const void *msg, size_t nfds, const struct why *why)
+{
+	const struct msg_unit_connected *m = msg;
+	return in_range("error", (uint64_t)(int64_t)m->error, 0, MAX_ERRNO, why) &&
+	       fds_ok(nfds, m->error ? 0 : 1, why);
+}
+
 static bool start_probe_ok(const void *msg, size_t nfds, const struct why *why)
 {
 	const struct msg_start_probe *m = msg;
@@ -560,6 +584,12 @@ static const struct declaration declarations[] = {
 	{MSG_DISK_NOTE, NO_FDS, sizeof(struct msg_disk_note), disk_note_ok, "DISK_NOTE"},
 	{MSG_DISK_DONE, NO_FDS, sizeof(struct msg_disk_done), disk_done_ok, "DISK_DONE"},
 	{MSG_EVENT_DISKS, NO_FDS, sizeof(struct msg_event_disks), event_disks_ok, "EVENT_DISKS"},
+	{MSG_START_SOCKET, ANY_FDS, sizeof(struct msg_start_socket), start_socket_ok, "START_SOCKET"},
+	{MSG_UNIT_LISTEN, 1, 1, sizeof(struct msg_plain), plain_ok, "UNIT_LISTEN"},
+	{MSG_UNIT_CONNECTED, ANY_FDS, sizeof(struct msg_unit_connected), unit_connected_ok,
+	 "UNIT_CONNECTED"},
+	{MSG_EVENT_CONNECT, NO_FDS, sizeof(struct msg_event_connect), event_connect_ok,
+	 "EVENT_CONNECT"},
 	{MSG_READY, NO_FDS, sizeof(struct msg_ready), ready_ok, "READY"},
 	{MSG_FAILED, NO_FDS, sizeof(struct msg_error), error_ok, "FAILED"},
 	{MSG_START_PROBE, 1, 1, sizeof(struct msg_start_probe), start_probe_ok, "START_PROBE"},
@@ -650,6 +680,6 @@ void control_text(char *dst, size_t size, const char *fmt, ...)
 const char *vm_role_name(unsigned role)
 {
 	static const char *const names[ROLE_COUNT] = {"partition", "worker", "storage",
-						      "integration", "job"};
+						      "integration", "job", "socket"};
 	return role < ROLE_COUNT ? names[role] : "unknown";
 }

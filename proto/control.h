@@ -62,6 +62,7 @@ enum control_type {
 	MSG_START_STORAGE,
 	MSG_START_INTEGRATION,
 	MSG_START_JOB,
+	MSG_START_SOCKET,
 
 	/* mgmtd to the children: one vocabulary, the unit operations */
 	MSG_UNIT_LOAD = 64,     /* worker: load the boot images into RAM, send boot state to the partition */
@@ -78,10 +79,13 @@ enum control_type {
 	MSG_UNIT_COPY,          /* integration: a step of copying a file into the guest; answered when it did it */
 	MSG_UNIT_BACKUP = 77,   /* storage: a step of copying its disks */
 	MSG_UNIT_DISK = 76,     /* storage: a change of its disks while the machine has processes */
+	MSG_UNIT_LISTEN,        /* socket: where programs of the host connect; not answered */
+	MSG_UNIT_CONNECTED,     /* socket: the answer to EVENT_CONNECT */
 
 	/* events from a child to mgmtd */
 	MSG_EVENT_GUEST = 80,
 	MSG_EVENT_INTEGRATION,  /* integration: what it knows of the guest now */
+	MSG_EVENT_CONNECT,      /* socket: the guest wants to reach a program of the host's */
 	MSG_EVENT_VALUES,       /* integration: what the guest says of itself, all of it */
 	MSG_EVENT_MEMORY,       /* integration: how much memory it has and needs */
 	MSG_EVENT_PROGRESS,     /* storage: of a BACKUP_COPY; the cookie is that one's */
@@ -99,7 +103,8 @@ enum control_type {
 };
 
 /* Processes of a VM. Those below ROLES_ALWAYS every VM has; storage only one with disks or
- * controllers, integration only one that wants the services. ROLE_JOB is no VM's: a job is to the broker a
+ * controllers, integration only one that wants the services, socket only one that wants
+ * sockets. ROLE_JOB is no VM's: a job is to the broker a
  * machine that consists of this one process. */
 enum vm_role {
 	ROLE_PARTITION = 0,
@@ -107,6 +112,7 @@ enum vm_role {
 	ROLE_STORAGE,
 	ROLE_INTEGRATION,
 	ROLE_JOB,
+	ROLE_SOCKET,
 	ROLE_COUNT
 };
 enum { ROLES_ALWAYS = ROLE_STORAGE };
@@ -151,6 +157,7 @@ struct vm_config {
 	uint32_t integration;                   /* 1: has an integration process */
 	uint32_t controllers;                   /* those below are there without disks, too */
 	uint32_t job;                           /* 1: no VM but a job: 1 vCPU, nothing else */
+	uint32_t sockets;                       /* 1: has a socket process */
 	uint32_t pad;
 	uint8_t uuid[16];                       /* SMBIOS system UUID */
 	char name[CONTROL_NAME_BYTES];
@@ -269,6 +276,29 @@ struct msg_start_job {
 	struct vm_config config;                /* job is 1 */
 	uint32_t uid, gid;
 	uint32_t sandbox_flags;
+	uint32_t pad;
+};
+
+/* The socket process's descriptors: as the integration process's. */
+struct msg_start_socket {
+	struct msg_header h;
+	struct vm_config config;                /* sockets is 1 */
+	uint32_t uid, gid;
+	uint32_t sandbox_flags;
+	uint32_t pad;
+};
+
+/* The guest connects to this port of the host's; h.cookie is repeated in the answer. */
+struct msg_event_connect {
+	struct msg_header h;
+	uint32_t port;
+	uint32_t pad;
+};
+
+/* fds: a connected stream socket, if error is 0. */
+struct msg_unit_connected {
+	struct msg_header h;
+	int32_t error;                          /* 0, or a positive errno */
 	uint32_t pad;
 };
 
@@ -485,7 +515,8 @@ static inline bool vm_has_role(const struct vm_config *c, unsigned role)
 	if (c->job || role == ROLE_JOB)
 		return c->job && role == ROLE_JOB;
 	return role < ROLES_ALWAYS || (role == ROLE_STORAGE && (c->disks || c->controllers)) ||
-	       (role == ROLE_INTEGRATION && c->integration);
+	       (role == ROLE_INTEGRATION && c->integration) ||
+	       (role == ROLE_SOCKET && c->sockets);
 }
 /* The one place that checks a VM's configuration (also called by mgmtd before it asks). */
 int vm_config_check(const struct vm_config *c, char *why, size_t why_size);

@@ -54,7 +54,12 @@ struct vmbus_wire_route {
 };
 
 /* Providers, in the order in which their channels are handed over. */
-enum vmbus_provider { PROVIDER_STORAGE = 0, PROVIDER_INTEGRATION, PROVIDER_COUNT };
+enum vmbus_provider {
+	PROVIDER_STORAGE = 0,
+	PROVIDER_INTEGRATION,
+	PROVIDER_SOCKET,
+	PROVIDER_COUNT
+};
 
 /* Signal channel, both directions. */
 struct provider_signal {
@@ -69,6 +74,7 @@ enum provider_wire_type {
 	PROVIDER_OPEN_DONE,
 	PROVIDER_CLOSE_DONE,
 	PROVIDER_GPADL_GONE_DONE,
+	PROVIDER_REFUSE,        /* socket: no to a CONNECT; yes is an offer */
 	/* worker to provider */
 	PROVIDER_OFFERED = 32,  /* answer to OFFER: the channel's id, or a negative errno */
 	PROVIDER_OPEN,
@@ -76,6 +82,7 @@ enum provider_wire_type {
 	PROVIDER_GPADL,
 	PROVIDER_GPADL_GONE,
 	PROVIDER_TARGET,
+	PROVIDER_CONNECT,       /* socket: the guest wants a service of the host's */
 	PROVIDER_PAGES,         /* follows OPEN and GPADL until their pages are complete */
 };
 
@@ -85,7 +92,14 @@ struct provider_offer {
 	uint8_t interface[16], instance[16];
 	uint16_t flags, mmio_mib, subchannel, pad;
 	uint32_t pipe_mode;
-	uint32_t pad2;
+	uint32_t pipe_user;     /* what the guest finds behind pipe_mode */
+};
+
+/* CONNECT and REFUSE: both ends of a connection, as the guest names them. */
+struct provider_connect {
+	uint32_t type;
+	uint32_t pad;
+	uint8_t endpoint[16], service[16];
 };
 
 struct provider_offered {

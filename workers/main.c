@@ -165,6 +165,8 @@ static void set_up(struct worker *w, const struct msg_start_worker *start, struc
 		attach(&w->provider[PROVIDER_STORAGE].ch, l, "provider");
 	if (w->config.integration)
 		attach(&w->provider[PROVIDER_INTEGRATION].ch, l, "provider");
+	if (w->config.sockets)
+		attach(&w->provider[PROVIDER_SOCKET].ch, l, "provider");
 	open_images(w, l);
 
 	w->loop = loop_new();
@@ -182,6 +184,8 @@ static void set_up(struct worker *w, const struct msg_start_worker *start, struc
 		err = provider_start(w, &w->provider[PROVIDER_STORAGE], PROVIDER_STORAGE);
 	if (!err && w->config.integration)
 		err = provider_start(w, &w->provider[PROVIDER_INTEGRATION], PROVIDER_INTEGRATION);
+	if (!err && w->config.sockets)
+		err = provider_start(w, &w->provider[PROVIDER_SOCKET], PROVIDER_SOCKET);
 	if (!err)
 		err = unit_start(w);
 	for (unsigned i = 0; i < w->config.serials && !err; i++)

@@ -98,6 +98,19 @@ void provider_target(void *arg, void *provider, uint32_t channel, uint32_t vp)
 	simple(provider, PROVIDER_TARGET, channel, vp);
 }
 
+int provider_socket(void *arg, const struct vmbus_guid *endpoint, const struct vmbus_guid *service)
+{
+	struct worker *w = arg;
+	struct provider_connect m = {.type = PROVIDER_CONNECT};
+
+	if (!w->config.sockets)
+		return -ENOENT;
+	memcpy(m.endpoint, endpoint->b, sizeof(m.endpoint));
+	memcpy(m.service, service->b, sizeof(m.service));
+	to_provider(&w->provider[PROVIDER_SOCKET], &m, sizeof(m));
+	return 0;
+}
+
 /* ---- what providers say ---- */
 
 /* From here on nobody else may speak of the channel. Whoever had the number before could until now:
@@ -116,6 +129,7 @@ static void offer(struct provider *p, const struct provider_offer *m)
 		.mmio_mib = m->mmio_mib,
 		.subchannel = m->subchannel,
 		.pipe_mode = m->pipe_mode,
+		.pipe_user = m->pipe_user,
 		.provider = p,
 	};
 	struct provider_offered answer = {.type = PROVIDER_OFFERED, .cookie = m->cookie};
@@ -158,6 +172,17 @@ static void said(struct provider *p, const struct provider_simple *m)
 	}
 }
 
+static void refused(struct provider *p, const struct provider_connect *m)
+{
+	struct vmbus_guid endpoint, service;
+
+	if (p->index != PROVIDER_SOCKET || m->type != PROVIDER_REFUSE)
+		fatal("a provider sent message type %u", m->type);
+	memcpy(endpoint.b, m->endpoint, sizeof(endpoint.b));
+	memcpy(service.b, m->service, sizeof(service.b));
+	vmbus_socket_refused(p->worker->vmbus.server, &endpoint, &service);
+}
+
 static bool on_provider(void *arg)
 {
 	struct provider *p = arg;
@@ -165,6 +190,7 @@ static bool on_provider(void *arg)
 		uint32_t type;
 		struct provider_offer offer;
 		struct provider_simple simple;
+		struct provider_connect connect;
 	} m;
 	struct ring_packet pkt;
 	bool any = false;
@@ -181,6 +207,8 @@ static bool on_provider(void *arg)
 			offer(p, &m.offer);
 		else if (n == sizeof(m.simple))
 			said(p, &m.simple);
+		else if (n == sizeof(m.connect))
+			refused(p, &m.connect);
 		else
 			fatal("a provider broke its channel (%td)", n);
 		any = true;

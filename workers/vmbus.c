@@ -101,6 +101,7 @@ static const struct vmbus_server_ops ops = {
 	.gpadl = provider_gpadl,
 	.gpadl_gone = provider_gpadl_gone,
 	.target = provider_target,
+	.socket = provider_socket,
 };
 
 void vmbus_reset(struct worker *w)

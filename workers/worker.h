@@ -165,6 +165,7 @@ void provider_gpadl(void *arg, void *provider, uint32_t channel, uint32_t gpadl,
 		    uint32_t byte_count);
 void provider_gpadl_gone(void *arg, void *provider, uint32_t channel, uint32_t gpadl);
 void provider_target(void *arg, void *provider, uint32_t channel, uint32_t vp);
+int provider_socket(void *arg, const struct vmbus_guid *endpoint, const struct vmbus_guid *service);
 int provider_start(struct worker *w, struct provider *p, unsigned index);
 
 /* serial.c */

@@ -81,7 +81,7 @@ static void send_offer(struct vmbus_server *s, struct vmbus_chan *c)
 	};
 
 	if (c->offer.flags & VMBUS_OFFER_NAMED_PIPE)
-		memcpy(m.user_defined, &c->offer.pipe_mode, sizeof(c->offer.pipe_mode));
+		memcpy(m.user_defined, (uint32_t[2]){c->offer.pipe_mode, c->offer.pipe_user}, 8);
 	c->state = CH_OFFERED;
 	vmbus_send(s, &m, sizeof(m));
 }

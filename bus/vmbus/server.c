@@ -218,17 +218,24 @@ static void on_unload(struct vmbus_server *s)
 	vmbus_settle(s);
 }
 
-static void on_tl_connect(struct vmbus_server *s, const struct vmbus_msg_tl_connect *m)
+void vmbus_socket_refused(struct vmbus_server *s, const struct vmbus_guid *endpoint,
+			  const struct vmbus_guid *service)
 {
 	struct vmbus_msg_tl_result answer = {
 		.h.type = VMBUS_TL_CONNECT_RESULT,
-		.endpoint = m->endpoint,
-		.service = m->service,
+		.endpoint = *endpoint,
+		.service = *service,
 		.status = VMBUS_STATUS_FAILED,
 	};
 
-	if (!s->ops->socket || s->ops->socket(s->arg, &m->endpoint, &m->service) != 0)
+	if (s->state == CONN_CONNECTED)
 		vmbus_send(s, &answer, sizeof(answer));
+}
+
+static void on_tl_connect(struct vmbus_server *s, const struct vmbus_msg_tl_connect *m)
+{
+	if (!s->ops->socket || s->ops->socket(s->arg, &m->endpoint, &m->service) != 0)
+		vmbus_socket_refused(s, &m->endpoint, &m->service);
 }
 
 /* ---- dispatch ---- */

@@ -44,6 +44,7 @@ struct vmbus_offer {
 	uint16_t mmio_mib;
 	uint16_t subchannel;
 	uint32_t pipe_mode; /* with VMBUS_OFFER_NAMED_PIPE: 0 bytes, 4 messages */
+	uint32_t pipe_user; /* likewise, what follows it: of an hv_sock offer, 1: the host connects */
 	void *provider;     /* the owner's; handed back in every call */
 };
 
@@ -73,7 +74,8 @@ struct vmbus_server_ops {
 	void (*gpadl_gone)(void *arg, void *provider, uint32_t channel, uint32_t gpadl);
 	/* Interrupt this vp from now on. */
 	void (*target)(void *arg, void *provider, uint32_t channel, uint32_t vp);
-	/* The guest's hv_sock client wants a host service; NULL: refused. */
+	/* The guest's hv_sock client wants a host service: 0, and an offer or vmbus_socket_refused()
+	 * will follow; another: refused. NULL: likewise. */
 	int (*socket)(void *arg, const struct vmbus_guid *endpoint,
 		      const struct vmbus_guid *service);
 };
@@ -106,6 +108,10 @@ int vmbus_rescind(struct vmbus_server *s, uint32_t channel);
 int vmbus_open_done(struct vmbus_server *s, uint32_t channel, bool ok);
 int vmbus_close_done(struct vmbus_server *s, uint32_t channel);
 int vmbus_gpadl_gone_done(struct vmbus_server *s, uint32_t channel, uint32_t gpadl);
+
+/* No to a request of socket(). */
+void vmbus_socket_refused(struct vmbus_server *s, const struct vmbus_guid *endpoint,
+			  const struct vmbus_guid *service);
 
 /* For inspect and tests. */
 uint32_t vmbus_server_version(const struct vmbus_server *s); /* 0: not connected */

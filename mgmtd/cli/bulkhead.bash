@@ -47,7 +47,7 @@ _bulkhead() {
 		console) words="--port --new --expect --send --until --timeout $(_bulkhead_vms)" ;;
 		create)
 			words="--file --kernel --memory --memory-minimum --memory-maximum --vcpus --initrd --module --cmdline --backend
-				--disk --controllers --undo --integration --serial-ports --on-reboot --on-crash --exit-device --autostart --start"
+				--disk --controllers --undo --integration --sockets --serial-ports --on-reboot --on-crash --exit-device --autostart --start"
 			;;
 		events) words="--follow --last --vm --after" ;;
 		jobs) words="cancel" ;;

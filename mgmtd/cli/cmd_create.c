@@ -91,6 +91,7 @@ enum {
 	OPT_EXIT,
 	OPT_INTEGRATION,
 	OPT_UNDO,
+	OPT_SOCKETS,
 	OPT_AUTOSTART,
 	OPT_START
 };
@@ -114,6 +115,7 @@ static const struct option options[] = {
 	{"exit-device", no_argument, NULL, OPT_EXIT},
 	{"integration", no_argument, NULL, OPT_INTEGRATION},
 	{"undo", required_argument, NULL, OPT_UNDO},
+	{"sockets", no_argument, NULL, OPT_SOCKETS},
 	{"autostart", no_argument, NULL, OPT_AUTOSTART},
 	{"start", no_argument, NULL, OPT_START},
 	{NULL},
@@ -283,6 +285,9 @@ static int take_option(struct cli *c, int o, const char *arg, struct vmc *v)
 		return take_policy(c, "on-crash", arg, &v->on_crash);
 	case OPT_EXIT:
 		v->exit_device = true;
+		return EXIT_OK;
+	case OPT_SOCKETS:
+		v->sockets = true;
 		return EXIT_OK;
 	case OPT_INTEGRATION:
 		v->integration = true;

@@ -107,6 +107,7 @@ static void print_definition(FILE *f, const Bulkhead__Vm *vm)
 	fprintf(f, "on reboot:\t%s\n", vm->on_reboot);
 	fprintf(f, "on crash:\t%s\n", vm->on_crash);
 	fprintf(f, "integration services:\t%s\n", vm->integration ? "yes" : "no");
+	fprintf(f, "sockets:\t%s\n", vm->sockets ? "yes" : "no");
 	fprintf(f, "exit device:\t%s\n", vm->exit_device ? "yes" : "no");
 	fprintf(f, "autostart:\t%s\n", vm->autostart ? "yes" : "no");
 	fprintf(f, "folder:\t%s\n", vm->folder);

@@ -27,6 +27,7 @@ PROGRAMS = {
     "bulkhead-vsp-storage": "vsp/storage/bulkhead-vsp-storage",
     "bulkhead-vsp-integration": "vsp/integration/bulkhead-vsp-integration",
     "bulkhead-disk-job": "vsp/storage/job/bulkhead-disk-job",
+    "bulkhead-vsp-socket": "vsp/socket/bulkhead-vsp-socket",
 }
 READY = "bulkhead guest: ready"         # printed by the initramfs' /init
 PROMPT = "guest# "
@@ -175,7 +176,8 @@ class Stack:
         libexec = os.path.join(self.dir, "libexec")
         os.makedirs(libexec, exist_ok=True)
         for name in ("bulkhead-partition", "bulkhead-worker", "bulkhead-vsp-storage",
-                     "bulkhead-vsp-integration", "bulkhead-disk-job"):
+                     "bulkhead-vsp-integration", "bulkhead-disk-job",
+                     "bulkhead-vsp-socket"):
             os.symlink(self.program(name), os.path.join(libexec, name))
         socket = os.path.join(self.run_dir, "vmmcore.sock")
         self.broker = subprocess.Popen(

@@ -176,6 +176,8 @@ int parts_send_integration(const struct vm_parts *p, int sock, const struct vm_c
 			   uint32_t uid, uint32_t flags);
 int parts_send_job(const struct vm_parts *p, int sock, const struct vm_config *config, uint32_t uid,
 		   uint32_t flags);
+int parts_send_socket(const struct vm_parts *p, int sock, const struct vm_config *config, uint32_t uid,
+		      uint32_t flags);
 
 /* reservations.c: the memory that belongs to a shared image, an open descriptor of the broker's; or
  * a negative errno. */

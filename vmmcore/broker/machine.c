@@ -26,6 +26,7 @@ static const char *const child_program[ROLE_COUNT] = {
 	[ROLE_STORAGE] = "bulkhead-vsp-storage",
 	[ROLE_INTEGRATION] = "bulkhead-vsp-integration",
 	[ROLE_JOB] = "bulkhead-disk-job",
+	[ROLE_SOCKET] = "bulkhead-vsp-socket",
 };
 
 #define CLEANUP_RETRY_NS 10000000ull /* a cgroup stays busy a moment longer than its processes */
@@ -430,6 +431,8 @@ static int send_start(struct machine *m, const struct vm_parts *parts, const str
 		return parts_send_integration(parts, ch->sock, &m->config, ch->uid, flags);
 	if (role == ROLE_JOB)
 		return parts_send_job(parts, ch->sock, &m->config, ch->uid, flags);
+	if (role == ROLE_SOCKET)
+		return parts_send_socket(parts, ch->sock, &m->config, ch->uid, flags);
 	return parts_send_storage(parts, ch->sock, &m->config, r->disk, ch->uid, flags, r->disk_fds,
 				  r->ndisk_fds);
 }

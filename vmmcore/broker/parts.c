@@ -19,6 +19,7 @@
 static const unsigned provider_role[PROVIDER_COUNT] = {
 	[PROVIDER_STORAGE] = ROLE_STORAGE,
 	[PROVIDER_INTEGRATION] = ROLE_INTEGRATION,
+	[PROVIDER_SOCKET] = ROLE_SOCKET,
 };
 
 static void close_fd(int *fd)
@@ -269,4 +270,16 @@ int parts_send_job(const struct vm_parts *p, int sock, const struct vm_config *c
 
 	control_header(&msg.h, MSG_START_JOB, 0);
 	return msgsock_send(sock, &msg.h, &p->unit[ROLE_JOB], 1);
+}
+
+int parts_send_socket(const struct vm_parts *p, int sock, const struct vm_config *config, uint32_t uid,
+		      uint32_t flags)
+{
+	struct msg_start_socket msg = {
+		.config = *config, .uid = uid, .gid = uid, .sandbox_flags = flags};
+	int fds[MSG_MAX_FDS];
+	size_t n = provider_fds(p, PROVIDER_SOCKET, fds);
+
+	control_header(&msg.h, MSG_START_SOCKET, 0);
+	return msgsock_send(sock, &msg.h, fds, n);
 }

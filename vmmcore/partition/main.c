@@ -133,6 +133,8 @@ static void receive_start(struct msg_start_partition *start, struct part_fds *pf
 		pf->signal[PROVIDER_STORAGE] = start_next_channel(&l);
 	if (start->config.integration)
 		pf->signal[PROVIDER_INTEGRATION] = start_next_channel(&l);
+	if (start->config.sockets)
+		pf->signal[PROVIDER_SOCKET] = start_next_channel(&l);
 	pf->kvm = start->config.backend == BACKEND_KVM ? start_next_fd(&l) : -1;
 }
 

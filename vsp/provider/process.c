@@ -82,6 +82,7 @@ static void start_provider(struct process *p)
 	v->ram_fd = p->ram_fd;
 	v->vcpus = p->config.vcpus;
 	v->ops = p->ops->provider;
+	v->arg = p->arg;
 	v->paused = true;
 	process_must(p, provider_start(v), "watch the channels");
 }

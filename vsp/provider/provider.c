@@ -28,29 +28,63 @@ static void simple(struct provider *p, uint32_t type, uint32_t channel, uint32_t
 	to_worker(p, &m, sizeof(m));
 }
 
+/* m: all but type and cookie. */
+static struct provider_channel *offer(struct provider *p, struct provider_offer *m, void *arg)
+{
+	struct provider_channel *ch = p->channel;
+
+	m->type = PROVIDER_OFFER;
+	m->cookie = 0;
+	while (m->cookie < PROVIDER_CHANNELS && ch->state != PROVIDER_FREE) {
+		m->cookie++;
+		ch++;
+	}
+	if (m->cookie == PROVIDER_CHANNELS)
+		return NULL;
+	ch->arg = arg;
+	ch->id = 0;
+	ch->subchannel = m->subchannel;
+	ch->state = PROVIDER_OFFERING;
+	ch->unwanted = false;
+	to_worker(p, m, sizeof(*m));
+	return ch;
+}
+
 struct provider_channel *provider_offer(struct provider *p, const struct vmbus_guid *interface,
 					const struct vmbus_guid *instance, uint16_t subchannel,
 					void *arg)
 {
-	struct provider_offer m = {.type = PROVIDER_OFFER, .subchannel = subchannel};
-	struct provider_channel *ch = p->channel;
+	struct provider_offer m = {.subchannel = subchannel, .flags = VMBUS_OFFER_ENUMERATE};
 
-	while (m.cookie < PROVIDER_CHANNELS && ch->state != PROVIDER_FREE) {
-		m.cookie++;
-		ch++;
-	}
-	if (m.cookie == PROVIDER_CHANNELS)
-		return NULL;
-	ch->arg = arg;
-	ch->id = 0;
-	ch->subchannel = subchannel;
-	ch->state = PROVIDER_OFFERING;
-	ch->unwanted = false;
 	memcpy(m.interface, interface->b, sizeof(m.interface));
 	memcpy(m.instance, instance->b, sizeof(m.instance));
-	m.flags = VMBUS_OFFER_ENUMERATE;
-	to_worker(p, &m, sizeof(m));
-	return ch;
+	return offer(p, &m, arg);
+}
+
+struct provider_channel *provider_offer_socket(struct provider *p, const struct vmbus_guid *service,
+					       const struct vmbus_guid *instance, bool from_host,
+					       void *arg)
+{
+	struct provider_offer m = {.flags = VMBUS_OFFER_HV_SOCKET | VMBUS_OFFER_NAMED_PIPE,
+				   .pipe_user = from_host};
+
+	memcpy(m.interface, service->b, sizeof(m.interface));
+	memcpy(m.instance, instance->b, sizeof(m.instance));
+	return offer(p, &m, arg);
+}
+
+void provider_refuse(struct provider *p, const struct vmbus_guid *endpoint,
+		     const struct vmbus_guid *service)
+{
+	struct provider_connect m = {.type = PROVIDER_REFUSE};
+	int err;
+
+	memcpy(m.endpoint, endpoint->b, sizeof(m.endpoint));
+	memcpy(m.service, service->b, sizeof(m.service));
+	/* A guest that asks faster than the worker reads does not hear of each. */
+	err = channel_send(&p->worker, 0, 0, &m, sizeof(m));
+	if (err && err != -EAGAIN)
+		fatal("the worker broke the provider channel (%d)", err);
 }
 
 void provider_rescind(struct provider_channel *ch)
@@ -59,9 +93,14 @@ void provider_rescind(struct provider_channel *ch)
 		ch->unwanted = true;
 		return;
 	}
+	if (ch->state == PROVIDER_OPEN_NOW) { /* the close that follows finds none, and is answered */
+		guest_ring_unmap(&ch->ring);
+		atomic_store(&ch->owed, false);
+	}
 	if (ch->state != PROVIDER_REFUSED)
 		simple(ch->provider, PROVIDER_RESCIND, ch->id, 0);
 	ch->state = PROVIDER_FREE;
+	provider_rings_changed(ch->provider);
 }
 
 static void offered(struct provider *p, const struct provider_offered *m)
@@ -227,6 +266,17 @@ static void said(struct provider *p, const struct provider_simple *m)
 	}
 }
 
+static void guest_connects(struct provider *p, const struct provider_connect *m)
+{
+	struct vmbus_guid endpoint, service;
+
+	if (m->type != PROVIDER_CONNECT || !p->ops->connect)
+		fatal("the worker sent message type %u", m->type);
+	memcpy(endpoint.b, m->endpoint, sizeof(endpoint.b));
+	memcpy(service.b, m->service, sizeof(service.b));
+	p->ops->connect(p, &endpoint, &service);
+}
+
 static bool on_worker(void *arg)
 {
 	static union {
@@ -235,6 +285,7 @@ static bool on_worker(void *arg)
 		struct provider_simple simple;
 		struct provider_open open;
 		struct provider_pages pages;
+		struct provider_connect connect;
 	} m;
 	struct provider *p = arg;
 	struct ring_packet pkt;
@@ -257,6 +308,8 @@ static bool on_worker(void *arg)
 			offered(p, &m.offered);
 		else if (n == sizeof(m.simple))
 			said(p, &m.simple);
+		else if (n == sizeof(m.connect))
+			guest_connects(p, &m.connect);
 		else
 			fatal("the worker broke the provider channel (%td)", n);
 	}

@@ -47,6 +47,10 @@ struct provider_ops {
 	/* There may be packets: take them with provider_recv(), a bounded number at a time. False:
 	 * cannot take more now, and will call provider_look() when it can. */
 	bool (*readable)(struct provider_channel *ch);
+	/* The guest wants a stream to a service of the host's (hv_sock): answered, now or later, with
+	 * provider_offer_socket() or provider_refuse(). NULL: it is not asked. */
+	void (*connect)(struct provider *p, const struct vmbus_guid *endpoint,
+			const struct vmbus_guid *service);
 };
 
 enum provider_channel_state {
@@ -85,6 +89,7 @@ struct provider {
 	int ram_fd;                       /* borrowed */
 	uint32_t vcpus;
 	const struct provider_ops *ops;
+	void *arg;                        /* the owner's */
 	pthread_mutex_t signal_lock; /* the sending end of partition; channels[].owed */
 	_Atomic bool any_owed;
 	bool paused;
@@ -104,7 +109,15 @@ int provider_start(struct provider *p);
 struct provider_channel *provider_offer(struct provider *p, const struct vmbus_guid *interface,
 					const struct vmbus_guid *instance, uint16_t subchannel,
 					void *arg);
-/* Takes back the offer of a channel that is not open. */
+/* The same for one stream: the service's identity and the other end's. from_host: the host connects
+ * to the guest's service; else the guest has asked, and its end is the instance. */
+struct provider_channel *provider_offer_socket(struct provider *p, const struct vmbus_guid *service,
+					       const struct vmbus_guid *instance, bool from_host,
+					       void *arg);
+void provider_refuse(struct provider *p, const struct vmbus_guid *endpoint,
+		     const struct vmbus_guid *service);
+/* Takes back the offer. Of an open channel, whose rings nothing may use any more: without a call of
+ * ops.close. */
 void provider_rescind(struct provider_channel *ch);
 
 /* Next packet of the guest, as ring_read(). */

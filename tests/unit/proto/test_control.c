@@ -28,6 +28,9 @@ union any {
 	struct msg_event_disks counted;
 	struct msg_start_integration integration;
 	struct msg_unit_shutdown shutdown;
+	struct msg_start_socket socket;
+	struct msg_unit_connected connected;
+	struct msg_event_connect connect;
 	struct msg_event_integration guest;
 	struct msg_event_values values;
 	struct msg_unit_values told;
@@ -209,6 +212,27 @@ static void unit_disk_remove(void)
 {
 	m.disk.action = DISK_REMOVE;
 	m.disk.disk = (struct vm_disk){.controller = 1, .format = VM_FORMAT_RAW, .chain = 1};
+}
+
+static void start_socket(void)
+{
+	config(&m.socket.config, BACKEND_EMU);
+	m.socket.config.sockets = 1;
+	m.socket.uid = m.socket.gid = 70006;
+}
+
+static void unit_connected(void)
+{
+}
+
+static void unit_not_connected(void)
+{
+	m.connected.error = ECONNREFUSED;
+}
+
+static void event_connect(void)
+{
+	m.connect.port = INT32_MAX;
 }
 
 static void unit_shutdown(void)
@@ -451,6 +475,11 @@ static const struct kind {
 	{MSG_START_WORKER, sizeof(struct msg_start_worker), 3 + 2 * 3 + 2 * 3 + 2 * 3 + 1 + 1 + 2,
 	 start_worker_integration},
 	{MSG_START_INTEGRATION, sizeof(struct msg_start_integration), 3 + 3 + 3, start_integration},
+	{MSG_START_SOCKET, sizeof(struct msg_start_socket), 3 + 3 + 3, start_socket},
+	{MSG_UNIT_LISTEN, sizeof(struct msg_plain), 1, plain},
+	{MSG_UNIT_CONNECTED, sizeof(struct msg_unit_connected), 1, unit_connected},
+	{MSG_UNIT_CONNECTED, sizeof(struct msg_unit_connected), 0, unit_not_connected},
+	{MSG_EVENT_CONNECT, sizeof(struct msg_event_connect), 0, event_connect},
 	{MSG_UNIT_SHUTDOWN, sizeof(struct msg_unit_shutdown), 0, unit_shutdown},
 	{MSG_EVENT_INTEGRATION, sizeof(struct msg_event_integration), 0, event_integration},
 	{MSG_EVENT_VALUES, sizeof(struct msg_event_values), 0, event_values},
@@ -771,13 +800,18 @@ static const struct number {
 	NUMBER(start_worker, worker.sandbox_flags, 0x80000000),
 	NUMBER(vm_created, created.roles, 1),
 	NUMBER(vm_created, created.roles, 4),
-	NUMBER(vm_created, created.roles, 16 | 3),
+	NUMBER(vm_created, created.roles, 64 | 3),
 	NUMBER(vm_created, created.process[ROLE_INTEGRATION].pid, 5),
 	NUMBER(start_integration, integration.config.integration, 0),
 	NUMBER(start_integration, integration.config.integration, 2),
 	NUMBER(start_integration, integration.uid, 0),
 	NUMBER(start_integration, integration.gid, 0),
 	NUMBER(start_integration, integration.sandbox_flags, 4),
+	NUMBER(start_socket, socket.config.sockets, 0),
+	NUMBER(start_socket, socket.config.sockets, 2),
+	NUMBER(start_socket, socket.uid, 0),
+	NUMBER(event_connect, connect.port, 0x80000000u),
+	NUMBER(unit_not_connected, connected.error, -1),
 	NUMBER(unit_shutdown, shutdown.action, 2),
 	NUMBER(unit_shutdown, shutdown.force, 2),
 	NUMBER(event_integration, guest.heartbeat, 3),

@@ -20,6 +20,9 @@ static struct {
 	unsigned opens, closes, gpadls, gpadls_gone, targets;
 	uint32_t open_pages, open_downstream, open_channel, gpadl_pages, target_vp;
 	uint64_t open_first_page, gpadl_last_page;
+	unsigned connects; /* requests for a host service */
+	struct vmbus_guid endpoint, service;
+	bool no_sockets;
 	bool slow; /* providers answer only when the test says so */
 } g;
 
@@ -76,6 +79,15 @@ static void provider_target(void *arg, void *provider, uint32_t channel, uint32_
 	g.target_vp = vp;
 }
 
+static int guest_socket(void *arg, const struct vmbus_guid *endpoint,
+			const struct vmbus_guid *service)
+{
+	g.endpoint = *endpoint;
+	g.service = *service;
+	g.connects++;
+	return g.no_sockets ? -ENOENT : 0;
+}
+
 static const struct vmbus_server_ops ops = {
 	.send = guest_send,
 	.open = provider_open,
@@ -83,6 +95,7 @@ static const struct vmbus_server_ops ops = {
 	.gpadl = provider_gpadl,
 	.gpadl_gone = provider_gpadl_gone,
 	.target = provider_target,
+	.socket = guest_socket,
 };
 
 static void setup(void)
@@ -661,6 +674,67 @@ END_TEST
 
 /* ---- anything at all ---- */
 
+/* ---- hv_sock ---- */
+
+static void ask_for_service(void)
+{
+	struct vmbus_msg_tl_connect m = {
+		.h.type = VMBUS_TL_CONNECT_REQUEST, .endpoint.b[0] = 5, .service.b[0] = 7};
+
+	post(&m, sizeof(m));
+}
+
+static void expect_refused(void)
+{
+	const struct vmbus_msg_tl_result *r = received(VMBUS_TL_CONNECT_RESULT);
+
+	ck_assert_uint_ne(r->status, 0);
+	ck_assert_uint_eq(r->endpoint.b[0], 5);
+	ck_assert_uint_eq(r->service.b[0], 7);
+}
+
+START_TEST(a_stream_to_the_host_is_asked_for_and_refused)
+{
+	struct vmbus_guid endpoint = {{5}}, service = {{7}};
+
+	connect_guest();
+	ask_for_service();
+	ck_assert_uint_eq(g.connects, 1);
+	ck_assert_mem_eq(&g.endpoint, &endpoint, 16);
+	ck_assert_mem_eq(&g.service, &service, 16);
+	received_nothing(); /* its owner is thinking */
+	vmbus_socket_refused(g.s, &endpoint, &service);
+	expect_refused();
+	g.no_sockets = true;
+	ask_for_service();
+	expect_refused();
+	/* An answer that comes after the guest has gone is for nobody. */
+	vmbus_server_reset(g.s);
+	vmbus_socket_refused(g.s, &endpoint, &service);
+	received_nothing();
+}
+END_TEST
+
+/* What the guest's driver looks at: the flag of a stream, and behind the pipe's mode who connects. */
+START_TEST(a_stream_is_offered_as_one)
+{
+	struct vmbus_offer o = {.interface.b[0] = 7,
+				.instance.b[0] = 5,
+				.flags = VMBUS_OFFER_HV_SOCKET | VMBUS_OFFER_NAMED_PIPE,
+				.pipe_user = 1};
+	const struct vmbus_msg_offer *m;
+
+	connect_guest();
+	request_offers();
+	received(VMBUS_ALL_OFFERS_DELIVERED);
+	ck_assert_int_gt(vmbus_offer(g.s, &o), 0);
+	m = received(VMBUS_OFFER_CHANNEL);
+	ck_assert_uint_eq(m->flags & 0x2000, 0x2000);
+	ck_assert_uint_eq(m->user_defined[0], 0);
+	ck_assert_uint_eq(m->user_defined[4], 1);
+}
+END_TEST
+
 START_TEST(random_messages_change_nothing_that_is_not_theirs)
 {
 	static const uint8_t likely[] = {1, 2, 3, 5, 7, 8, 9, 11, 13, 14, 16, 21, 22, 99};
@@ -726,6 +800,8 @@ int main(void)
 	tcase_add_test(tc, unload_is_answered_when_every_provider_has_let_go);
 	tcase_add_test(tc, contact_anew_waits_for_providers_of_the_kernel_that_crashed);
 	tcase_add_test(tc, random_messages_change_nothing_that_is_not_theirs);
+	tcase_add_test(tc, a_stream_to_the_host_is_asked_for_and_refused);
+	tcase_add_test(tc, a_stream_is_offered_as_one);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
