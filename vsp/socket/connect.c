@@ -183,7 +183,9 @@ void conn_greet(struct conn *c)
 			continue;
 		*at = 0;
 		c->from_host = true;
-		if (parse(c->line, &c->port))
+		if (c->hung_up)
+			conn_doom(c); /* it did not wait */
+		else if (parse(c->line, &c->port))
 			offer_to_guest(c);
 		else
 			refuse(c);
