@@ -79,7 +79,7 @@ enum control_type {
 	MSG_UNIT_COPY,          /* integration: a step of copying a file into the guest; answered when it did it */
 	MSG_UNIT_BACKUP = 77,   /* storage: a step of copying its disks */
 	MSG_UNIT_DISK = 76,     /* storage: a change of its disks while the machine has processes */
-	MSG_UNIT_LISTEN,        /* socket: where programs of the host connect; not answered */
+	MSG_UNIT_LISTEN = 78,   /* socket: where programs of the host connect; not answered */
 	MSG_UNIT_CONNECTED,     /* socket: the answer to EVENT_CONNECT */
 
 	/* events from a child to mgmtd */

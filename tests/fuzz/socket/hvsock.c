@@ -117,8 +117,8 @@ static void begin(void)
 	fuzz_require(pthread_create(&thread, NULL, run, NULL) == 0);
 	memset(program, -1, sizeof(program));
 	memset(gm.map + SECRET_PAGE * 4096, 0xee, 4096);
-	ask_unit(MSG_UNIT_RUN);
 	listen_for_programs();
+	ask_unit(MSG_UNIT_RUN); /* answered after the descriptor before it was taken */
 }
 
 static unsigned descriptors(void)
