@@ -77,9 +77,9 @@ enum control_type {
 	MSG_UNIT_THAW,          /* integration: answered when they are thawed */
 	MSG_UNIT_MEMORY,        /* integration: minimum and target of dynamic memory */
 	MSG_UNIT_COPY,          /* integration: a step of copying a file into the guest; answered when it did it */
-	MSG_UNIT_BACKUP = 77,   /* storage: a step of copying its disks */
-	MSG_UNIT_DISK = 76,     /* storage: a change of its disks while the machine has processes */
-	MSG_UNIT_LISTEN = 78,   /* socket: where programs of the host connect; not answered */
+	MSG_UNIT_DISK,          /* storage: a change of its disks while the machine has processes */
+	MSG_UNIT_BACKUP,        /* storage: a step of copying its disks */
+	MSG_UNIT_LISTEN,        /* socket: where programs of the host connect; not answered */
 	MSG_UNIT_CONNECTED,     /* socket: the answer to EVENT_CONNECT */
 
 	/* events from a child to mgmtd */
@@ -89,7 +89,6 @@ enum control_type {
 	MSG_EVENT_VALUES,       /* integration: what the guest says of itself, all of it */
 	MSG_EVENT_MEMORY,       /* integration: how much memory it has and needs */
 	MSG_EVENT_PROGRESS,     /* storage: of a BACKUP_COPY; the cookie is that one's */
-
 	MSG_EVENT_SPACE,        /* storage: the file system of an image is full, or soon */
 
 	/* between mgmtd and a job process: proto/disk_job.h */
@@ -103,9 +102,8 @@ enum control_type {
 };
 
 /* Processes of a VM. Those below ROLES_ALWAYS every VM has; storage only one with disks or
- * controllers, integration only one that wants the services, socket only one that wants
- * sockets. ROLE_JOB is no VM's: a job is to the broker a
- * machine that consists of this one process. */
+ * controllers, integration only one that wants the services, socket only one that wants sockets.
+ * ROLE_JOB is no VM's: a job is to the broker a machine that consists of this one process. */
 enum vm_role {
 	ROLE_PARTITION = 0,
 	ROLE_WORKER,
