@@ -13,7 +13,6 @@ static int run(struct cli *c, Bulkhead__VmBackupRequest *b)
 {
 	Bulkhead__Request r = BULKHEAD__REQUEST__INIT;
 	Bulkhead__Reply *reply;
-	uint64_t job;
 	int status;
 
 	r.body_case = BULKHEAD__REQUEST__BODY_VM_BACKUP;
@@ -21,20 +20,11 @@ static int run(struct cli *c, Bulkhead__VmBackupRequest *b)
 	status = call(c, &r, &reply);
 	if (status)
 		return status;
-	job = reply->body_case == BULKHEAD__REPLY__BODY_JOB ? reply->job->id : 0;
-	free_reply(reply);
 	if (!c->timeout_s)
 		c->timeout_s = 1200;
-	status = wait_job(c, job, &reply);
-	if (status)
-		return status;
-	if (reply->job->state != BULKHEAD__JOB_STATE__JOB_DONE)
-		status = job_error(c, reply->job);
-	else if (c->json)
-		print_json(&reply->job->base);
-	else
+	status = end_job(c, reply);
+	if (!status && !c->json)
 		printf("backups/%s/%s\n", b->vm, b->name);
-	free_reply(reply);
 	return status;
 }
 

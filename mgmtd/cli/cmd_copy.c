@@ -91,16 +91,9 @@ static int copy(struct cli *c, int fd, Bulkhead__CopyBeginRequest *b)
 	if (status)
 		return status;
 	job = reply->body_case == BULKHEAD__REPLY__BODY_JOB ? reply->job->id : 0;
-	free_reply(reply);
 	status = send_all(c, job, fd, b->size);
 	if (!status)
-		status = wait_job(c, job, &reply);
-	if (status)
-		return status;
-	if (reply->job->state != BULKHEAD__JOB_STATE__JOB_DONE)
-		status = job_error(c, reply->job);
-	else if (c->json)
-		print_json(&reply->job->base);
+		return end_job(c, reply);
 	free_reply(reply);
 	return status;
 }
@@ -110,9 +103,9 @@ static int open_file(struct cli *c, const char *path, int *fd, uint64_t *size)
 	struct stat st;
 
 	*fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (*fd < 0 || fstat(*fd, &st))
+	if (*fd < 0)
 		return fail_with(c, EXIT_NOT_FOUND, NULL, "%s: %s", path, strerror(errno));
-	if (!S_ISREG(st.st_mode)) {
+	if (fstat(*fd, &st) || !S_ISREG(st.st_mode)) {
 		close(*fd);
 		return fail_with(c, EXIT_FAILED, NULL, "%s is not a regular file", path);
 	}
