@@ -4,6 +4,8 @@
  *
  *   socket_guest echo PORT           listens; sends back what each connection brings, until its end
  *   socket_guest slam PORT           listens; reads a byte of each connection, and closes it
+ *   socket_guest count PORT          listens; reads each connection to its end, says how many bytes
+ *                                    there were and their sum
  *   socket_guest connect PORT BYTES  connects to the host, sends so many, ends, and compares what
  *                                    comes back
  */
@@ -48,12 +50,34 @@ static void echo(int fd)
 			break;
 }
 
-static int serve(unsigned port, int slam)
+static void slam(int fd)
+{
+	uint8_t byte;
+
+	if (read(fd, &byte, 1) < 0)
+		fail("read");
+}
+
+static void count(int fd)
+{
+	static uint8_t data[CHUNK];
+	unsigned long long bytes = 0, sum = 0;
+	ssize_t n;
+
+	while ((n = read(fd, data, sizeof(data))) > 0) {
+		bytes += (unsigned long long)n;
+		for (ssize_t i = 0; i < n; i++)
+			sum += data[i];
+	}
+	printf("socket_guest: counted %llu, sum %llu\n", bytes, sum);
+	fflush(stdout);
+}
+
+static int serve(unsigned port, void (*with)(int fd))
 {
 	struct sockaddr_vm a = {
 		.svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY, .svm_port = port};
 	int listener = socket(AF_VSOCK, SOCK_STREAM, 0);
-	uint8_t byte;
 
 	if (listener < 0)
 		return fail("socket");
@@ -66,10 +90,7 @@ static int serve(unsigned port, int slam)
 
 		if (fd < 0)
 			return fail("accept");
-		if (!slam)
-			echo(fd);
-		else if (read(fd, &byte, 1) < 0)
-			fail("read");
+		with(fd);
 		close(fd);
 	}
 }
@@ -138,9 +159,15 @@ static int connect_to(unsigned port, uint64_t bytes)
 
 int main(int argc, char **argv)
 {
-	if (argc == 3 && (!strcmp(argv[1], "echo") || !strcmp(argv[1], "slam")))
-		return serve((unsigned)atoi(argv[2]), argv[1][0] == 's');
+	unsigned port = argc > 2 ? (unsigned)atoi(argv[2]) : 0;
+
+	if (argc == 3 && !strcmp(argv[1], "echo"))
+		return serve(port, echo);
+	if (argc == 3 && !strcmp(argv[1], "slam"))
+		return serve(port, slam);
+	if (argc == 3 && !strcmp(argv[1], "count"))
+		return serve(port, count);
 	if (argc == 4 && !strcmp(argv[1], "connect"))
-		return connect_to((unsigned)atoi(argv[2]), strtoull(argv[3], NULL, 10));
+		return connect_to(port, strtoull(argv[3], NULL, 10));
 	return 2;
 }

@@ -126,7 +126,8 @@ static bool read_host(struct conn *c)
 
 void stream_to_guest(struct conn *c)
 {
-	for (unsigned i = 0; i < BATCH && !c->doomed && !c->fin_sent; i++) {
+	/* A program that has gone wakes us no more. What it left fits a socket's buffer: take all. */
+	for (unsigned i = 0; (i < BATCH || c->hung_up) && !c->doomed && !c->fin_sent; i++) {
 		bool held = c->in_bytes || c->host_eof;
 
 		if (!held && !read_host(c))
@@ -163,6 +164,8 @@ void conn_event(void *arg, uint32_t events)
 			conn_doom(c);
 		return;
 	}
+	if (!c->all->running)
+		return; /* sockets_run() goes on with what there is */
 	stream_to_guest(c);
 	if (c->out_bytes) {
 		flush(c);
