@@ -472,3 +472,42 @@ bool has_event(struct client *c, const char *kind, const char *text, int ms)
 	} while (!found && now_ms() < end);
 	return found;
 }
+
+/* ---- a test case */
+
+struct stack stack;
+struct client client;
+
+static void setup(void)
+{
+	stack_open(&stack, true);
+	client_open(&client, &stack);
+	ck_assert(has_event(&client, "broker.connected", "", 10000));
+}
+
+static void teardown(void)
+{
+	client_close(&client);
+	stack_close(&stack);
+}
+
+TCase *stack_case(Suite *s, const char *name)
+{
+	TCase *t = tcase_create(name);
+
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_set_timeout(t, 120);
+	suite_add_tcase(s, t);
+	return t;
+}
+
+int run_suite(Suite *s)
+{
+	SRunner *r = srunner_create(s);
+	int failed;
+
+	srunner_run_all(r, CK_NORMAL);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed ? 1 : 0;
+}

@@ -30,6 +30,14 @@ const char *stack_path(const struct stack *s, const char *name);
 /* A file that mgmtd may read. */
 void stack_write(const struct stack *s, const char *name, const char *text);
 
+/* ---- a test case: mgmtd, its broker and the first administrator, as each test finds them */
+
+struct client;
+extern struct stack stack;
+extern struct client client;
+TCase *stack_case(Suite *s, const char *name);
+int run_suite(Suite *s); /* frees it; the program's exit status */
+
 struct client {
 	void *context, *socket, *monitor;
 	uint64_t id;
@@ -49,6 +57,13 @@ uint64_t client_send(struct client *c, Bulkhead__Request *r);
 Bulkhead__Reply *client_receive(struct client *c, int ms); /* NULL: nothing came */
 /* Sends and returns the reply with the same id; fails the test if none comes. */
 Bulkhead__Reply *ask(struct client *c, Bulkhead__Request *r);
+
+#define START  BULKHEAD__VM_ACTION__ACTION_START
+#define PAUSE  BULKHEAD__VM_ACTION__ACTION_PAUSE
+#define RESUME BULKHEAD__VM_ACTION__ACTION_RESUME
+#define RESET  BULKHEAD__VM_ACTION__ACTION_RESET
+#define OFF    BULKHEAD__VM_ACTION__ACTION_OFF
+#define DELETE BULKHEAD__VM_ACTION__ACTION_DELETE
 
 /* The usual requests. Each returns the reply, or the code of the error (0: none). */
 int create_vm(struct client *c, const struct stack *s, const char *name, const char *cmdline);
