@@ -24,6 +24,12 @@ struct sandbox_arg {
 	uint64_t mask, value;
 };
 
+/* Of an argument that the kernel takes as an int: its low half is v. */
+#define SANDBOX_INT(n, v)                                                                          \
+	{                                                                                          \
+		.index = (n), .mask = UINT32_MAX, .value = (v)                                     \
+	}
+
 struct sandbox_rule {
 	int syscall;            /* SCMP_SYS(...) */
 	const char *reason;     /* why this program needs it; shown by tests and documentation */

@@ -29,10 +29,6 @@ enum { WORKER_END = 1 };
 	{                                                                                          \
 		.index = (n), .mask = UINT64_MAX, .value = (v)                                     \
 	}
-#define ARG32(n, v)                                                                                \
-	{                                                                                          \
-		.index = (n), .mask = UINT32_MAX, .value = (v)                                     \
-	}
 
 /* Everything is mapped, open and allocated before the filter is in place. */
 static const struct sandbox_rule rules[] = {
@@ -40,11 +36,11 @@ static const struct sandbox_rule rules[] = {
 	{SCMP_SYS(epoll_ctl),
 	 "serial sockets: wait for room or input, or for neither; no new ones",
 	 1,
-	 {ARG32(1, EPOLL_CTL_MOD)}},
+	 {SANDBOX_INT(1, EPOLL_CTL_MOD)}},
 	{SCMP_SYS(epoll_ctl),
 	 "serial sockets: forget one whose other end is closed",
 	 1,
-	 {ARG32(1, EPOLL_CTL_DEL)}},
+	 {SANDBOX_INT(1, EPOLL_CTL_DEL)}},
 	{SCMP_SYS(preadv2), "clear a doorbell"},
 	{SCMP_SYS(write), "ring a doorbell; log to standard error"},
 	{SCMP_SYS(sendmsg), "answers to mgmtd, READY to the broker, serial output"},
@@ -53,15 +49,15 @@ static const struct sandbox_rule rules[] = {
 	{SCMP_SYS(lseek),
 	 "which parts of RAM a reset has to clear (SEEK_DATA)",
 	 1,
-	 {ARG32(2, SEEK_DATA)}},
+	 {SANDBOX_INT(2, SEEK_DATA)}},
 	{SCMP_SYS(lseek),
 	 "which parts of RAM a reset has to clear (SEEK_HOLE)",
 	 1,
-	 {ARG32(2, SEEK_HOLE)}},
+	 {SANDBOX_INT(2, SEEK_HOLE)}},
 	{SCMP_SYS(fallocate),
 	 "give RAM's pages back at a reset",
 	 1,
-	 {ARG32(1, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)}},
+	 {SANDBOX_INT(1, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)}},
 	{SCMP_SYS(clock_gettime), "time, on hosts whose clock the vDSO cannot read"},
 	{SCMP_SYS(exit_group), "the end"},
 };

@@ -20,11 +20,6 @@
 
 #define NAME "integration"
 
-#define ARG32(n, v)                                                                                \
-	{                                                                                          \
-		.index = (n), .mask = UINT32_MAX, .value = (v)                                     \
-	}
-
 static const struct sandbox_rule rules[] = {
 	{SCMP_SYS(epoll_pwait2), "the event loop's sleep"},
 	{SCMP_SYS(recvmsg), "unit operations from mgmtd"},
@@ -32,16 +27,16 @@ static const struct sandbox_rule rules[] = {
 	{SCMP_SYS(write), "rings doorbells (eventfd); the log"},
 	{SCMP_SYS(preadv2), "clears doorbells of channels, which a peer could have made blocking"},
 	{SCMP_SYS(clock_gettime), "time, on hosts whose clock the vDSO cannot read"},
-	{SCMP_SYS(mmap), "reserves room for a guest's rings", 1, {ARG32(2, PROT_NONE)}},
+	{SCMP_SYS(mmap), "reserves room for a guest's rings", 1, {SANDBOX_INT(2, PROT_NONE)}},
 	{SCMP_SYS(mmap),
 	 "maps a guest's rings, from its RAM",
 	 1,
-	 {ARG32(2, PROT_READ | PROT_WRITE)}},
+	 {SANDBOX_INT(2, PROT_READ | PROT_WRITE)}},
 	{SCMP_SYS(munmap), "lets go of a guest's rings"},
 	{SCMP_SYS(madvise),
 	 "gives pages of the guest's RAM back to the host",
 	 1,
-	 {ARG32(2, MADV_REMOVE)}},
+	 {SANDBOX_INT(2, MADV_REMOVE)}},
 	{SCMP_SYS(brk), "the heap: which pages are in the balloon"},
 	{SCMP_SYS(exit_group), "the end"},
 };
@@ -72,7 +67,8 @@ int main(int argc, char **argv)
 	start_receive(NAME, MSG_START_INTEGRATION, &start, sizeof(start), &fds);
 	process_set_up(&integration.process, NAME, &integration_process_ops, &integration, &start,
 		       &fds);
-	services_init(&integration.services, &integration.process.config, &unit_services_ops, &integration);
+	services_init(&integration.services, &integration.process.config, &unit_services_ops,
+		      &integration);
 	process_must(&integration.process, unit_start(&integration), "make timers");
 	if (sandbox_enter(&policy, start.uid, start.gid, start.sandbox_flags, &report, why,
 			  sizeof(why)))

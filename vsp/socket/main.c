@@ -19,11 +19,6 @@
 
 #define NAME "socket"
 
-#define ARG32(n, v)                                                                                \
-	{                                                                                          \
-		.index = (n), .mask = UINT32_MAX, .value = (v)                                     \
-	}
-
 /* No socket is made here, and none bound: they come accepted from the one that listens, or
  * connected from mgmtd. */
 static const struct sandbox_rule rules[] = {
@@ -40,11 +35,11 @@ static const struct sandbox_rule rules[] = {
 	{SCMP_SYS(read), "the loop's own wake-up"},
 	{SCMP_SYS(preadv2), "clears doorbells of channels, which a peer could have made blocking"},
 	{SCMP_SYS(clock_gettime), "time, on hosts whose clock the vDSO cannot read"},
-	{SCMP_SYS(mmap), "reserves room for a guest's rings", 1, {ARG32(2, PROT_NONE)}},
+	{SCMP_SYS(mmap), "reserves room for a guest's rings", 1, {SANDBOX_INT(2, PROT_NONE)}},
 	{SCMP_SYS(mmap),
 	 "maps a guest's rings, from its RAM",
 	 1,
-	 {ARG32(2, PROT_READ | PROT_WRITE)}},
+	 {SANDBOX_INT(2, PROT_READ | PROT_WRITE)}},
 	{SCMP_SYS(munmap), "lets go of a guest's rings"},
 	{SCMP_SYS(brk), "the heap: page numbers of a ring"},
 	{SCMP_SYS(exit_group), "the end"},

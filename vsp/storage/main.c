@@ -27,11 +27,7 @@
 	{                                                                                          \
 		.index = (n), .mask = UINT64_MAX, .value = (v)                                     \
 	}
-#define ARG32(n, v)                                                                                \
-	{                                                                                          \
-		.index = (n), .mask = UINT32_MAX, .value = (v)                                     \
-	}
-#define NAME "storage"
+#define NAME     "storage"
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 /* As many disks as there can be, each with its longest chain, and what the process began with. */
@@ -48,7 +44,7 @@ static const struct sandbox_rule start_rules[] = {
 	{SCMP_SYS(seccomp),
 	 "takes these away again",
 	 2,
-	 {ARG32(0, SECCOMP_SET_MODE_FILTER), ARG32(1, SECCOMP_FILTER_FLAG_TSYNC)}},
+	 {SANDBOX_INT(0, SECCOMP_SET_MODE_FILTER), SANDBOX_INT(1, SECCOMP_FILTER_FLAG_TSYNC)}},
 };
 
 /* From then on. No file can be opened, no memory can become executable. */
@@ -61,11 +57,11 @@ static const struct sandbox_rule rules[] = {
 	{SCMP_SYS(preadv2), "clears doorbells of channels, which a peer could have made blocking"},
 	{SCMP_SYS(futex), "the pool waits for work; locks"},
 	{SCMP_SYS(clock_gettime), "time, on hosts whose clock the vDSO cannot read"},
-	{SCMP_SYS(mmap), "reserves room for a guest's rings", 1, {ARG32(2, PROT_NONE)}},
+	{SCMP_SYS(mmap), "reserves room for a guest's rings", 1, {SANDBOX_INT(2, PROT_NONE)}},
 	{SCMP_SYS(mmap),
 	 "maps a guest's rings, from its RAM; the heap",
 	 1,
-	 {ARG32(2, PROT_READ | PROT_WRITE)}},
+	 {SANDBOX_INT(2, PROT_READ | PROT_WRITE)}},
 	{SCMP_SYS(munmap), "lets go of a guest's rings"},
 	{SCMP_SYS(brk), "the heap: tables of images"},
 	{SCMP_SYS(pread64), "images: tables and footers"},
@@ -73,22 +69,22 @@ static const struct sandbox_rule rules[] = {
 	{SCMP_SYS(pwrite64), "images: zeroes, where a hole cannot be made"},
 	{SCMP_SYS(pwritev), "images: data from guest pages, tables"},
 	{SCMP_SYS(fdatasync), "SYNCHRONIZE CACHE"},
-	{SCMP_SYS(fcntl), "locks images against other writers", 1, {ARG32(1, F_OFD_SETLK)}},
+	{SCMP_SYS(fcntl), "locks images against other writers", 1, {SANDBOX_INT(1, F_OFD_SETLK)}},
 	{SCMP_SYS(close), "images, when they are removed and at the end of a run"},
 	{SCMP_SYS(ftruncate), "images that grow"},
 	{SCMP_SYS(fallocate),
 	 "gives back what the guest unmapped",
 	 1,
-	 {ARG32(1, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)}},
+	 {SANDBOX_INT(1, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)}},
 	{SCMP_SYS(newfstatat), "size of an image (fstat)"},
 	{SCMP_SYS(fstat), "size of an image, in other releases of libc"},
 	{SCMP_SYS(fstatfs), "how much room the file system of an image has left"},
 	{SCMP_SYS(lseek), "holes of a raw image (SEEK_DATA, SEEK_HOLE)"},
 	{SCMP_SYS(getrandom), "new identifiers in an image's header"},
-	{SCMP_SYS(ioctl), "size of a block device", 1, {ARG32(1, BLKGETSIZE64)}},
-	{SCMP_SYS(ioctl), "sector of a block device", 1, {ARG32(1, BLKSSZGET)}},
-	{SCMP_SYS(ioctl), "gives back space on a block device", 1, {ARG32(1, BLKDISCARD)}},
-	{SCMP_SYS(ioctl), "zeroes on a block device", 1, {ARG32(1, BLKZEROOUT)}},
+	{SCMP_SYS(ioctl), "size of a block device", 1, {SANDBOX_INT(1, BLKGETSIZE64)}},
+	{SCMP_SYS(ioctl), "sector of a block device", 1, {SANDBOX_INT(1, BLKSSZGET)}},
+	{SCMP_SYS(ioctl), "gives back space on a block device", 1, {SANDBOX_INT(1, BLKDISCARD)}},
+	{SCMP_SYS(ioctl), "zeroes on a block device", 1, {SANDBOX_INT(1, BLKZEROOUT)}},
 	{SCMP_SYS(exit_group), "the end"},
 };
 

@@ -22,10 +22,6 @@
 #include "proto/start.h"
 
 #define NAME "disk job"
-#define ARG32(n, v)                                                                                \
-	{                                                                                          \
-		.index = (n), .mask = UINT32_MAX, .value = (v)                                     \
-	}
 
 static const struct sandbox_rule rules[] = {
 	{SCMP_SYS(recvmsg), "jobs and parents from mgmtd"},
@@ -34,7 +30,7 @@ static const struct sandbox_rule rules[] = {
 	{SCMP_SYS(write), "the log"},
 	{SCMP_SYS(dup), "a candidate for a parent is opened on the side"},
 	{SCMP_SYS(close), "images"},
-	{SCMP_SYS(fcntl), "locks images against other writers", 1, {ARG32(1, F_OFD_SETLK)}},
+	{SCMP_SYS(fcntl), "locks images against other writers", 1, {SANDBOX_INT(1, F_OFD_SETLK)}},
 	{SCMP_SYS(pread64), "images"},
 	{SCMP_SYS(preadv), "images"},
 	{SCMP_SYS(pwrite64), "images: zeroes, where a hole cannot be made"},
@@ -42,22 +38,22 @@ static const struct sandbox_rule rules[] = {
 	{SCMP_SYS(fdatasync), "changes are durable"},
 	{SCMP_SYS(sync_file_range), "the device begins to write before it must"},
 	{SCMP_SYS(ftruncate), "images that grow or shrink"},
-	{SCMP_SYS(fallocate), "reserves space", 1, {ARG32(1, 0)}},
+	{SCMP_SYS(fallocate), "reserves space", 1, {SANDBOX_INT(1, 0)}},
 	{SCMP_SYS(fallocate),
 	 "gives space back",
 	 1,
-	 {ARG32(1, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)}},
+	 {SANDBOX_INT(1, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)}},
 	{SCMP_SYS(newfstatat), "size of an image (fstat)"},
 	{SCMP_SYS(fstat), "size of an image, in other releases of libc"},
 	{SCMP_SYS(lseek), "holes (SEEK_DATA, SEEK_HOLE)"},
 	{SCMP_SYS(getrandom), "new identifiers in an image's header"},
-	{SCMP_SYS(ioctl), "size of a block device", 1, {ARG32(1, BLKGETSIZE64)}},
-	{SCMP_SYS(ioctl), "sector of a block device", 1, {ARG32(1, BLKSSZGET)}},
+	{SCMP_SYS(ioctl), "size of a block device", 1, {SANDBOX_INT(1, BLKGETSIZE64)}},
+	{SCMP_SYS(ioctl), "sector of a block device", 1, {SANDBOX_INT(1, BLKSSZGET)}},
 	{SCMP_SYS(clock_gettime), "time, on hosts whose clock the vDSO cannot read"},
 	{SCMP_SYS(brk), "the heap"},
-	{SCMP_SYS(mmap), "the heap; a thread's stack", 1, {ARG32(2, PROT_READ | PROT_WRITE)}},
-	{SCMP_SYS(mmap), "a thread's stack", 1, {ARG32(2, PROT_NONE)}},
-	{SCMP_SYS(mprotect), "a thread's stack", 1, {ARG32(2, PROT_READ | PROT_WRITE)}},
+	{SCMP_SYS(mmap), "the heap; a thread's stack", 1, {SANDBOX_INT(2, PROT_READ | PROT_WRITE)}},
+	{SCMP_SYS(mmap), "a thread's stack", 1, {SANDBOX_INT(2, PROT_NONE)}},
+	{SCMP_SYS(mprotect), "a thread's stack", 1, {SANDBOX_INT(2, PROT_READ | PROT_WRITE)}},
 	{SCMP_SYS(mremap), "the heap: large tables that grow"},
 	{SCMP_SYS(munmap), "the heap"},
 	{SCMP_SYS(madvise), "a thread's stack, at its end"},
