@@ -105,6 +105,12 @@ int job_error(struct cli *c, const Bulkhead__Job *job); /* of one that did not s
 /* Prints the error of a job that ended, or, with --json, the job; frees the reply. */
 int end_job(struct cli *c, Bulkhead__Reply *reply);
 
+/* ---- cmd_show.c: asks; prints the machine of the answer, with --json as JSON */
+typedef void print_vm_fn(const Bulkhead__Vm *vm);
+int call_vm(struct cli *c, Bulkhead__Request *r, print_vm_fn *print); /* print may be NULL */
+/* The machine of that name, as it is now. */
+int call_vm_show(struct cli *c, char *vm, print_vm_fn *print);
+
 /* ---- cmd_create.c */
 struct vmc_disk;
 /* PATH[,ro][,format=F][,controller=N][,lun=N][,kind=dvd] into *d, whose path is the caller's. */

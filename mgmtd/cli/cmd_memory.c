@@ -16,17 +16,13 @@ unsigned memory_pressure(const Bulkhead__Vm *vm)
 	return vm->memory_assigned_bytes ? (unsigned)(need * 100 / vm->memory_assigned_bytes) : 0;
 }
 
-static int print(struct cli *c, const Bulkhead__Vm *vm)
+static void print(const Bulkhead__Vm *vm)
 {
 	char text[32];
 	struct table t;
 
-	if (c->json) {
-		print_json(&vm->base);
-		return EXIT_OK;
-	}
 	if (table_begin(&t))
-		return EXIT_FAILED;
+		return;
 	fprintf(t.f, "minimum:\t%s\n", text_size(vm->memory_minimum_bytes, text, sizeof(text)));
 	fprintf(t.f, "at the start:\t%s\n", text_size(vm->memory_bytes, text, sizeof(text)));
 	fprintf(t.f, "maximum:\t%s\n", text_size(vm->memory_maximum_bytes, text, sizeof(text)));
@@ -43,38 +39,21 @@ static int print(struct cli *c, const Bulkhead__Vm *vm)
 	if (vm->memory_committed_bytes)
 		fprintf(t.f, "pressure:\t%u %%\n", memory_pressure(vm));
 	table_end(&t);
-	return EXIT_OK;
-}
-
-static int ask(struct cli *c, Bulkhead__Request *r, bool show)
-{
-	Bulkhead__Reply *reply;
-	int status = call(c, r, &reply);
-
-	if (!status && reply->body_case == BULKHEAD__REPLY__BODY_VM && (show || c->json))
-		status = print(c, reply->vm);
-	free_reply(reply);
-	return status;
 }
 
 int cmd_memory(struct cli *c, int argc, char **argv)
 {
 	Bulkhead__Request r = BULKHEAD__REQUEST__INIT;
-	Bulkhead__VmShowRequest s = BULKHEAD__VM_SHOW_REQUEST__INIT;
 	Bulkhead__VmMemoryRequest m = BULKHEAD__VM_MEMORY_REQUEST__INIT;
 
 	if (argc < 2 || argc > 3 || argv[1][0] == '-')
 		return fail_usage(c, "memory VM [SIZE | auto]");
-	if (argc == 2) {
-		s.vm = argv[1];
-		r.body_case = BULKHEAD__REQUEST__BODY_VM_SHOW;
-		r.vm_show = &s;
-		return ask(c, &r, true);
-	}
+	if (argc == 2)
+		return call_vm_show(c, argv[1], print);
 	m.vm = argv[1];
 	if (strcmp(argv[2], "auto") && vmc_parse_memory(argv[2], &m.target_bytes))
 		return fail_usage(c, "memory %s: write for example 512M or 2G, or auto", argv[2]);
 	r.body_case = BULKHEAD__REQUEST__BODY_VM_MEMORY;
 	r.vm_memory = &m;
-	return ask(c, &r, false);
+	return call_vm(c, &r, NULL);
 }

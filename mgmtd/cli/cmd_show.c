@@ -211,27 +211,37 @@ static void print_vm(const Bulkhead__Vm *vm)
 	print_processes(vm);
 }
 
-int cmd_show(struct cli *c, int argc, char **argv)
+int call_vm(struct cli *c, Bulkhead__Request *r, print_vm_fn *print)
 {
-	Bulkhead__Request r = BULKHEAD__REQUEST__INIT;
-	Bulkhead__VmShowRequest s = BULKHEAD__VM_SHOW_REQUEST__INIT;
 	Bulkhead__Reply *reply;
-	int status;
+	int status = call(c, r, &reply);
 
-	if (argc != 2)
-		return fail_usage(c, "which virtual machine?");
-	s.vm = argv[1];
-	r.body_case = BULKHEAD__REQUEST__BODY_VM_SHOW;
-	r.vm_show = &s;
-	status = call(c, &r, &reply);
 	if (!status && reply->body_case == BULKHEAD__REPLY__BODY_VM) {
 		if (c->json)
 			print_json(&reply->vm->base);
-		else
-			print_vm(reply->vm);
+		else if (print)
+			print(reply->vm);
 	}
 	free_reply(reply);
 	return status;
+}
+
+int call_vm_show(struct cli *c, char *vm, print_vm_fn *print)
+{
+	Bulkhead__Request r = BULKHEAD__REQUEST__INIT;
+	Bulkhead__VmShowRequest s = BULKHEAD__VM_SHOW_REQUEST__INIT;
+
+	s.vm = vm;
+	r.body_case = BULKHEAD__REQUEST__BODY_VM_SHOW;
+	r.vm_show = &s;
+	return call_vm(c, &r, print);
+}
+
+int cmd_show(struct cli *c, int argc, char **argv)
+{
+	if (argc != 2)
+		return fail_usage(c, "which virtual machine?");
+	return call_vm_show(c, argv[1], print_vm);
 }
 
 /* ---- host, version */

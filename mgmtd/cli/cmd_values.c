@@ -12,47 +12,20 @@ static void print_pairs(FILE *f, const char *from, Bulkhead__GuestValue *const *
 		fprintf(f, "%s\t%s\t%s\n", from, v[i]->key, v[i]->value);
 }
 
-static int print_values(struct cli *c, const Bulkhead__Vm *vm)
+static void print_values(const Bulkhead__Vm *vm)
 {
 	static const char *const told[] = {"the guest has not been told yet", "the guest knows them",
 					   "the guest does not store them"};
 	struct table t;
 
-	if (c->json) {
-		print_json(&vm->base);
-		return EXIT_OK;
-	}
 	if (table_begin(&t))
-		return EXIT_FAILED;
+		return;
 	fprintf(t.f, "FROM\tKEY\tVALUE\n");
 	print_pairs(t.f, "host", vm->host_values, vm->n_host_values);
 	print_pairs(t.f, "guest", vm->guest_values, vm->n_guest_values);
 	table_end(&t);
 	if (vm->n_processes && vm->n_host_values && (unsigned)vm->host_values_told < 3)
 		printf("\nvalues from the host: %s\n", told[vm->host_values_told]);
-	return EXIT_OK;
-}
-
-static int ask(struct cli *c, Bulkhead__Request *r, bool print)
-{
-	Bulkhead__Reply *reply;
-	int status = call(c, r, &reply);
-
-	if (!status && reply->body_case == BULKHEAD__REPLY__BODY_VM && (print || c->json))
-		status = print_values(c, reply->vm);
-	free_reply(reply);
-	return status;
-}
-
-static int list(struct cli *c, char *vm)
-{
-	Bulkhead__Request r = BULKHEAD__REQUEST__INIT;
-	Bulkhead__VmShowRequest s = BULKHEAD__VM_SHOW_REQUEST__INIT;
-
-	s.vm = vm;
-	r.body_case = BULKHEAD__REQUEST__BODY_VM_SHOW;
-	r.vm_show = &s;
-	return ask(c, &r, true);
 }
 
 /* value NULL: take it back. */
@@ -68,13 +41,13 @@ static int set(struct cli *c, char *vm, char *key, char *value)
 	v.remove = !value;
 	r.body_case = BULKHEAD__REQUEST__BODY_VM_VALUE;
 	r.vm_value = &v;
-	return ask(c, &r, false);
+	return call_vm(c, &r, NULL);
 }
 
 int cmd_values(struct cli *c, int argc, char **argv)
 {
 	if (argc == 2 && argv[1][0] != '-')
-		return list(c, argv[1]);
+		return call_vm_show(c, argv[1], print_values);
 	if (argc == 5 && !strcmp(argv[2], "set"))
 		return set(c, argv[1], argv[3], argv[4]);
 	if (argc == 4 && !strcmp(argv[2], "remove"))
