@@ -201,8 +201,10 @@ int vmbus_close_done(struct vmbus_server *s, uint32_t channel)
 	c->closing = false;
 	vmbus_gpadl_closed(s, c);
 	c->ring_gpadl = 0;
-	if (c->state == CH_RESCINDED && (c->released || s->state != CONN_CONNECTED))
+	if (c->state == CH_RESCINDED && (c->released || s->state != CONN_CONNECTED)) {
+		vmbus_gpadl_drop(s, c);
 		forget(s, c);
+	}
 	vmbus_settle(s);
 	vmbus_deliver_offers(s);
 	return 0;
@@ -246,25 +248,22 @@ int vmbus_rescind(struct vmbus_server *s, uint32_t channel)
 	return 0;
 }
 
-/* The guest has let go of a rescinded channel: with it go the GPADLs it did not tear down. */
+/* The guest has let go of a rescinded channel: with it go the GPADLs it did not tear down, but none
+ * before the provider has let go of them too. */
 void vmbus_on_released(struct vmbus_server *s, const struct vmbus_msg_channel *m)
 {
 	struct vmbus_chan *c = vmbus_chan(s, m->channel);
-	struct gpadl *next;
 
 	if (!c || c->state != CH_RESCINDED || c->released) {
 		vmbus_complain(s, "RELID_RELEASED of channel %u, which is not rescinded",
 			       m->channel);
 		return;
 	}
-	for (struct gpadl *g = s->gpadls; g; g = next) {
-		next = g->next;
-		if (g->channel == c->id)
-			vmbus_gpadl_release(s, g);
-	}
 	c->released = true;
-	if (!c->closing)
-		forget(s, c);
+	if (c->closing)
+		return; /* vmbus_close_done() goes on */
+	vmbus_gpadl_drop(s, c);
+	forget(s, c);
 }
 
 /* ---- interrupt target ---- */

@@ -33,6 +33,18 @@ void vmbus_gpadl_release(struct vmbus_server *s, struct gpadl *g)
 	free(g);
 }
 
+/* Nobody names the channel any more: what the guest did not tear down goes with it. */
+void vmbus_gpadl_drop(struct vmbus_server *s, const struct vmbus_chan *c)
+{
+	struct gpadl *next;
+
+	for (struct gpadl *g = s->gpadls; g; g = next) {
+		next = g->next;
+		if (g->channel == c->id)
+			vmbus_gpadl_release(s, g);
+	}
+}
+
 /* The guest has gone or starts anew. Providers drop a channel's GPADLs when it closes. */
 void vmbus_gpadl_drop_all(struct vmbus_server *s)
 {

@@ -100,6 +100,7 @@ void vmbus_on_gpadl_teardown(struct vmbus_server *s, const struct vmbus_msg_gpad
 struct gpadl *vmbus_gpadl(struct vmbus_server *s, uint32_t id);
 void vmbus_gpadl_release(struct vmbus_server *s, struct gpadl *g);           /* frees it */
 void vmbus_gpadl_closed(struct vmbus_server *s, const struct vmbus_chan *c); /* close_done */
+void vmbus_gpadl_drop(struct vmbus_server *s, const struct vmbus_chan *c); /* all of a channel's */
 void vmbus_gpadl_drop_all(struct vmbus_server *s);
 
 #endif

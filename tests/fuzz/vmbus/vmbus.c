@@ -208,12 +208,6 @@ static void post(uint32_t connection, const void *message, size_t bytes)
 	before = state_of(channel);
 	g.message = m;
 	messages++;
-	/* With the number of a rescinded channel the guest lets go of its GPADLs, and may reuse
-	 * theirs. */
-	if (type == VMBUS_RELID_RELEASED && before == RESCINDED && bytes >= 12) {
-		g.used[channel].ring = UINT32_MAX;
-		g.used[channel].gpadls = 0;
-	}
 	vmbus_server_message(g.s, connection, message, bytes);
 	if (type < TYPES)
 		seen[type][before][state_of(channel)] = true;

@@ -626,6 +626,40 @@ START_TEST(releasing_before_the_provider_has_let_go_loses_nothing)
 }
 END_TEST
 
+/* The ring and another GPADL stay the provider's until it has answered the close: the guest may
+ * not use their numbers anew, and hears of one that it tears down only then. */
+START_TEST(releasing_frees_no_gpadl_before_the_provider_has_let_go)
+{
+	struct vmbus_msg_channel m = {.h.type = VMBUS_RELID_RELEASED};
+	const struct vmbus_msg_gpadl_created *c;
+	const struct vmbus_msg_gpadl_torndown *t;
+	int id, other;
+
+	g.slow = true;
+	id = open_one();
+	send_gpadl(id, 20, 3, 1);
+	other = offer(2);
+	vmbus_rescind(g.s, id);
+	m.channel = id;
+	post(&m, sizeof(m));
+	ck_assert_uint_eq(vmbus_server_gpadl_pages(g.s), 8 + 3);
+	g.taken = g.sent;
+	send_gpadl(other, 9, 8, 100);
+	c = received(VMBUS_GPADL_CREATED);
+	ck_assert_uint_ne(c->status, 0);
+	teardown_gpadl(id, 20);
+	received_nothing();
+	ck_assert_int_eq(vmbus_close_done(g.s, id), 0);
+	t = received(VMBUS_GPADL_TORNDOWN);
+	ck_assert_uint_eq(t->gpadl, 20);
+	received_nothing();
+	ck_assert_uint_eq(vmbus_server_gpadl_pages(g.s), 0);
+	send_gpadl(other, 9, 8, 100);
+	c = received(VMBUS_GPADL_CREATED);
+	ck_assert_uint_eq(c->status, 0);
+}
+END_TEST
+
 START_TEST(an_offer_nobody_has_seen_goes_quietly)
 {
 	int id = offer(1);
@@ -796,6 +830,7 @@ int main(void)
 	tcase_add_test(tc, interrupts_are_redirected_and_5_3_answers);
 	tcase_add_test(tc, rescind_closes_and_the_id_comes_back_when_released);
 	tcase_add_test(tc, releasing_before_the_provider_has_let_go_loses_nothing);
+	tcase_add_test(tc, releasing_frees_no_gpadl_before_the_provider_has_let_go);
 	tcase_add_test(tc, an_offer_nobody_has_seen_goes_quietly);
 	tcase_add_test(tc, unload_is_answered_when_every_provider_has_let_go);
 	tcase_add_test(tc, contact_anew_waits_for_providers_of_the_kernel_that_crashed);
