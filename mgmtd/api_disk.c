@@ -13,6 +13,7 @@ static const struct {
 	[BULKHEAD__DISK_ACTION__DISK_ATTACH] = {DISK_ADD, "attach"},
 	[BULKHEAD__DISK_ACTION__DISK_DETACH] = {DISK_REMOVE, "detach"},
 	[BULKHEAD__DISK_ACTION__DISK_RESIZE] = {DISK_RESIZE, "resize"},
+	[BULKHEAD__DISK_ACTION__DISK_LIMIT] = {DISK_LIMIT, "limit"},
 };
 
 static int wrong(struct api_ctx *ctx, const char *hint, const char *what)
@@ -48,16 +49,21 @@ static int read_disk(struct api_ctx *ctx, const Bulkhead__VmDisk *m, struct vmc_
 
 static int read_change(struct api_ctx *ctx, struct disk_change *c)
 {
-	const Bulkhead__VmDisk *m = ctx->request->vm_disk->disk;
+	const Bulkhead__VmDiskRequest *r = ctx->request->vm_disk;
+	const Bulkhead__VmDisk *m = r->disk;
 
 	if (!m)
 		return wrong(ctx, NULL, "which disk?");
 	if (read_place(ctx, m, &c->disk))
 		return -1;
+	c->disk.iops = m->iops;
+	c->disk.bytes_per_s = m->bytes_per_s;
+	c->set_iops = r->set_iops;
+	c->set_rate = r->set_bytes_per_s;
 	if (c->action == DISK_ADD)
 		return read_disk(ctx, m, &c->disk);
 	if (c->action == DISK_RESIZE)
-		c->bytes = ctx->request->vm_disk->bytes;
+		c->bytes = r->bytes;
 	if (c->action == DISK_RESIZE && (c->bytes < 512 || c->bytes > INT64_MAX))
 		return wrong(ctx, NULL, "not a possible size");
 	return m->has_lun ? 0 : wrong(ctx, NULL, "which LUN?");

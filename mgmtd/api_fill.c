@@ -124,6 +124,7 @@ static Bulkhead__DiskCounters *fill_counters(struct arena *a, const struct vm *v
 		m->errors = n->errors;
 		m->latency_ns = n->latency_ns;
 		m->queue = n->queue;
+		m->limited = n->limited;
 		return m;
 	}
 	return NULL;
@@ -147,6 +148,8 @@ static void fill_disks(struct arena *a, const struct vm *vm, Bulkhead__Vm *m)
 		d->format = arena_string(a, vmc_disk_format_name(from->format));
 		d->read_only = from->read_only;
 		d->shared = from->shared;
+		d->iops = from->iops;
+		d->bytes_per_s = from->bytes_per_s;
 		d->counters = fill_counters(a, vm, from);
 		m->disks[m->n_disks++] = d;
 	}

@@ -227,6 +227,7 @@ struct disk_change {
 	enum vm_disk_action action;
 	struct vmc_disk disk;
 	uint64_t bytes; /* of a resize */
+	bool set_iops, set_rate; /* of a limit: the other stays */
 };
 
 struct vm {

@@ -68,7 +68,7 @@ static int check_add(struct vm *vm, struct disk_change *c, struct fault *f)
 	return rc;
 }
 
-static int check_remove(struct vm *vm, const struct disk_change *c, struct fault *f)
+static int check_there(struct vm *vm, const struct disk_change *c, struct fault *f)
 {
 	if (vmc_find_disk(&vm->def, c->disk.controller, c->disk.lun))
 		return 0;
@@ -77,12 +77,43 @@ static int check_remove(struct vm *vm, const struct disk_change *c, struct fault
 			 vm->def.name, c->disk.controller, c->disk.lun);
 }
 
-/* Off: the definition alone. Otherwise the storage process is asked first. */
-static int check_state(const struct vm *vm, struct fault *f)
+static int check_limit(struct vm *vm, struct disk_change *c, struct fault *f)
 {
-	if (undo_check_change(vm, "given other disks", f))
+	const struct vmc_disk *d;
+	char why[CONTROL_TEXT_BYTES];
+
+	if (check_there(vm, c, f))
 		return -1;
-	if (vm->def.undo && vm->state != STATE_OFF)
+	d = vmc_find_disk(&vm->def, c->disk.controller, c->disk.lun);
+	if (!c->set_iops)
+		c->disk.iops = d->iops;
+	if (!c->set_rate)
+		c->disk.bytes_per_s = d->bytes_per_s;
+	if (vmc_check_rate(c->disk.bytes_per_s, why, sizeof(why)))
+		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_INVALID, NULL, "%s", why);
+	return 0;
+}
+
+static int check_change(struct vm *vm, struct disk_change *c, struct fault *f)
+{
+	switch (c->action) {
+	case DISK_ADD:
+		return check_add(vm, c, f);
+	case DISK_LIMIT:
+		return check_limit(vm, c, f);
+	default:
+		return check_there(vm, c, f);
+	}
+}
+
+/* Off: the definition alone. Otherwise the storage process is asked first. */
+static int check_state(const struct vm *vm, const struct disk_change *c, struct fault *f)
+{
+	bool same = c->action == DISK_LIMIT; /* the disk and what is in it stay */
+
+	if (!same && undo_check_change(vm, "given other disks", f))
+		return -1;
+	if (!same && vm->def.undo && vm->state != STATE_OFF)
 		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_WRONG_STATE, "turn it off first",
 				 "%s runs with undo disks: its disks stay as they are",
 				 vm->def.name);
@@ -103,12 +134,19 @@ static int check_state(const struct vm *vm, struct fault *f)
 			 "%s was started without a SCSI controller", vm->def.name);
 }
 
+static void set_limits(struct vm *vm, struct vmc_disk *d, const struct disk_change *c)
+{
+	d->iops = c->disk.iops;
+	d->bytes_per_s = c->disk.bytes_per_s;
+	vm_disks_limit(vm, d);
+}
+
 /* In the definition, in memory and on disk. */
 static int apply(struct vm *vm, const char *user, struct fault *f)
 {
 	static const char *const events[] = {"vm.disk-attached", "vm.disk-detached",
-					     "vm.disk-resized"};
-	static const char *const words[] = {"attached", "detached", "resized"};
+					     "vm.disk-resized", "vm.disk-limited"};
+	static const char *const words[] = {"attached", "detached", "resized", "limited"};
 	struct disk_change *c = &vm->change;
 	bool add = c->action == DISK_ADD;
 	char path[EVENT_TEXT_BYTES / 2];
@@ -126,7 +164,9 @@ static int apply(struct vm *vm, const char *user, struct fault *f)
 		  d->controller, d->lun, words[c->action], path);
 	if (c->action == DISK_RESIZE)
 		return 0;
-	if (!add)
+	if (c->action == DISK_LIMIT)
+		set_limits(vm, d, c);
+	else if (!add)
 		vmc_remove_disk(&vm->def, d);
 	return inventory_save(vm->d, vm, f);
 }
@@ -144,10 +184,10 @@ static int change_off(struct vm *vm, struct job *job, const char *user, struct f
 int vm_disk_change(struct vm *vm, struct disk_change *c, struct job *job, const char *user,
 		   struct fault *f)
 {
-	int rc = check_state(vm, f);
+	int rc = check_state(vm, c, f);
 
 	if (!rc)
-		rc = c->action == DISK_ADD ? check_add(vm, c, f) : check_remove(vm, c, f);
+		rc = check_change(vm, c, f);
 	if (rc) {
 		free(c->disk.path);
 		return rc;
@@ -176,7 +216,9 @@ int vm_disk_send(struct vm *vm, struct fault *f)
 	m.disk = (struct vm_disk){.controller = c->disk.controller,
 				  .lun = c->disk.lun,
 				  .format = VM_FORMAT_RAW,
-				  .chain = 1};
+				  .chain = 1,
+				  .iops = c->disk.iops,
+				  .bytes_per_s = c->disk.bytes_per_s};
 	if (c->action == DISK_ADD)
 		n = vm_disks_one(vm, c->disk.controller, c->disk.lun, &m.disk, fd);
 	control_header(&m.h, MSG_UNIT_DISK, vm->cookie);

@@ -366,6 +366,8 @@ static void describe(const struct vm *vm, const struct slot *s, struct vm_disk *
 		.chain = (uint8_t)s->chain.count,
 		.shared = s->disk.shared,
 		.low_space = (uint16_t)vm->d->settings.low_space_mib,
+		.iops = s->disk.iops,
+		.bytes_per_s = s->disk.bytes_per_s,
 	};
 	if (s->disk.shared)
 		fill_serial(&s->disk, disk);
@@ -415,6 +417,16 @@ unsigned vm_disks_one(const struct vm *vm, unsigned controller, unsigned lun, st
 		return 0;
 	describe(vm, s, disk);
 	return fds_of(s, fds, CONTROL_MAX_CHAIN);
+}
+
+void vm_disks_limit(struct vm *vm, const struct vmc_disk *d)
+{
+	struct slot *s = find(vm, d->controller, d->lun);
+
+	if (!s)
+		return;
+	s->disk.iops = d->iops;
+	s->disk.bytes_per_s = d->bytes_per_s;
 }
 
 void vm_disks_given(struct vm *vm)

@@ -242,10 +242,17 @@ static void put(FILE *f, const char *indent, const char *element, const char *te
 
 static void put_disk(FILE *f, const struct vmc_disk *d)
 {
+	char rate[32];
+
 	fprintf(f,
-		"  <disk controller=\"%u\" lun=\"%u\" kind=\"%s\" format=\"%s\" readonly=\"%s\"%s>",
+		"  <disk controller=\"%u\" lun=\"%u\" kind=\"%s\" format=\"%s\" readonly=\"%s\"%s",
 		d->controller, d->lun, vmc_disk_kind_name(d->kind), vmc_disk_format_name(d->format),
 		d->read_only ? "yes" : "no", d->shared ? " shared=\"yes\"" : "");
+	if (d->iops)
+		fprintf(f, " iops=\"%u\"", d->iops);
+	if (d->bytes_per_s)
+		fprintf(f, " rate=\"%s\"", vmc_format_rate(d->bytes_per_s, rate, sizeof(rate)));
+	fputc('>', f);
 	put_escaped(f, d->path);
 	fputs("</disk>\n", f);
 }

@@ -29,6 +29,8 @@ struct vmc_disk {
 	bool read_only;           /* always for a DVD */
 	bool shared;              /* with other machines: a raw disk that is written */
 	bool has_lun, has_format; /* while it is read: the rest is for vmc_add_disk() */
+	uint32_t iops;            /* its limits, in a second; 0: none */
+	uint64_t bytes_per_s;     /* whole KiB, at least CONTROL_MIN_RATE */
 };
 
 enum vmc_policy { VMC_RESTART = 0, VMC_OFF };
@@ -100,6 +102,13 @@ const char *vmc_backend_name(uint32_t backend);
 /* vmc_disk.c: "disk", "dvd", "linked"; "raw", "vhd", "vhdx": -EINVAL for others. */
 int vmc_parse_disk_kind(const char *text, uint8_t *kind);
 int vmc_parse_disk_format(const char *text, uint8_t *format);
+/* Limits: "500" or "none"; "20MiB", "512KiB" or "none". -EINVAL for others. */
+int vmc_parse_iops(const char *text, uint32_t *iops);
+int vmc_parse_rate(const char *text, uint64_t *bytes_per_s);
+/* "20MiB", for vmc_parse_rate(); 0: "none" */
+const char *vmc_format_rate(uint64_t bytes_per_s, char *buf, size_t size);
+/* 0, or -EINVAL with a sentence in why. */
+int vmc_check_rate(uint64_t bytes_per_s, char *why, size_t why_size);
 /* "no", "keep", "discard", "commit" */
 int vmc_parse_undo(const char *text, enum vmc_undo *undo);
 const char *vmc_undo_name(enum vmc_undo undo);

@@ -68,6 +68,61 @@ const char *vmc_disk_format_name(unsigned format)
 	return format && format < COUNT(format_names) ? format_names[format] : "?";
 }
 
+int vmc_parse_iops(const char *text, uint32_t *iops)
+{
+	char *end;
+	unsigned long n = strtoul(text, &end, 10);
+
+	if (!strcmp(text, "none"))
+		return *iops = 0;
+	if (text[0] < '0' || text[0] > '9' || *end || strlen(text) > 10 || n > UINT32_MAX)
+		return -EINVAL;
+	*iops = (uint32_t)n;
+	return 0;
+}
+
+static const char *const rate_units[] = {"KiB", "MiB", "GiB"};
+
+int vmc_parse_rate(const char *text, uint64_t *bytes_per_s)
+{
+	char *end;
+	unsigned long long n = strtoull(text, &end, 10);
+
+	if (!strcmp(text, "none"))
+		return (int)(*bytes_per_s = 0);
+	if (text[0] < '0' || text[0] > '9' || end - text > 9)
+		return -EINVAL;
+	for (unsigned i = 0; i < COUNT(rate_units); i++) {
+		if (strcmp(end, rate_units[i]))
+			continue;
+		*bytes_per_s = (uint64_t)n << (10 + 10 * i);
+		return 0;
+	}
+	return -EINVAL;
+}
+
+const char *vmc_format_rate(uint64_t bytes_per_s, char *buf, size_t size)
+{
+	unsigned unit = bytes_per_s % (1u << 20) ? 0 : bytes_per_s % (1u << 30) ? 1 : 2;
+
+	if (bytes_per_s)
+		snprintf(buf, size, "%llu%s", (unsigned long long)(bytes_per_s >> (10 + 10 * unit)),
+			 rate_units[unit]);
+	else
+		snprintf(buf, size, "none");
+	return buf;
+}
+
+int vmc_check_rate(uint64_t bytes_per_s, char *why, size_t why_size)
+{
+	if (!bytes_per_s || (bytes_per_s >= CONTROL_MIN_RATE && bytes_per_s % 1024 == 0 &&
+			     bytes_per_s >> 30 < 1000000000))
+		return 0;
+	snprintf(why, why_size, "a disk's rate is whole KiB a second, and at least %u",
+		 CONTROL_MIN_RATE / 1024);
+	return -EINVAL;
+}
+
 /* What a file is called says what it is; what is in it, a guest may have written. */
 static uint8_t format_of(const char *path)
 {
@@ -108,7 +163,7 @@ static int check(const struct vmc *v, struct vmc_disk *d, char *why, size_t why_
 		return snprintf(why, why_size, "a DVD is a raw image (ISO)");
 	if (d->shared && (d->kind != VM_DISK || d->format != VM_FORMAT_RAW || d->read_only))
 		return snprintf(why, why_size, "a shared disk is a raw image that can be written");
-	return 0;
+	return vmc_check_rate(d->bytes_per_s, why, why_size);
 }
 
 int vmc_place_disk(const struct vmc *v, struct vmc_disk *d, char *why, size_t why_size)

@@ -261,9 +261,18 @@ static int disk_attribute(struct reader *r, const xmlNode *n, const char *name, 
 		return read_yes_no(r, n, value, &d->read_only);
 	} else if (!strcmp(name, "shared")) {
 		return read_yes_no(r, n, value, &d->shared);
+	} else if (!strcmp(name, "iops")) {
+		if (vmc_parse_iops(value, &d->iops) || !d->iops)
+			return vmc_wrong(r, n, "disk", hint,
+					 "the limit of requests a second (iops) is not a number");
+	} else if (!strcmp(name, "rate")) {
+		if (vmc_parse_rate(value, &d->bytes_per_s) || !d->bytes_per_s)
+			return vmc_wrong(r, n, "disk", hint,
+					 "the rate is not a number of KiB, MiB or GiB a second");
 	} else {
 		return vmc_wrong(r, n, "disk",
-				 "possible here: controller, lun, kind, format, readonly, shared",
+				 "possible here: controller, lun, kind, format, readonly, shared, iops, "
+				 "rate",
 				 "unknown attribute");
 	}
 	return 0;

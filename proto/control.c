@@ -127,7 +127,9 @@ static bool disk_ok(const struct vm_disk *d, const struct why *why)
 	    !in_range("length of the disk's chain", d->chain, 1, CONTROL_MAX_CHAIN, why) ||
 	    !text_ok("serial number", d->serial, sizeof(d->serial), why))
 		return false;
-	if (!in_range("shared", d->shared, 0, 1, why))
+	if (!in_range("shared", d->shared, 0, 1, why) ||
+	    (d->bytes_per_s &&
+	     !in_range("bytes a second", d->bytes_per_s, CONTROL_MIN_RATE, INT64_MAX, why)))
 		return false;
 	if (d->shared &&
 	    (d->kind != VM_DISK || d->read_only || d->format != VM_FORMAT_RAW || d->chain != 1))

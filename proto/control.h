@@ -39,6 +39,7 @@
 #define CONTROL_LUNS           64       /* of a controller */
 #define CONTROL_MAX_CHAIN      32       /* a disk and its parents */
 #define CONTROL_SERIAL_BYTES   40       /* a disk's serial number, with its terminator */
+#define CONTROL_MIN_RATE       65536    /* bytes a second: least limit of a disk */
 
 enum control_type {
 	MSG_ERROR = 1,          /* answer: it did not work */
@@ -177,6 +178,8 @@ struct vm_disk {
 	uint8_t pad;
 	uint16_t low_space;                     /* MiB left on its file system: less is told; 0: never */
 	uint16_t pad2;
+	uint32_t iops;                          /* requests a second, at most; 0: no limit */
+	uint64_t bytes_per_s;                   /* likewise; 0, or at least CONTROL_MIN_RATE */
 	char serial[CONTROL_SERIAL_BYTES];      /* as the guest sees it; may be empty */
 };
 
@@ -350,10 +353,11 @@ enum vm_disk_action {
 	DISK_ADD = 0, /* fds: disk.chain of them, as in VM_CREATE */
 	DISK_REMOVE,  /* answered when it is closed: nothing of it is in use any more */
 	DISK_RESIZE,  /* to bytes, more than it has */
+	DISK_LIMIT,   /* to disk.iops and disk.bytes_per_s */
 	DISK_ACTIONS
 };
 
-/* What is changed is the disk at that place; but for DISK_ADD the rest of disk is not looked at. UNIT_DONE's error:
+/* What is changed is the disk at that place; but for DISK_ADD and DISK_LIMIT the rest of disk is not looked at. UNIT_DONE's error:
  * EEXIST, ENOENT: the place is taken, is empty; EBUSY: the guest has not taken note yet that the disk that was there has
  * gone; others: the image. */
 struct msg_unit_disk {

@@ -21,6 +21,7 @@ struct disk_counted {
 	uint64_t unmaps;     /* UNMAP and WRITE SAME */
 	uint64_t errors;     /* requests that failed, of any kind */
 	uint64_t latency_ns; /* of all requests, from the guest's ring to the answer */
+	uint64_t limited;    /* requests that had to wait for the disk's limits */
 };
 
 /* Sent when something has changed, at most about once a second. */

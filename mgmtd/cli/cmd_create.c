@@ -198,6 +198,10 @@ static int disk_option(struct vmc_disk *d, char *o)
 	}
 	if (!strcmp(o, "kind"))
 		return vmc_parse_disk_kind(value, &d->kind);
+	if (!strcmp(o, "iops"))
+		return vmc_parse_iops(value, &d->iops);
+	if (!strcmp(o, "rate"))
+		return vmc_parse_rate(value, &d->bytes_per_s);
 	n = strtoul(value, &end, 10);
 	if (value[0] < '0' || value[0] > '9' || *end || n >= UINT8_MAX)
 		return -EINVAL;
@@ -224,7 +228,7 @@ int take_disk(struct cli *c, const char *arg, struct vmc_disk *d)
 		if (disk_option(d, o))
 			status = fail_usage(c,
 					    "--disk %s: after the path come ro, shared, format=, "
-					    "controller=, lun= and kind=",
+					    "controller=, lun=, kind=, iops= and rate=",
 					    arg);
 	if (status)
 		free(d->path);

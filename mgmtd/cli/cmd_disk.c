@@ -1,30 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * disk attach, detach, resize: disks of virtual machines, by the server.
+ * disk attach, detach, resize, limit: disks of virtual machines, by the server.
  */
 #include "mgmtd/cli/cli.h"
 
+#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 #include "mgmtd/vmc.h"
 
 enum { WAIT_MS = 10000 };
 
-static int change_to(struct cli *c, const char *vm, Bulkhead__DiskAction action,
-		     Bulkhead__VmDisk *disk, uint64_t bytes)
+static int ask(struct cli *c, const char *vm, Bulkhead__DiskAction action,
+	       Bulkhead__VmDiskRequest *d)
 {
 	Bulkhead__Request r = BULKHEAD__REQUEST__INIT;
-	Bulkhead__VmDiskRequest d = BULKHEAD__VM_DISK_REQUEST__INIT;
 	Bulkhead__Reply *reply;
 	int status;
 
-	d.vm = (char *)vm;
-	d.action = action;
-	d.disk = disk;
-	d.wait_ms = WAIT_MS;
-	d.bytes = bytes;
+	d->vm = (char *)vm;
+	d->action = action;
+	d->wait_ms = WAIT_MS;
 	r.body_case = BULKHEAD__REQUEST__BODY_VM_DISK;
-	r.vm_disk = &d;
+	r.vm_disk = d;
 	status = call(c, &r, &reply);
 	return status ? status : end_job(c, reply);
 }
@@ -32,7 +30,10 @@ static int change_to(struct cli *c, const char *vm, Bulkhead__DiskAction action,
 static int change(struct cli *c, const char *vm, Bulkhead__DiskAction action,
 		  Bulkhead__VmDisk *disk)
 {
-	return change_to(c, vm, action, disk, 0);
+	Bulkhead__VmDiskRequest d = BULKHEAD__VM_DISK_REQUEST__INIT;
+
+	d.disk = disk;
+	return ask(c, vm, action, &d);
 }
 
 static int attach(struct cli *c, int argc, char **argv)
@@ -54,6 +55,8 @@ static int attach(struct cli *c, int argc, char **argv)
 	m.format = d.has_format ? (char *)vmc_disk_format_name(d.format) : m.format;
 	m.read_only = d.read_only;
 	m.shared = d.shared;
+	m.iops = d.iops;
+	m.bytes_per_s = d.bytes_per_s;
 	status = change(c, argv[1], BULKHEAD__DISK_ACTION__DISK_ATTACH, &m);
 	free(d.path);
 	return status;
@@ -88,14 +91,40 @@ static int detach(struct cli *c, int argc, char **argv)
 static int resize(struct cli *c, int argc, char **argv)
 {
 	Bulkhead__VmDisk m = BULKHEAD__VM_DISK__INIT;
-	uint64_t bytes;
+	Bulkhead__VmDiskRequest d = BULKHEAD__VM_DISK_REQUEST__INIT;
 	int status;
 
-	if (argc != 4 || vmc_parse_memory(argv[3], &bytes))
+	if (argc != 4 || vmc_parse_memory(argv[3], &d.bytes))
 		return fail_usage(c, "disk resize VM CONTROLLER:LUN SIZE, for example 20G");
+	d.disk = &m;
 	status = take_place(c, argv[2], &m);
-	return status ? status
-		      : change_to(c, argv[1], BULKHEAD__DISK_ACTION__DISK_RESIZE, &m, bytes);
+	return status ? status : ask(c, argv[1], BULKHEAD__DISK_ACTION__DISK_RESIZE, &d);
+}
+
+static int limit(struct cli *c, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"iops", required_argument, NULL, 'i'}, {"rate", required_argument, NULL, 'r'}, {NULL}};
+	static const char usage[] = "disk limit VM CONTROLLER:LUN [--iops N|none] [--rate 20MiB|none]";
+	Bulkhead__VmDisk m = BULKHEAD__VM_DISK__INIT;
+	Bulkhead__VmDiskRequest d = BULKHEAD__VM_DISK_REQUEST__INIT;
+	int opt, status;
+
+	opterr = 0;
+	optind = 1;
+	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (opt == 'i' && !vmc_parse_iops(optarg, &m.iops))
+			d.set_iops = true;
+		else if (opt == 'r' && !vmc_parse_rate(optarg, &m.bytes_per_s))
+			d.set_bytes_per_s = true;
+		else
+			return fail_usage(c, "%s", usage);
+	}
+	if (argc - optind != 2 || (!d.set_iops && !d.set_bytes_per_s))
+		return fail_usage(c, "%s", usage);
+	d.disk = &m;
+	status = take_place(c, argv[optind + 1], &m);
+	return status ? status : ask(c, argv[optind], BULKHEAD__DISK_ACTION__DISK_LIMIT, &d);
 }
 
 static const struct {
@@ -107,6 +136,8 @@ static const struct {
 	 "another disk for a machine, also while it runs"},
 	{"detach", detach, "VM CONTROLLER:LUN", "takes it away again"},
 	{"resize", resize, "VM CONTROLLER:LUN SIZE", "a larger size, while it runs"},
+	{"limit", limit, "VM CONTROLLER:LUN [--iops N|none] [--rate 20MiB|none]",
+	 "requests and bytes a second, also while it runs"},
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 

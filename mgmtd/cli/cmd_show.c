@@ -6,6 +6,7 @@
 
 #include <inttypes.h>
 #include <string.h>
+#include "mgmtd/vmc.h"
 
 static void print_list(const Bulkhead__VmList *list)
 {
@@ -98,8 +99,13 @@ static void print_definition(FILE *f, const Bulkhead__Vm *vm)
 	for (size_t i = 0; i < vm->n_disks; i++) {
 		const Bulkhead__VmDisk *d = vm->disks[i];
 
-		fprintf(f, "%s %u:%u:\t%s (%s%s%s)\n", d->kind, d->controller, d->lun, d->path,
+		fprintf(f, "%s %u:%u:\t%s (%s%s%s", d->kind, d->controller, d->lun, d->path,
 			d->format, d->read_only ? ", read-only" : "", d->shared ? ", shared" : "");
+		if (d->iops)
+			fprintf(f, ", at most %u requests/s", d->iops);
+		if (d->bytes_per_s)
+			fprintf(f, ", at most %s/s", vmc_format_rate(d->bytes_per_s, size, sizeof(size)));
+		fputs(")\n", f);
 	}
 	if (vm->controllers)
 		fprintf(f, "controllers at least:\t%u\n", vm->controllers);
@@ -156,7 +162,7 @@ static void print_counters(const Bulkhead__Vm *vm)
 	if (!any || table_begin(&t))
 		return;
 	fprintf(t.f,
-		"\nDISK\tREADS\tREAD\tWRITES\tWRITTEN\tFLUSHES\tUNMAPS\tERRORS\tTIME\tQUEUE\n");
+		"\nDISK\tREADS\tREAD\tWRITES\tWRITTEN\tFLUSHES\tUNMAPS\tERRORS\tTIME\tQUEUE\tLIMITED\n");
 	for (size_t i = 0; i < vm->n_disks; i++) {
 		const Bulkhead__DiskCounters *n = vm->disks[i]->counters;
 
@@ -165,8 +171,10 @@ static void print_counters(const Bulkhead__Vm *vm)
 		fprintf(t.f, "%u:%u\t%" PRIu64 "\t%s\t%" PRIu64 "\t%s\t", vm->disks[i]->controller,
 			vm->disks[i]->lun, n->reads, text_size(n->read_bytes, in, sizeof(in)),
 			n->writes, text_size(n->written_bytes, out, sizeof(out)));
-		fprintf(t.f, "%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 " ms\t%u\n",
-			n->flushes, n->unmaps, n->errors, n->latency_ns / 1000000, n->queue);
+		fprintf(t.f, "%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 " ms\t%u\t%" PRIu64
+			"\n",
+			n->flushes, n->unmaps, n->errors, n->latency_ns / 1000000, n->queue,
+			n->limited);
 	}
 	table_end(&t);
 }

@@ -144,6 +144,7 @@ static int hold(struct storage *s)
 	s->backup.held = true;
 	provider_pause(&s->process.provider, true);
 	s->backup.stage = BACKUP_DRAINING;
+	limit_release(s, NULL);
 	backup_settle(s);
 	return 0;
 }

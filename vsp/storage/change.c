@@ -134,6 +134,7 @@ static int begin_add(struct storage *s, const struct vm_disk *d, const int *fds)
 		return err;
 	c->unit->used = true;
 	c->unit->disk = *d;
+	c->unit->limit = (struct disk_limit){0};
 	memcpy(c->fd, fds, d->chain * sizeof(*fds));
 	start_work(s, open_it);
 	return 0;
@@ -175,6 +176,7 @@ static int begin_remove(struct storage *s, const struct vm_disk *d)
 		return err;
 	storvsp_remove(s, c->unit);
 	c->stage = CHANGE_DRAINING;
+	limit_release(s, c->unit);
 	change_settle(s);
 	return 0;
 }
@@ -215,6 +217,7 @@ static int begin_resize(struct storage *s, const struct vm_disk *d)
 			 d->controller, d->lun, (unsigned long long)disk_size(u->disk));
 		return -EINVAL;
 	}
+	limit_release(s, c->unit);
 	c->unit->frozen = true;
 	c->unit->held = NULL;
 	c->unit->last = &c->unit->held;
@@ -235,6 +238,19 @@ static void resized(struct storage *s)
 	answer(s, c->error);
 }
 
+/* ---- limits */
+
+static int set_limits(struct storage *s, const struct vm_disk *d)
+{
+	int err = find_unit(s, d);
+
+	if (err)
+		return err;
+	limit_set(s, s->change.unit, d->iops, d->bytes_per_s);
+	answer(s, 0);
+	return 0;
+}
+
 /* ---- */
 
 static int begin(struct storage *s, const struct msg_unit_disk *m, const int *fds)
@@ -244,8 +260,10 @@ static int begin(struct storage *s, const struct msg_unit_disk *m, const int *fd
 		return begin_add(s, &m->disk, fds);
 	case DISK_REMOVE:
 		return begin_remove(s, &m->disk);
-	default:
+	case DISK_RESIZE:
 		return begin_resize(s, &m->disk);
+	default:
+		return set_limits(s, &m->disk);
 	}
 }
 
@@ -261,7 +279,7 @@ void change_begin(struct storage *s, const struct msg_unit_disk *m, const int *f
 			     "another change of the disks is under way");
 		return;
 	}
-	if (m->action != DISK_ADD && atomic_load(&s->space.held)) { /* it would wait for that, too */
+	if ((m->action == DISK_REMOVE || m->action == DISK_RESIZE) && atomic_load(&s->space.held)) { /* it would wait for that, too */
 		process_done(&s->process, m->h.cookie, EBUSY,
 			     "a write waits for room on a full file system; make some first");
 		return;

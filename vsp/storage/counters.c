@@ -84,6 +84,7 @@ static bool tell(struct storage *s)
 			.unmaps = n->unmaps,
 			.errors = n->errors,
 			.latency_ns = n->latency_ns,
+			.limited = n->limited,
 		};
 		busy |= u->outstanding != 0;
 	}

@@ -58,7 +58,7 @@ static bool is_quick_write(const struct request *r)
 }
 
 /* The outcome as the guest's driver expects it. */
-static void fill_answer(struct request *r)
+void request_answer(struct request *r)
 {
 	struct vstor_srb *srb = &r->packet.srb;
 	bool failed = r->cmd.status == SCSI_CHECK_CONDITION;
@@ -71,8 +71,13 @@ static void fill_answer(struct request *r)
 	srb->srb_status = r->cmd.status == SCSI_GOOD ? SRB_SUCCESS : SRB_ERROR;
 	srb->data_bytes = r->cmd.transferred;
 	srb->sense_bytes = 0;
-	if (!failed)
+	if (!failed) {
+		/* A status without sense (BUSY, RESERVATION CONFLICT, TASK SET FULL): Linux takes an
+		 * error that has no sense for the host adapter's, unless it is said to have some. */
+		if (r->cmd.status != SCSI_GOOD)
+			srb->srb_status |= SRB_AUTOSENSE_VALID;
 		return;
+	}
 	if (room > SCSI_SENSE_BYTES)
 		room = SCSI_SENSE_BYTES;
 	memset(srb->sense, 0, sizeof(srb->sense));
@@ -103,7 +108,7 @@ static bool carry_out(struct storage *s, struct request *r, bool nowait)
 		guest_ranges_wrote(&s->process.gm, r->cmd.iov, r->cmd.iovcnt);
 	if (r->unit)
 		counters_ended(r->unit, r);
-	fill_answer(r);
+	request_answer(r);
 	/* No such unit: that, not sense, is what makes a driver forget a disk. */
 	if (!r->unit && r->cmd.status != SCSI_GOOD) {
 		r->packet.srb.srb_status = SRB_INVALID_LUN;
@@ -225,6 +230,7 @@ int pool_rehearse(struct storage *s)
 	pthread_cond_init(&p->work, NULL);
 	p->last = &p->first;
 	space_init(s);
+	limits_init(s);
 	for (unsigned i = 0; i < REQUESTS; i++) {
 		s->request[i].next = p->free;
 		p->free = &s->request[i];

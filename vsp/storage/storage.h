@@ -8,6 +8,7 @@
  *   units.c     units at their places on the controllers
  *   storvsp.c   the storage protocol: controllers, their channels, packets
  *   request.c   requests: a fixed number, carried out by a pool of threads
+ *   limit.c     limits of what a disk may do in a second
  *   space.c     writes for which the host has no room
  *   counters.c  what each disk has done
  *   unit.c      mgmtd's unit operations
@@ -51,6 +52,10 @@ enum {
 	INLINE_BYTES = 65536, /* of a write */
 	INLINE_NS = 100000,  /* one that took longer sends the next few to the pool, ... */
 	INLINE_PAUSE = 1024, /* ... and if that happens again and again, at most so many */
+	LIMIT_BURST_NS = 100000000, /* what a disk may do at once, as time at its limit */
+	LIMIT_WAITING = 32,         /* requests of a disk that wait for its limit, at most, ... */
+	LIMIT_ALL_WAITING = 192,    /* ... and of all disks; well below REQUESTS */
+	LIMIT_MAX_BLOCKS = 128 << 10, /* that one command moves, as VPD page B0h says */
 };
 
 struct storage;
@@ -71,16 +76,31 @@ struct stor_channel {
 struct unit_counters {
 	_Atomic uint64_t reads, read_bytes, writes, written_bytes, flushes, unmaps, errors;
 	_Atomic uint64_t latency_ns;
+	_Atomic uint64_t limited;
+};
+
+/* limit.c: on limits.clock, how far a disk is ahead of its limits; what waits for them, oldest first. */
+struct disk_limit {
+	uint64_t requests_at, bytes_at;
+	struct request *first, **last;
+	unsigned waiting;
+};
+
+struct limits {
+	uint64_t (*clock)(void); /* nanoseconds */
+	struct loop_source *timer;
+	_Atomic unsigned waiting; /* of all disks */
 };
 
 /* A disk at its place. */
 struct stor_unit {
 	bool used;
-	struct vm_disk disk;          /* where it is and what it is */
+	struct vm_disk disk;          /* where it is and what it is, and its limits */
 	struct scsi_unit scsi;        /* its image is owned */
 	struct reserve reserve;       /* of a shared one; its map is owned */
 	_Atomic uint32_t outstanding; /* requests that name it, but for those that are held */
 	struct unit_counters counters;
+	struct disk_limit limit;
 	bool frozen;                  /* new requests are held until a change is over */
 	struct request *held, **last; /* oldest first */
 };
@@ -179,6 +199,7 @@ struct space {
 struct storage {
 	struct process process;
 	struct space space;
+	struct limits limits;
 	struct controller controller[CONTROL_CONTROLLERS];
 	struct stor_unit unit[CONTROL_MAX_DISKS];
 	struct change change;
@@ -226,6 +247,16 @@ bool storvsp_address(struct controller *c, struct request *r, unsigned lun);
 /* Main: what was held goes on. */
 void storvsp_thaw(struct storage *s, struct stor_unit *u);
 
+/* limit.c: main. Whether the request may go now; if not it waits, uncounted, or has been refused. */
+bool limit_admit(struct storage *s, struct stor_unit *u, struct request *r);
+/* Other limits, 0 for none, and nothing to be paid for from before. */
+void limit_set(struct storage *s, struct stor_unit *u, uint32_t iops, uint64_t bytes_per_s);
+/* What waits of one unit, or (NULL) of all, goes on at once. */
+void limit_release(struct storage *s, struct stor_unit *u);
+/* Forgets what waits of a channel. */
+void limit_drop(struct storage *s, const struct stor_channel *c);
+void limits_init(struct storage *s);
+
 /* counters.c: main: a request was taken; mgmtd will be told. */
 void counters_begun(struct storage *s);
 /* Any thread: a request of this unit has been carried out. */
@@ -249,6 +280,8 @@ void request_put(struct storage *s, struct request *r);
  * main thread does anything else. */
 void request_submit(struct storage *s, struct request *r);
 void request_flush(struct storage *s);
+/* Makes its answer of r->cmd's outcome. */
+void request_answer(struct request *r);
 /* Has a pool thread do r->work. */
 void request_work(struct storage *s, struct request *r);
 

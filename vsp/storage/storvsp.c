@@ -368,6 +368,7 @@ static void storvsp_close(struct provider_channel *ch)
 	pthread_mutex_unlock(&c->lock);
 	unstick(c); /* drops them */
 	space_drop(storage_of(c), c);
+	limit_drop(storage_of(c), c);
 	storvsp_settle(storage_of(c));
 }
 

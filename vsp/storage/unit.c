@@ -65,6 +65,7 @@ static void handle(void *arg, const struct msg_header *h, int *fds, size_t nfds)
 		s->running = false;
 		provider_pause(&s->process.provider, true);
 		s->pausing = true;
+		limit_release(s, NULL);
 		atomic_store(&s->backup.cancel, true);
 		s->pause_answer = done;
 		unit_settle(s);

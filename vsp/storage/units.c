@@ -22,6 +22,8 @@ bool storvsp_address(struct controller *c, struct request *r, unsigned lun)
 		u->last = &r->next;
 		return false;
 	}
+	if (!limit_admit(c->storage, u, r))
+		return false;
 	atomic_fetch_add(&u->outstanding, 1);
 	return true;
 }
@@ -35,8 +37,10 @@ void storvsp_thaw(struct storage *s, struct stor_unit *u)
 	while (r) {
 		struct request *next = r->next;
 
-		atomic_fetch_add(&u->outstanding, 1);
-		request_submit(s, r);
+		if (limit_admit(s, u, r)) {
+			atomic_fetch_add(&u->outstanding, 1);
+			request_submit(s, r);
+		}
 		r = next;
 	}
 	request_flush(s);

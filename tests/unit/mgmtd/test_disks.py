@@ -104,6 +104,29 @@ def linked(disks):
     check("the machine is Off", disks.state(vm) == "Off")
 
 
+def limits(disks):
+    """Of a machine that is Off; those of a running one are for the system tests."""
+    path = disks.make(os.path.join(disks.folder("limits"), "d.vhd"))
+    vm = disks.create(path + ",iops=100,rate=1GiB")
+    run = disks.stack.run
+
+    def shown():
+        disk = disks.json("show", vm)["disks"][0]
+        return disk["iops"], int(disk["bytes_per_s"])
+
+    check("limits are given with the disk", shown() == (100, 1 << 30), shown())
+    run("disk", "limit", vm, "0:0", "--rate", "65KiB")
+    check("one that is not given stays", shown() == (100, 65 << 10), shown())
+    run("disk", "limit", vm, "0:0", "--rate", "none", "--iops", "7")
+    text = run("export", vm).stdout
+    check("the definition follows", 'iops="7"' in text and "rate=" not in text, text)
+    for words in (["0:1", "--iops", "5"], ["0:0"], ["0:0", "--iops", "x"], ["0:0", "--rate", "5"],
+                  ["0:0", "--rate", "63KiB"], ["0:0", "--iops", "4294967296"]):
+        done = run("disk", "limit", vm, *words)
+        check(f"refused: {' '.join(words)}", done.returncode and done.stderr, done.stderr)
+    check("and nothing has changed", shown() == (7, 0), shown())
+
+
 def who_uses_what(disks):
     base, left = disks.chain("shared", length=2)
     right = disks.make(disks.stack.path("shared/right.vhd"), base)
@@ -135,6 +158,7 @@ def main():
         where_parents_are_found(disks)
         what_is_said(disks)
         linked(disks)
+        limits(disks)
         who_uses_what(disks)
         left = [fd for fd in os.listdir(f"/proc/{stack.mgmtd.pid}/fd")
                 if ".vhd" in os.readlink(f"/proc/{stack.mgmtd.pid}/fd/{fd}")]

@@ -37,7 +37,10 @@ static const struct {
 	{"disk-dvd-vhd", 7, 3, "disk", "a DVD is a raw image", false},
 	{"disk-kind", 6, 3, "disk", "the kind is not disk, dvd or linked", true},
 	{"disk-format", 6, 3, "disk", "the format is not raw, vhd or vhdx", true},
+	{"disk-iops-0", 6, 3, "disk", "requests a second", true},
 	{"disk-lun-64", 6, 3, "disk", "LUNs are 0 to 63", true},
+	{"disk-rate-63", 6, 3, "disk", "at least 64", false},
+	{"disk-rate-unit", 6, 3, "disk", "a number of KiB, MiB or GiB", true},
 	{"disk-relative", 6, 3, "disk", "not an absolute path", true},
 	{"disk-shared-vhd", 6, 3, "disk", "a shared disk is a raw image", false},
 	{"disk-twice", 7, 3, "disk", "two disks at controller 0, LUN 3", false},
@@ -297,6 +300,9 @@ START_TEST(disks_get_what_was_left_out)
 	ck_assert(v.disk[2].read_only);
 	ck_assert_uint_eq(v.disk[3].lun, 2);
 	ck_assert_uint_eq(v.disk[3].format, VM_FORMAT_VHDX);
+	ck_assert_uint_eq(v.disk[3].iops, UINT32_MAX);
+	ck_assert_uint_eq(v.disk[3].bytes_per_s, 1536 * 1024);
+	ck_assert(!v.disk[0].iops && !v.disk[0].bytes_per_s);
 	vmc_clear(&v);
 	free(text);
 }

@@ -214,6 +214,15 @@ static void unit_disk_remove(void)
 	m.disk.disk = (struct vm_disk){.controller = 1, .format = VM_FORMAT_RAW, .chain = 1};
 }
 
+static void unit_disk_limit(void)
+{
+	m.disk.action = DISK_LIMIT;
+	m.disk.disk = (struct vm_disk){.format = VM_FORMAT_RAW,
+				       .chain = 1,
+				       .iops = UINT32_MAX,
+				       .bytes_per_s = CONTROL_MIN_RATE};
+}
+
 static void start_socket(void)
 {
 	config(&m.socket.config, BACKEND_EMU);
@@ -497,6 +506,7 @@ static const struct kind {
 	{MSG_PROBE_RESULT, sizeof(struct msg_probe_result), 0, probe_result},
 	{MSG_UNIT_DISK, sizeof(struct msg_unit_disk), 2, unit_disk_add},
 	{MSG_UNIT_DISK, sizeof(struct msg_unit_disk), 0, unit_disk_remove},
+	{MSG_UNIT_DISK, sizeof(struct msg_unit_disk), 0, unit_disk_limit},
 	{MSG_EVENT_DISKS, sizeof(struct msg_event_disks), 0, event_disks},
 	{MSG_READY, sizeof(struct msg_ready), 0, ready},
 	{MSG_FAILED, sizeof(struct msg_error), 0, error_msg},
@@ -863,6 +873,9 @@ static const struct number {
 	NUMBER(unit_disk_add, disk.disk.chain, CONTROL_MAX_CHAIN + 1),
 	NUMBER(unit_disk_remove, disk.disk.kind, 2),
 	NUMBER(unit_disk_remove, disk.bytes, 512),
+	NUMBER(unit_disk_limit, disk.disk.bytes_per_s, CONTROL_MIN_RATE - 1),
+	NUMBER(unit_disk_limit, disk.disk.bytes_per_s, 1ull << 63),
+	NUMBER(vm_create_disks, create.disk[1].bytes_per_s, 1),
 	NUMBER(event_disks, counted.count, CONTROL_MAX_DISKS + 1),
 	NUMBER(event_disks, counted.disk[1].controller, CONTROL_CONTROLLERS),
 	NUMBER(event_disks, counted.disk[1].lun, CONTROL_LUNS),
