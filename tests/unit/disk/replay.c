@@ -2,6 +2,7 @@
 #include "tests/unit/disk/replay.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +39,7 @@ struct replay {
 };
 
 static struct replay *current;
+static pthread_mutex_t order = PTHREAD_MUTEX_INITIALIZER; /* calls are recorded as they happen */
 
 struct replay *replay_new(void)
 {
@@ -124,34 +126,50 @@ static ssize_t rec_pwritev(int fd, const struct iovec *iov, int n, uint64_t offs
 {
 	uint64_t total = 0, done = 0;
 	struct op *op;
+	ssize_t r;
 
 	for (int i = 0; i < n; i++)
 		total += iov[i].iov_len;
+	pthread_mutex_lock(&order);
 	op = record(fd, OP_WRITE, offset, total);
 	if (op) {
 		op->data = malloc(total + 1);
 		for (int i = 0; i < n; done += iov[i++].iov_len)
 			memcpy(op->data + done, iov[i].iov_base, iov[i].iov_len);
 	}
-	return disk_io_kernel.pwritev(fd, iov, n, offset);
+	r = disk_io_kernel.pwritev(fd, iov, n, offset);
+	pthread_mutex_unlock(&order);
+	return r;
 }
 
 static int rec_truncate(int fd, uint64_t size)
 {
+	int r;
+
+	pthread_mutex_lock(&order);
 	record(fd, OP_TRUNCATE, size, 0);
-	return disk_io_kernel.truncate(fd, size);
+	r = disk_io_kernel.truncate(fd, size);
+	pthread_mutex_unlock(&order);
+	return r;
 }
 
 static int rec_punch(int fd, uint64_t offset, uint64_t length)
 {
+	int r;
+
+	pthread_mutex_lock(&order);
 	record(fd, OP_PUNCH, offset, length);
-	return disk_io_kernel.punch(fd, offset, length);
+	r = disk_io_kernel.punch(fd, offset, length);
+	pthread_mutex_unlock(&order);
+	return r;
 }
 
 static int rec_sync(int fd)
 {
+	pthread_mutex_lock(&order);
 	if (!current || !current->lose_syncs)
 		record(fd, OP_SYNC, 0, 0);
+	pthread_mutex_unlock(&order);
 	return 0;
 }
 

@@ -403,10 +403,19 @@ START_TEST(replay_notices_missing_barriers)
 }
 END_TEST
 
+/* A case of its own for each, so that CK_RUN_CASE=merge runs that alone. */
+static void add(Suite *suite, const char *name, const TTest *test, int loops)
+{
+	TCase *c = tcase_create(name);
+
+	tcase_set_timeout(c, 300);
+	tcase_add_loop_test(c, test, 0, loops);
+	suite_add_tcase(suite, c);
+}
+
 int main(void)
 {
 	Suite *suite = suite_create("disk-powerloss");
-	TCase *c = tcase_create("replay");
 	SRunner *runner;
 	int failed;
 
@@ -414,13 +423,11 @@ int main(void)
 		seeds = 200;
 		op_seeds = 40;
 	}
-	tcase_set_timeout(c, 300);
-	tcase_add_loop_test(c, writes_survive_any_power_cut, 0, SHAPES * seeds);
-	tcase_add_loop_test(c, compaction_survives_any_power_cut, 0, SHAPES * op_seeds);
-	tcase_add_loop_test(c, resizing_survives_any_power_cut, 0, SHAPES * op_seeds);
-	tcase_add_loop_test(c, merging_survives_any_power_cut, 0, SHAPES * op_seeds);
-	tcase_add_loop_test(c, replay_notices_missing_barriers, 0, SHAPES);
-	suite_add_tcase(suite, c);
+	add(suite, "write", writes_survive_any_power_cut, SHAPES * seeds);
+	add(suite, "compact", compaction_survives_any_power_cut, SHAPES * op_seeds);
+	add(suite, "resize", resizing_survives_any_power_cut, SHAPES * op_seeds);
+	add(suite, "merge", merging_survives_any_power_cut, SHAPES * op_seeds);
+	add(suite, "barrier", replay_notices_missing_barriers, SHAPES);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);

@@ -2,9 +2,10 @@
 /*
  * Copying what one disk shows into another, and merging a child into its parent.
  *
- * Two threads: one reads and looks for zeros, the other writes, with a few buffers between them.
- * Reading is where the time goes when the source is on a device, writing when it is in memory;
- * either way neither waits for the other.
+ * Each of a few threads takes the next piece, reads it, looks for zeros and writes it, so that one
+ * reads while another writes, and what is written still lies in the cache of the processor that
+ * read it (a thread that only reads and one that only writes were a quarter slower). The pieces
+ * are disjoint: nothing depends on the order in which they arrive.
  */
 #include "vsp/storage/disk/internal.h"
 
@@ -13,214 +14,186 @@
 #include <unistd.h>
 
 #define CHUNK       (1u << 20)
-#define BUFFERS     4
+#define THREADS     2 /* the caller's is one of them */
 #define START_EVERY (32u << 20)
 #define GRAIN       65536u /* zeros are looked for in runs of this */
-
-struct buffer {
-	char *data;
-	uint64_t offset;
-	uint32_t length;
-	/* What to write: runs of `data`, as offset and length pairs. */
-	struct {
-		uint32_t at, length;
-	} run[CHUNK / GRAIN / 2 + 2];
-	int runs;
-};
 
 struct copier {
 	struct disk *from, *to;
 	bool one_layer; /* merge: only what the child itself holds, zeros included */
-	uint64_t done, total, copied;
-	uint64_t unstarted; /* written since writeback was last started */
-	struct buffer buffer[BUFFERS];
-	unsigned filled, emptied; /* buffers that went through; filled - emptied are waiting */
-	bool end;
-	int read_err, write_err;
-	pthread_mutex_t lock;
-	pthread_cond_t moved;
+	uint64_t total;
+	const struct disk_progress *progress;
+	_Atomic uint64_t unstarted; /* written since writeback was last started */
+	pthread_mutex_t lock;       /* of what follows */
+	uint64_t at;                /* the next piece starts here */
+	struct disk_extent extent;  /* what lies at `at`; length 0: not known yet */
+	uint64_t copied;
+	int err; /* the first; everybody stops */
 };
 
-static struct buffer *wait_for(struct copier *c, bool writer)
+struct piece {
+	uint64_t offset;
+	struct disk_extent is;
+};
+
+/* The next piece; false at the end or after an error. Data in chunks, which end where blocks do. */
+static bool take(struct copier *c, struct piece *p)
 {
-	struct buffer *b = NULL;
+	unsigned flags = DISK_EXTENT_HOLES | (c->one_layer ? DISK_EXTENT_ONE_LAYER : 0);
+	struct disk_extent *e = &c->extent;
+	bool more;
 
 	pthread_mutex_lock(&c->lock);
-	if (writer)
-		while (c->filled == c->emptied && !c->end)
-			pthread_cond_wait(&c->moved, &c->lock);
-	else
-		while (c->filled - c->emptied == BUFFERS && !c->write_err && !c->end)
-			pthread_cond_wait(&c->moved, &c->lock);
-	if (writer && c->filled != c->emptied)
-		b = &c->buffer[c->emptied % BUFFERS];
-	else if (!writer && !c->write_err && !c->end)
-		b = &c->buffer[c->filled % BUFFERS];
+	if (!c->err && c->at < c->total && !e->length)
+		c->err = disk_extent(c->from, c->at, min_u64(c->total - c->at, 64u << 20), flags, e);
+	more = !c->err && c->at < c->total;
+	if (more) {
+		p->offset = c->at;
+		p->is = *e;
+		if (e->kind == DISK_EXTENT_DATA)
+			p->is.length = min_u64(e->length, CHUNK - c->at % CHUNK);
+		c->at += p->is.length;
+		e->length -= p->is.length;
+		e->file_offset += p->is.length;
+		if (e->kind == DISK_EXTENT_DATA || (e->kind == DISK_EXTENT_ZERO && c->one_layer))
+			c->copied += p->is.length;
+	}
 	pthread_mutex_unlock(&c->lock);
-	return b;
+	return more;
 }
 
-static void hand_over(struct copier *c, bool writer, int err)
+static void stop(struct copier *c, int err)
 {
 	pthread_mutex_lock(&c->lock);
-	if (writer)
-		c->emptied++;
-	else
-		c->filled++;
-	if (err && writer && !c->write_err)
-		c->write_err = err;
-	pthread_cond_broadcast(&c->moved);
+	if (!c->err)
+		c->err = err;
 	pthread_mutex_unlock(&c->lock);
 }
 
-static int write_runs(struct copier *c, struct buffer *b)
+/* The device starts now, not when the flush at the end waits for it. */
+static void start_writeback(struct copier *c, uint64_t written)
+{
+	if (c->to->io == &disk_io_volatile || (c->unstarted += written) < START_EVERY)
+		return;
+	c->unstarted = 0;
+	sync_file_range(c->to->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+}
+
+/* The end of the run of grains at `at` that are, or are not, zero. A merge takes zeros for data. */
+static uint32_t run_end(const struct copier *c, const char *data, uint32_t at, uint32_t length,
+			bool *zero)
+{
+	bool first = true;
+
+	for (uint32_t n; at < length; at += n, first = false) {
+		bool is;
+
+		n = (uint32_t)min_u64(GRAIN, length - at);
+		is = !c->one_layer && io_is_zero(data + at, n);
+		if (first)
+			*zero = is;
+		else if (is != *zero)
+			break;
+	}
+	return at;
+}
+
+static int write_chunk(struct copier *c, const char *data, uint32_t length, uint64_t offset)
 {
 	int err = 0;
 
-	for (int i = 0; i < b->runs && !err; i++) {
-		err = disk_write(c->to, b->data + b->run[i].at, b->run[i].length,
-				 b->offset + b->run[i].at);
-		c->unstarted += b->run[i].length;
+	for (uint32_t at = 0, end; at < length && !err; at = end) {
+		bool zero = false;
+
+		end = run_end(c, data, at, length, &zero);
+		if (!zero)
+			err = disk_write(c->to, data + at, end - at, offset + at);
 	}
-	/* The device starts now, not when the flush at the end waits for it. */
-	if (c->unstarted >= START_EVERY && c->to->io != &disk_io_volatile) {
-		sync_file_range(c->to->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
-		c->unstarted = 0;
-	}
+	if (!err)
+		start_writeback(c, length);
 	return err;
 }
 
-static void *writer_main(void *arg)
+static int copy_piece(struct copier *c, const struct piece *p, char *buf)
 {
-	struct copier *c = arg;
-	struct buffer *b;
+	uint32_t length = (uint32_t)p->is.length;
+	int err;
 
-	while ((b = wait_for(c, true)) != NULL)
-		hand_over(c, true, c->write_err ? 0 : write_runs(c, b));
+	if (p->is.kind == DISK_EXTENT_ZERO && c->one_layer)
+		return disk_write_zeroes(c->to, p->offset, p->is.length);
+	if (p->is.kind != DISK_EXTENT_DATA)
+		return 0;
+	err = io_read(p->is.fd, buf, length, p->is.file_offset);
+	return err ? err : write_chunk(c, buf, length, p->offset);
+}
+
+static int tell(struct copier *c, uint64_t done)
+{
+	const struct disk_progress *p = c->progress;
+
+	return p && p->step && p->step(p->arg, done, c->total) ? -ECANCELED : 0;
+}
+
+static void work(struct copier *c, bool caller)
+{
+	struct piece p;
+	void *buf;
+	int err = 0;
+
+	if (posix_memalign(&buf, 4096, CHUNK)) {
+		stop(c, -ENOMEM);
+		return;
+	}
+	while (!err && take(c, &p)) {
+		err = copy_piece(c, &p, buf);
+		if (!err && caller)
+			err = tell(c, p.offset + p.is.length);
+	}
+	if (err)
+		stop(c, err);
+	free(buf);
+}
+
+static void *thread_main(void *arg)
+{
+	work(arg, false);
 	return NULL;
 }
 
-/* Splits what was read into runs that are not zero. */
-static void find_runs(struct copier *c, struct buffer *b)
+static int run(struct copier *c)
 {
-	b->runs = 0;
-	for (uint32_t at = 0; at < b->length; at += GRAIN) {
-		uint32_t n = (uint32_t)min_u64(GRAIN, b->length - at);
+	pthread_t thread[THREADS - 1];
+	int started = 0;
 
-		if (!c->one_layer && io_is_zero(b->data + at, n))
-			continue;
-		if (b->runs && b->run[b->runs - 1].at + b->run[b->runs - 1].length == at) {
-			b->run[b->runs - 1].length += n;
-		} else {
-			b->run[b->runs].at = at;
-			b->run[b->runs++].length = n;
-		}
-	}
-}
-
-/* One data extent, in chunks that end on chunk boundaries so that writes match blocks. */
-static int read_extent(struct copier *c, const struct disk_extent *e, uint64_t offset)
-{
-	for (uint64_t done = 0; done < e->length;) {
-		struct buffer *b = wait_for(c, false);
-		int err;
-
-		if (!b)
-			return c->write_err;
-		b->offset = offset + done;
-		b->length = (uint32_t)min_u64(e->length - done, CHUNK - b->offset % CHUNK);
-		err = io_read(e->fd, b->data, b->length, e->file_offset + done);
-		if (err)
-			return err;
-		find_runs(c, b);
-		done += b->length;
-		c->copied += b->length;
-		if (b->runs)
-			hand_over(c, false, 0);
-	}
-	return 0;
-}
-
-/* A hole that the child claims: zeros that hide what the parent has. */
-static int merge_zeros(struct copier *c, uint64_t at, uint64_t length)
-{
-	int err;
-
-	pthread_mutex_lock(&c->lock);
-	while (c->filled != c->emptied)
-		pthread_cond_wait(&c->moved, &c->lock);
-	err = c->write_err;
-	pthread_mutex_unlock(&c->lock);
-	c->copied += length;
-	return err ? err : disk_write_zeroes(c->to, at, length);
-}
-
-static int walk(struct copier *c, const struct disk_progress *progress)
-{
-	unsigned flags = DISK_EXTENT_HOLES | (c->one_layer ? DISK_EXTENT_ONE_LAYER : 0);
-	uint64_t size = c->total;
-	int err = 0;
-
-	for (uint64_t at = 0; at < size && !err;) {
-		struct disk_extent e;
-
-		err = disk_extent(c->from, at, min_u64(size - at, 64u << 20), flags, &e);
-		if (!err && e.kind == DISK_EXTENT_DATA)
-			err = read_extent(c, &e, at);
-		else if (!err && e.kind == DISK_EXTENT_ZERO && c->one_layer)
-			err = merge_zeros(c, at, e.length);
-		at += e.length;
-		c->done = at;
-		if (!err && progress && progress->step && progress->step(progress->arg, at, size))
-			err = -ECANCELED;
-	}
-	return err;
-}
-
-static int run(struct copier *c, const struct disk_progress *progress)
-{
-	pthread_t writer;
-	void *all = NULL;
-	int err;
-
-	if (posix_memalign(&all, 4096, (size_t)CHUNK * BUFFERS))
-		return -ENOMEM;
-	for (int i = 0; i < BUFFERS; i++)
-		c->buffer[i].data = (char *)all + (size_t)i * CHUNK;
 	pthread_mutex_init(&c->lock, NULL);
-	pthread_cond_init(&c->moved, NULL);
-	err = -pthread_create(&writer, NULL, writer_main, c);
-	if (!err) {
-		err = walk(c, progress);
-		pthread_mutex_lock(&c->lock);
-		c->end = true;
-		pthread_cond_broadcast(&c->moved);
-		pthread_mutex_unlock(&c->lock);
-		pthread_join(writer, NULL);
-		if (!err)
-			err = c->write_err;
-	}
-	pthread_cond_destroy(&c->moved);
+	while (started < THREADS - 1 && !pthread_create(&thread[started], NULL, thread_main, c))
+		started++;
+	work(c, true);
+	while (started)
+		pthread_join(thread[--started], NULL);
 	pthread_mutex_destroy(&c->lock);
-	free(all);
-	return err;
+	return c->err ? c->err : tell(c, c->total);
 }
 
 int disk_copy(struct disk *from, struct disk *to, const struct disk_progress *progress)
 {
-	struct copier c = {.from = from, .to = to, .total = from->size};
+	struct copier c = {.from = from, .to = to, .total = from->size, .progress = progress};
 	int err;
 
 	if (to->size < from->size)
 		return -ENOSPC;
-	err = run(&c, progress);
+	err = run(&c);
 	return err ? err : disk_flush(to);
 }
 
 int disk_merge(struct disk *child, struct disk *parent, const struct disk_progress *progress,
 	       struct disk_merge_report *report)
 {
-	struct copier c = {.from = child, .to = parent, .one_layer = true, .total = child->size};
+	struct copier c = {.from = child,
+			   .to = parent,
+			   .one_layer = true,
+			   .total = child->size,
+			   .progress = progress};
 	int err;
 
 	memset(report, 0, sizeof(*report));
@@ -235,7 +208,7 @@ int disk_merge(struct disk *child, struct disk *parent, const struct disk_progre
 	if (!err && parent->size < child->size)
 		err = disk_resize(parent, child->size);
 	if (!err)
-		err = run(&c, progress);
+		err = run(&c);
 	report->copied_bytes = c.copied;
 	return err ? err : disk_flush(parent);
 }
