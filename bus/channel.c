@@ -95,7 +95,7 @@ fail:
 	return rc;
 }
 
-static int channel_map(struct channel *ch, unsigned end)
+static int channel_map(struct channel *ch, unsigned end, bool adopt)
 {
 	uint64_t bytes;
 	int rc = memfd_check(ch->fds.memory, 2 * RING_MIN_BYTES, 2 * RING_MAX_BYTES, &bytes);
@@ -109,19 +109,33 @@ static int channel_map(struct channel *ch, unsigned end)
 	ch->map = map;
 	ch->map_bytes = bytes;
 	uint8_t *ring[2] = {map, (uint8_t *)map + bytes / 2};
-	rc = ring_writer_init(&ch->out, ring[end], bytes / 2);
-	return rc < 0 ? rc : ring_reader_init(&ch->in, ring[!end], bytes / 2);
+	rc = adopt ? ring_writer_adopt(&ch->out, ring[end], bytes / 2)
+		   : ring_writer_init(&ch->out, ring[end], bytes / 2);
+	if (rc < 0)
+		return rc;
+	return adopt ? ring_reader_adopt(&ch->in, ring[!end], bytes / 2)
+		     : ring_reader_init(&ch->in, ring[!end], bytes / 2);
 }
 
-int channel_attach(struct channel *ch, struct channel_fds fds, unsigned end)
+static int attach(struct channel *ch, struct channel_fds fds, unsigned end, bool adopt)
 {
 	*ch = (struct channel){.fds = fds};
-	int rc = end <= 1 ? channel_map(ch, end) : -EINVAL;
+	int rc = end <= 1 ? channel_map(ch, end, adopt) : -EINVAL;
 	if (rc < 0)
 		channel_detach(ch);
 	else
 		ring_reader_mask(&ch->in);
 	return rc;
+}
+
+int channel_attach(struct channel *ch, struct channel_fds fds, unsigned end)
+{
+	return attach(ch, fds, end, false);
+}
+
+int channel_adopt(struct channel *ch, struct channel_fds fds, unsigned end)
+{
+	return attach(ch, fds, end, true);
 }
 
 void channel_detach(struct channel *ch)

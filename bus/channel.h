@@ -50,6 +50,8 @@ void channel_fds_close(struct channel_fds *fds);
 /* Maps one end (0 or 1) and takes ownership of fds, also on failure. Checks the memfd's size and
  * seals. */
 int channel_attach(struct channel *ch, struct channel_fds fds, unsigned end);
+/* The same for an end that another process had, which has died: goes on where that one stopped. */
+int channel_adopt(struct channel *ch, struct channel_fds fds, unsigned end);
 void channel_detach(struct channel *ch);
 
 /* Sends one in-band packet, ringing the doorbell if the peer sleeps. Errors as ring_write. */

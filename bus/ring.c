@@ -82,6 +82,36 @@ int ring_reader_init(struct ring_reader *r, void *mem, size_t total_bytes)
 	return 0;
 }
 
+int ring_writer_adopt(struct ring_writer *w, void *mem, size_t total_bytes)
+{
+	uint32_t size;
+	int rc = ring_geometry(mem, total_bytes, &size);
+	if (rc < 0)
+		return rc;
+	*w = (struct ring_writer){.ctl = mem, .data = (uint8_t *)mem + RING_CONTROL_BYTES};
+	w->size = size;
+	w->write_index = load(&w->ctl->write_index);
+	if (!index_ok(w->write_index, size))
+		return -EPROTO;
+	store(&w->ctl->pending_send_size, 0);
+	return 0;
+}
+
+int ring_reader_adopt(struct ring_reader *r, void *mem, size_t total_bytes)
+{
+	uint32_t size;
+	int rc = ring_geometry(mem, total_bytes, &size);
+	if (rc < 0)
+		return rc;
+	*r = (struct ring_reader){.ctl = mem, .data = (uint8_t *)mem + RING_CONTROL_BYTES};
+	r->size = size;
+	r->read_index = load(&r->ctl->read_index);
+	if (!index_ok(r->read_index, size))
+		return -EPROTO;
+	store(&r->ctl->feature_bits, RING_FEAT_PENDING_SEND);
+	return 0;
+}
+
 /* Bytes from a private buffer into the data area; returns the index after them. */
 static uint32_t put(struct ring_writer *w, uint32_t at, const void *src, uint32_t bytes)
 {
@@ -236,10 +266,9 @@ static bool reader_release(struct ring_reader *r, uint32_t bytes)
 	return free_now > pending && free_now - bytes <= pending;
 }
 
-ptrdiff_t ring_read(struct ring_reader *r, struct ring_packet *pkt, void *buf, size_t cap,
-		    bool *signal)
+ptrdiff_t ring_peek(struct ring_reader *r, struct ring_packet *pkt, void *buf, size_t cap)
 {
-	*signal = false;
+	r->peeked = 0;
 	uint32_t write_index = load(&r->ctl->write_index);
 	if (write_index == r->read_index)
 		return -EAGAIN;
@@ -264,8 +293,22 @@ ptrdiff_t ring_read(struct ring_reader *r, struct ring_packet *pkt, void *buf, s
 	bool fits = body <= cap;
 	if (fits)
 		get(r, advance(r->read_index, DESCRIPTOR_BYTES, r->size), buf, body);
-	*signal = reader_release(r, length + RING_TRAILER_BYTES);
+	r->peeked = length + RING_TRAILER_BYTES;
 	return fits ? (ptrdiff_t)body : -EMSGSIZE;
+}
+
+void ring_consume(struct ring_reader *r, bool *signal)
+{
+	*signal = r->peeked && reader_release(r, r->peeked);
+	r->peeked = 0;
+}
+
+ptrdiff_t ring_read(struct ring_reader *r, struct ring_packet *pkt, void *buf, size_t cap,
+		    bool *signal)
+{
+	ptrdiff_t n = ring_peek(r, pkt, buf, cap);
+	ring_consume(r, signal);
+	return n;
 }
 
 bool ring_readable(const struct ring_reader *r)

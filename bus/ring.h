@@ -79,6 +79,7 @@ struct ring_reader {
 	const uint8_t *data;
 	uint32_t size;
 	uint32_t read_index;            /* ours, private: the truth */
+	uint32_t peeked;                /* bytes of the packet that ring_peek() found; 0: none */
 };
 
 /* mem: RING_CONTROL_BYTES + data bytes, page-aligned, total_bytes a multiple of 4096 and at least
@@ -86,6 +87,11 @@ struct ring_reader {
  * -EINVAL if the size or alignment is wrong. */
 int ring_writer_init(struct ring_writer *w, void *mem, size_t total_bytes);
 int ring_reader_init(struct ring_reader *r, void *mem, size_t total_bytes);
+/* The same for a ring in use whose end was another process's, which has died: goes on at the index
+ * which that one published last. A packet it had not published does not exist, one that it had not
+ * given back is read again. -EPROTO: what lies there is no index. */
+int ring_writer_adopt(struct ring_writer *w, void *mem, size_t total_bytes);
+int ring_reader_adopt(struct ring_reader *r, void *mem, size_t total_bytes);
 
 /* Appends one packet: header_bytes of the gathered data (a multiple of 8; the GPA lists of a
  * GPA-direct packet) count as packet header, the rest is payload. *signal: the peer wants the doorbell.
@@ -105,6 +111,11 @@ int ring_writer_room(struct ring_writer *w, size_t bytes);
  * *signal: space crossed the writer's pending_send_size, ring the doorbell. */
 ptrdiff_t ring_read(struct ring_reader *r, struct ring_packet *pkt, void *buf, size_t cap,
 		    bool *signal);
+
+/* The two halves of ring_read(): the packet is copied, but stays in the ring; then it is given back
+ * (also one of -EMSGSIZE). */
+ptrdiff_t ring_peek(struct ring_reader *r, struct ring_packet *pkt, void *buf, size_t cap);
+void ring_consume(struct ring_reader *r, bool *signal);
 
 bool ring_readable(const struct ring_reader *r);
 

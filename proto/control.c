@@ -16,6 +16,7 @@
 
 #define MAX_SIGNAL      64
 #define FIXED_CHILD_FDS 9 /* unit socket, RAM, page generations, and two channels */
+#define STORAGE_FDS     (FIXED_CHILD_FDS + 1) /* its memory of requests under way */
 #define CHANNEL_FDS     3
 
 bool control_bad(const struct why *why, const char *fmt, ...)
@@ -156,9 +157,9 @@ static bool disks_ok(const struct vm_config *c, const struct vm_disk *disk, size
 		*nfds += d->chain;
 		memory += d->shared;
 	}
-	return *nfds + memory <= MSG_MAX_FDS - FIXED_CHILD_FDS ||
+	return *nfds + memory <= MSG_MAX_FDS - STORAGE_FDS ||
 	       bad(why, "the disks and their parents are %zu files; at most %u are possible", *nfds,
-		   MSG_MAX_FDS - FIXED_CHILD_FDS);
+		   MSG_MAX_FDS - STORAGE_FDS);
 }
 
 int vm_disks_check(const struct vm_config *c, const struct vm_disk *disk, size_t *nfds, char *why,
@@ -328,7 +329,7 @@ static bool start_storage_ok(const void *msg, size_t nfds, const struct why *why
 		return bad(why, "a storage process without disks or controllers");
 	for (unsigned i = 0; i < m->config.disks; i++)
 		disk_fds += m->disk[i].shared;
-	return fds_ok(nfds, FIXED_CHILD_FDS + disk_fds, why);
+	return in_range("again", m->again, 0, 1, why) && fds_ok(nfds, STORAGE_FDS + disk_fds, why);
 }
 
 static bool unit_disk_ok(const void *msg, size_t nfds, const struct why *why)

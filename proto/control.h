@@ -249,15 +249,18 @@ struct msg_start_worker {
 };
 
 /* The storage process's descriptors, in this order: unit socket, RAM memfd, page-generation memfd,
- * provider channel (3), signal channel (3), the disks' as in VM_CREATE, and for each shared disk
- * the memory of its reservations: RESERVATION_BYTES, sealed against another size. */
+ * provider channel (3), signal channel (3), memory of requests under way: INFLIGHT_BYTES, sealed
+ * against another size; the disks' as in VM_CREATE, and for each shared disk the memory of its
+ * reservations: RESERVATION_BYTES, sealed likewise. */
 #define RESERVATION_BYTES 4096u
+/* and what it leaves to the next if it dies (vsp/storage/inflight.h), sealed likewise */
+#define INFLIGHT_BYTES    (1u << 20)
 struct msg_start_storage {
 	struct msg_header h;
 	struct vm_config config;                /* has disks or controllers */
 	uint32_t uid, gid;
 	uint32_t sandbox_flags;
-	uint32_t pad;
+	uint32_t again;                         /* 1: in the place of one that died */
 	struct vm_disk disk[CONTROL_MAX_DISKS];
 };
 
@@ -268,7 +271,7 @@ struct msg_start_integration {
 	struct vm_config config;                /* integration is 1 */
 	uint32_t uid, gid;
 	uint32_t sandbox_flags;
-	uint32_t pad;
+	uint32_t again;                         /* 1: in the place of one that died */
 };
 
 /* The job process's descriptor: its socket to mgmtd. */
@@ -286,7 +289,7 @@ struct msg_start_socket {
 	struct vm_config config;                /* sockets is 1 */
 	uint32_t uid, gid;
 	uint32_t sandbox_flags;
-	uint32_t pad;
+	uint32_t again;                         /* 1: in the place of one that died */
 };
 
 /* The guest connects to this port of the host's; h.cookie is repeated in the answer. */

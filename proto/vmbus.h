@@ -75,6 +75,7 @@ enum provider_wire_type {
 	PROVIDER_CLOSE_DONE,
 	PROVIDER_GPADL_GONE_DONE,
 	PROVIDER_REFUSE,        /* socket: no to a CONNECT; yes is an offer */
+	PROVIDER_RESET,         /* a new process in a dead one's place; see below */
 	/* worker to provider */
 	PROVIDER_OFFERED = 32,  /* answer to OFFER: the channel's id, or a negative errno */
 	PROVIDER_OPEN,
@@ -84,7 +85,16 @@ enum provider_wire_type {
 	PROVIDER_TARGET,
 	PROVIDER_CONNECT,       /* socket: the guest wants a service of the host's */
 	PROVIDER_PAGES,         /* follows OPEN and GPADL until their pages are complete */
+	PROVIDER_RESET_BEGIN,   /* what came before was for the dead process */
+	PROVIDER_KEPT,          /* a channel which that one had offered; as OFFER, cookie: its id */
+	PROVIDER_REOPEN,        /* it is open, its rings in use; as OPEN, but needs no answer */
+	PROVIDER_RESET_DONE,    /* now the new process may offer */
 };
+
+/* A process that takes a dead one's place sends RESET (value 1: channels are to be kept) with a
+ * number of its own in "channel", and ignores what it reads up to the RESET_BEGIN that repeats it. The worker lets go of what was closing on the dead one's behalf.
+ * Channels that are not kept are rescinded; for each other there is a KEPT, for those that the guest
+ * waits to have opened OPEN, for those that are open REOPEN. RESET_DONE ends it. */
 
 struct provider_offer {
 	uint32_t type;
@@ -109,7 +119,7 @@ struct provider_offered {
 	uint32_t pad;
 };
 
-/* RESCIND, CLOSE, CLOSE_DONE, OPEN_DONE (value: 1 it worked), TARGET (value: the processor),
+/* RESET, RESET_BEGIN, RESET_DONE; RESCIND, CLOSE, CLOSE_DONE, OPEN_DONE (value: 1 it worked), TARGET (value: the processor),
  * GPADL_GONE and GPADL_GONE_DONE (value: the GPADL). */
 struct provider_simple {
 	uint32_t type;

@@ -40,8 +40,8 @@ static int map_pages(uint8_t *at, const struct guestmem *gm, int ram_fd, const u
 	return 0;
 }
 
-int guest_ring_map(struct guest_ring *r, const struct guestmem *gm, int ram_fd,
-		   const uint64_t *pages, uint32_t page_count, uint32_t downstream_page)
+static int map_rings(struct guest_ring *r, const struct guestmem *gm, int ram_fd,
+		     const uint64_t *pages, uint32_t page_count, uint32_t downstream_page, bool adopt)
 {
 	size_t first = (size_t)downstream_page * PAGE;
 	int rc;
@@ -58,12 +58,25 @@ int guest_ring_map(struct guest_ring *r, const struct guestmem *gm, int ram_fd,
 	}
 	rc = map_pages(r->map, gm, ram_fd, pages, page_count);
 	if (rc == 0)
-		rc = ring_reader_init(&r->in, r->map, first);
+		rc = (adopt ? ring_reader_adopt : ring_reader_init)(&r->in, r->map, first);
 	if (rc == 0)
-		rc = ring_writer_init(&r->out, (uint8_t *)r->map + first, r->map_bytes - first);
+		rc = (adopt ? ring_writer_adopt : ring_writer_init)(
+			&r->out, (uint8_t *)r->map + first, r->map_bytes - first);
 	if (rc)
 		guest_ring_unmap(r);
 	return rc;
+}
+
+int guest_ring_map(struct guest_ring *r, const struct guestmem *gm, int ram_fd,
+		   const uint64_t *pages, uint32_t page_count, uint32_t downstream_page)
+{
+	return map_rings(r, gm, ram_fd, pages, page_count, downstream_page, false);
+}
+
+int guest_ring_adopt(struct guest_ring *r, const struct guestmem *gm, int ram_fd,
+		     const uint64_t *pages, uint32_t page_count, uint32_t downstream_page)
+{
+	return map_rings(r, gm, ram_fd, pages, page_count, downstream_page, true);
 }
 
 void guest_ring_unmap(struct guest_ring *r)

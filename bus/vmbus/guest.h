@@ -29,6 +29,9 @@ struct guest_ring {
  */
 int guest_ring_map(struct guest_ring *r, const struct guestmem *gm, int ram_fd,
 		   const uint64_t *pages, uint32_t page_count, uint32_t downstream_page);
+/* The same for rings in use, that another process of ours had mapped; also -EPROTO. */
+int guest_ring_adopt(struct guest_ring *r, const struct guestmem *gm, int ram_fd,
+		     const uint64_t *pages, uint32_t page_count, uint32_t downstream_page);
 void guest_ring_unmap(struct guest_ring *r);
 
 /* Host iovecs of the ranges in a GPA-direct packet's header (as ring_read() returns it: what lies

@@ -155,6 +155,7 @@ struct vm_parts {
 	int ram, gen;
 	int unit[ROLE_COUNT]; /* the children's ends */
 	struct channel_fds platform[2], vmbus[2], intercept[CONTROL_MAX_VCPUS][2];
+	int inflight; /* the storage process's memory of requests under way */
 	struct channel_fds provider[PROVIDER_COUNT][2], signal[PROVIDER_COUNT][2]; /* ends 0, 1 */
 	int serial[CONTROL_MAX_SERIAL];            /* the worker's ends */
 	int kvm;
@@ -182,6 +183,8 @@ int parts_send_socket(const struct vm_parts *p, int sock, const struct vm_config
 /* reservations.c: the memory that belongs to a shared image, an open descriptor of the broker's; or
  * a negative errno. */
 int reservations_of(int image);
+/* Zeroes that can become neither fewer nor more: a descriptor, owned, or a negative errno. */
+int memory_make(const char *name, size_t bytes);
 
 /* child.c: one process of a VM */
 void child_clear(struct child *ch, struct machine *m, unsigned role);

@@ -33,7 +33,7 @@ static void parts_clear(struct vm_parts *p)
 {
 	const struct channel_fds none = CHANNEL_FDS_NONE;
 
-	p->ram = p->gen = p->kvm = -1;
+	p->ram = p->gen = p->kvm = p->inflight = -1;
 	for (unsigned i = 0; i < ROLE_COUNT; i++)
 		p->unit[i] = -1;
 	for (unsigned i = 0; i < CONTROL_MAX_SERIAL; i++)
@@ -53,6 +53,7 @@ void parts_close(struct vm_parts *p)
 	close_fd(&p->ram);
 	close_fd(&p->gen);
 	close_fd(&p->kvm);
+	close_fd(&p->inflight);
 	for (unsigned i = 0; i < ROLE_COUNT; i++)
 		close_fd(&p->unit[i]);
 	for (unsigned i = 0; i < CONTROL_MAX_SERIAL; i++)
@@ -140,6 +141,11 @@ int parts_make(struct vm_parts *p, const struct vm_config *config, const char *k
 	if (!r && !config->job) {
 		what = "channels";
 		r = make_channels(p, config);
+	}
+	if (!r && role_exists(config, ROLE_STORAGE)) {
+		what = "memory of requests under way";
+		p->inflight = memory_make("bulkhead-inflight", INFLIGHT_BYTES);
+		r = p->inflight < 0 ? p->inflight : 0;
 	}
 	if (!r && config->backend == BACKEND_KVM) {
 		what = kvm_device;
@@ -236,6 +242,7 @@ int parts_send_storage(const struct vm_parts *p, int sock, const struct vm_confi
 	int fds[MSG_MAX_FDS];
 	size_t n = provider_fds(p, PROVIDER_STORAGE, fds);
 
+	fds[n++] = p->inflight;
 	memcpy(msg.disk, disks, config->disks * sizeof(*disks));
 	for (size_t i = 0; i < nimages; i++)
 		fds[n++] = images[i];

@@ -54,13 +54,13 @@ static int identify(int image, struct identity *id)
 	return 0;
 }
 
-static int make_memory(void)
+int memory_make(const char *name, size_t bytes)
 {
-	int fd = memfd_create("bulkhead-reservations", MFD_CLOEXEC | MFD_ALLOW_SEALING), err;
+	int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING), err;
 
 	if (fd < 0)
 		return -errno;
-	if (ftruncate(fd, RESERVATION_BYTES) ||
+	if (ftruncate(fd, (off_t)bytes) ||
 	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)) {
 		err = -errno;
 		close(fd);
@@ -87,7 +87,7 @@ int reservations_of(int image)
 	if (!r)
 		return -ENOMEM;
 	r->id = id;
-	r->fd = make_memory();
+	r->fd = memory_make("bulkhead-reservations", RESERVATION_BYTES);
 	if (r->fd < 0) {
 		err = r->fd;
 		free(r);

@@ -90,21 +90,24 @@ static void start_provider(struct process *p)
 void process_set_up(struct process *p, const char *name, const struct process_ops *ops, void *arg,
 		    const void *start, struct start_fds *l)
 {
+	int (*attach)(struct channel *, struct channel_fds, unsigned);
 	int gen_fd;
 
 	p->name = name;
 	p->ops = ops;
 	p->arg = arg;
 	p->config = ((const struct provider_start *)start)->config;
+	p->again = ((const struct provider_start *)start)->again;
+	attach = p->again ? channel_adopt : channel_attach;
 	p->unit_fd = start_next_fd(l);
 	p->ram_fd = start_next_fd(l);
 	gen_fd = start_next_fd(l);
 	process_must(p, guestmem_map(&p->gm, p->ram_fd, gen_fd, p->config.ram_bytes),
 		     "map the machine's RAM");
 	close(gen_fd);
-	process_must(p, channel_attach(&p->provider.worker, start_next_channel(l), PROVIDER_END),
+	process_must(p, attach(&p->provider.worker, start_next_channel(l), PROVIDER_END),
 		     "attach the provider channel");
-	process_must(p, channel_attach(&p->provider.partition, start_next_channel(l), SIGNAL_END),
+	process_must(p, attach(&p->provider.partition, start_next_channel(l), SIGNAL_END),
 		     "attach the signal channel");
 	p->loop = loop_new();
 	if (!p->loop)

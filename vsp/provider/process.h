@@ -23,14 +23,16 @@ struct provider_start {
 	struct vm_config config;
 	uint32_t uid, gid;
 	uint32_t sandbox_flags;
-	uint32_t pad;
+	uint32_t again; /* 1: takes a dead one's place */
 };
 
 #define PROVIDER_START_ASSERT(message)                                                             \
 	_Static_assert(offsetof(struct message, config) ==                                         \
 				       offsetof(struct provider_start, config) &&                  \
 			       offsetof(struct message, sandbox_flags) ==                          \
-				       offsetof(struct provider_start, sandbox_flags),             \
+				       offsetof(struct provider_start, sandbox_flags) &&           \
+			       offsetof(struct message, again) ==                                  \
+				       offsetof(struct provider_start, again),                     \
 		       "begins as every provider's")
 
 struct process_ops {
@@ -49,6 +51,7 @@ struct process {
 	void *arg;
 	struct loop *loop;
 	struct vm_config config;
+	bool again; /* provider_reset() comes before any offer */
 	struct guestmem gm;
 	int ram_fd, unit_fd; /* owned */
 	struct provider provider;

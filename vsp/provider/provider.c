@@ -21,7 +21,7 @@ static void to_worker(struct provider *p, const void *message, size_t bytes)
 		fatal("the worker does not take its messages (%d)", err);
 }
 
-static void simple(struct provider *p, uint32_t type, uint32_t channel, uint32_t value)
+void provider_simple(struct provider *p, uint32_t type, uint32_t channel, uint32_t value)
 {
 	struct provider_simple m = {.type = type, .channel = channel, .value = value};
 
@@ -98,7 +98,7 @@ void provider_rescind(struct provider_channel *ch)
 		atomic_store(&ch->owed, false);
 	}
 	if (ch->state != PROVIDER_REFUSED)
-		simple(ch->provider, PROVIDER_RESCIND, ch->id, 0);
+		provider_simple(ch->provider, PROVIDER_RESCIND, ch->id, 0);
 	ch->state = PROVIDER_FREE;
 	provider_rings_changed(ch->provider);
 }
@@ -133,15 +133,36 @@ static struct provider_channel *find(struct provider *p, uint32_t id)
 
 /* ---- opening ---- */
 
+/* The guest believes that it is served: without it there is no going on. It may have been told
+ * nothing of what was put into its ring last. */
+static void reopen_finish(struct provider_channel *ch, int err)
+{
+	struct provider *p = ch->provider;
+
+	if (err)
+		fatal("channel %u cannot be opened again: %s", ch->id, strerror(-err));
+	atomic_store(&ch->vp, ch->opening.target_vp);
+	ch->state = PROVIDER_OPEN_NOW;
+	p->ops->reopened(ch);
+	ring_reader_mask(&ch->ring.in);
+	provider_rings_changed(p);
+	provider_interrupt(ch);
+	provider_look(p);
+}
+
 static void open_finish(struct provider_channel *ch)
 {
 	struct provider *p = ch->provider;
 	const struct provider_open *m = &ch->opening;
-	int err = guest_ring_map(&ch->ring, p->gm, p->ram_fd, ch->pages, m->page_count,
-				 m->downstream_page);
+	int err = (ch->reopening ? guest_ring_adopt : guest_ring_map)(
+		&ch->ring, p->gm, p->ram_fd, ch->pages, m->page_count, m->downstream_page);
 
 	free(ch->pages);
 	ch->pages = NULL;
+	if (ch->reopening) {
+		reopen_finish(ch, err);
+		return;
+	}
 	if (!err) {
 		atomic_store(&ch->vp, m->target_vp);
 		ch->state = PROVIDER_OPEN_NOW;
@@ -152,12 +173,12 @@ static void open_finish(struct provider_channel *ch)
 	if (err) {
 		log_debug("channel %u cannot be opened: %s", ch->id, strerror(-err));
 		ch->state = PROVIDER_IDLE;
-		simple(p, PROVIDER_OPEN_DONE, ch->id, 0);
+		provider_simple(p, PROVIDER_OPEN_DONE, ch->id, 0);
 		return;
 	}
 	ring_reader_mask(&ch->ring.in);
 	provider_rings_changed(p);
-	simple(p, PROVIDER_OPEN_DONE, ch->id, 1);
+	provider_simple(p, PROVIDER_OPEN_DONE, ch->id, 1);
 	provider_look(p);
 }
 
@@ -195,6 +216,9 @@ static void open_or_gpadl(struct provider *p, const struct provider_open *m)
 	if (!ch)
 		ch = &p->stray;
 	ch->is_gpadl = m->type == PROVIDER_GPADL || ch == &p->stray;
+	ch->reopening = m->type == PROVIDER_REOPEN;
+	if (ch->reopening && p->reset != PROVIDER_HEARING)
+		fatal("the worker opens channel %u again out of turn", m->channel);
 	if (!ch->is_gpadl) {
 		if (ch->state != PROVIDER_IDLE || m->target_vp >= p->vcpus)
 			fatal("the worker opens channel %u out of turn", m->channel);
@@ -225,7 +249,7 @@ void provider_closed(struct provider_channel *ch)
 {
 	guest_ring_unmap(&ch->ring);
 	ch->state = PROVIDER_IDLE;
-	simple(ch->provider, PROVIDER_CLOSE_DONE, ch->id, 0);
+	provider_simple(ch->provider, PROVIDER_CLOSE_DONE, ch->id, 0);
 }
 
 static void close_channel(struct provider *p, uint32_t id)
@@ -237,7 +261,7 @@ static void close_channel(struct provider *p, uint32_t id)
 		provider_rings_changed(p);
 		p->ops->close(ch);
 	} else if (!ch || ch->state == PROVIDER_IDLE) { /* it was refused, or never open */
-		simple(p, PROVIDER_CLOSE_DONE, id, 0);
+		provider_simple(p, PROVIDER_CLOSE_DONE, id, 0);
 	}
 }
 
@@ -252,7 +276,7 @@ static void said(struct provider *p, const struct provider_simple *m)
 		close_channel(p, m->channel);
 		break;
 	case PROVIDER_GPADL_GONE:
-		simple(p, PROVIDER_GPADL_GONE_DONE, m->channel, m->value);
+		provider_simple(p, PROVIDER_GPADL_GONE_DONE, m->channel, m->value);
 		break;
 	case PROVIDER_TARGET:
 		ch = find(p, m->channel);
@@ -282,6 +306,7 @@ static bool on_worker(void *arg)
 	static union {
 		uint32_t type;
 		struct provider_offered offered;
+		struct provider_offer kept;
 		struct provider_simple simple;
 		struct provider_open open;
 		struct provider_pages pages;
@@ -297,12 +322,15 @@ static bool on_worker(void *arg)
 		if (n == -EAGAIN)
 			break;
 		any = true;
+		if (n >= 4 && provider_reset_message(p, m.type, &m, n))
+			continue;
 		if (n >= 8 && m.type == PROVIDER_PAGES)
 			more_pages(p, &m.pages, n);
 		else if (p->collecting)
 			fatal("the worker keeps back pages");
 		else if (n == sizeof(m.open) &&
-			 (m.type == PROVIDER_OPEN || m.type == PROVIDER_GPADL))
+			 (m.type == PROVIDER_OPEN || m.type == PROVIDER_GPADL ||
+			  m.type == PROVIDER_REOPEN))
 			open_or_gpadl(p, &m.open);
 		else if (n == sizeof(m.offered) && m.type == PROVIDER_OFFERED)
 			offered(p, &m.offered);

@@ -51,6 +51,14 @@ struct provider_ops {
 	 * provider_offer_socket() or provider_refuse(). NULL: it is not asked. */
 	void (*connect)(struct provider *p, const struct vmbus_guid *endpoint,
 			const struct vmbus_guid *service);
+	/* Of a process that goes on in a dead one's place (provider_reset()). A channel which that
+	 * one had offered: its arg, or NULL, which takes it back. NULL: none is kept. */
+	void *(*kept)(struct provider *p, const struct provider_offer *offer,
+		      struct provider_channel *ch);
+	/* A kept channel is open and its rings are mapped as they are. */
+	void (*reopened)(struct provider_channel *ch);
+	/* All has been said: what is missing may be offered. */
+	void (*again)(struct provider *p);
 };
 
 enum provider_channel_state {
@@ -79,8 +87,11 @@ struct provider_channel {
 	struct provider_open opening;
 	uint64_t *pages; /* owned */
 	uint32_t have;
+	bool reopening;
 	bool is_gpadl; /* pages of a GPADL nobody wants */
 };
+
+enum provider_reset { PROVIDER_LIVE, PROVIDER_DEAF /* until RESET_BEGIN */, PROVIDER_HEARING };
 
 struct provider {
 	struct loop *loop;
@@ -93,6 +104,8 @@ struct provider {
 	pthread_mutex_t signal_lock; /* the sending end of partition; channels[].owed */
 	_Atomic bool any_owed;
 	bool paused;
+	enum provider_reset reset;
+	uint32_t reset_number; /* tells our RESET from that of one which died over it */
 	struct provider_channel channel[PROVIDER_CHANNELS];
 	struct provider_channel *open[PROVIDER_CHANNELS]; /* those that the loop polls */
 	unsigned open_channels;
@@ -102,6 +115,11 @@ struct provider {
 
 /* p: zeroed, with loop, worker, partition (attached), gm, ram_fd, vcpus and ops set. */
 int provider_start(struct provider *p);
+
+/* In the place of a process that died: has the worker let go of what that one was about to, and say
+ * which channels there are. ops.kept, ops.reopened, and at the end ops.again follow from the loop;
+ * nothing may be offered before. */
+void provider_reset(struct provider *p);
 
 /* Offers a channel; the answer comes later. One that is refused (the guest keeps all numbers to
  * itself) stays PROVIDER_REFUSED until it is rescinded. NULL: there are PROVIDER_CHANNELS already.
@@ -123,10 +141,20 @@ void provider_rescind(struct provider_channel *ch);
 /* Next packet of the guest, as ring_read(). */
 ptrdiff_t provider_recv(struct provider_channel *ch, struct ring_packet *pkt, void *buf,
 			size_t cap);
+/* The same in two halves (ring_peek()). */
+ptrdiff_t provider_peek(struct provider_channel *ch, struct ring_packet *pkt, void *buf,
+			size_t cap);
+void provider_consume(struct provider_channel *ch);
 /* Sends a packet, interrupting the guest if it wants that. -EAGAIN: the guest has left no room; the
  * channel becomes readable when there is. Other errors: the guest broke its ring. */
 int provider_send(struct provider_channel *ch, uint16_t type, uint64_t transaction_id,
 		  const void *payload, size_t bytes);
+/* The same for whoever must know, when it has been killed in between, whether it was sent: *mark
+ * (may be NULL; else shared memory) is set to PROVIDER_MARK() of the ring's index first. If the
+ * ring's index is still that one, it was not. 0 again if it could not be sent. */
+#define PROVIDER_MARK(index) ((index) | 1u)
+int provider_send_marked(struct provider_channel *ch, uint16_t type, uint64_t transaction_id,
+			 const void *payload, size_t bytes, _Atomic uint32_t *mark);
 /* Nothing uses the channel's rings and pages any more. */
 void provider_closed(struct provider_channel *ch);
 

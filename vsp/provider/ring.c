@@ -20,7 +20,7 @@
 /* ---- to the guest ---- */
 
 /* Any thread. What has no room now goes when the partition has taken something. */
-static void interrupt(struct provider_channel *ch)
+void provider_interrupt(struct provider_channel *ch)
 {
 	struct provider *p = ch->provider;
 	struct provider_signal s = {.channel = ch->id, .vp = atomic_load(&ch->vp)};
@@ -43,33 +43,55 @@ static void pay(struct provider *p)
 		return;
 	for (unsigned i = 0; i < PROVIDER_CHANNELS; i++)
 		if (atomic_exchange(&p->channel[i].owed, false))
-			interrupt(&p->channel[i]);
+			provider_interrupt(&p->channel[i]);
 }
 
-int provider_send(struct provider_channel *ch, uint16_t type, uint64_t transaction_id,
-		  const void *payload, size_t bytes)
+int provider_send_marked(struct provider_channel *ch, uint16_t type, uint64_t transaction_id,
+			 const void *payload, size_t bytes, _Atomic uint32_t *mark)
 {
 	struct iovec iov = {(void *)payload, bytes};
 	bool signal = false;
 	int err;
 
 	pthread_mutex_lock(&ch->out_lock);
+	if (mark)
+		atomic_store(mark, PROVIDER_MARK(ch->ring.out.write_index));
 	err = ring_write(&ch->ring.out, type, 0, transaction_id, &iov, 1, 0, &signal);
+	if (mark && err)
+		atomic_store(mark, 0);
 	pthread_mutex_unlock(&ch->out_lock);
 	if (signal)
-		interrupt(ch);
+		provider_interrupt(ch);
 	return err;
+}
+
+int provider_send(struct provider_channel *ch, uint16_t type, uint64_t transaction_id,
+		  const void *payload, size_t bytes)
+{
+	return provider_send_marked(ch, type, transaction_id, payload, bytes, NULL);
 }
 
 /* ---- from the guest ---- */
 
-ptrdiff_t provider_recv(struct provider_channel *ch, struct ring_packet *pkt, void *buf, size_t cap)
+ptrdiff_t provider_peek(struct provider_channel *ch, struct ring_packet *pkt, void *buf, size_t cap)
+{
+	return ring_peek(&ch->ring.in, pkt, buf, cap);
+}
+
+void provider_consume(struct provider_channel *ch)
 {
 	bool signal = false;
-	ptrdiff_t n = ring_read(&ch->ring.in, pkt, buf, cap, &signal);
 
+	ring_consume(&ch->ring.in, &signal);
 	if (signal)
-		interrupt(ch);
+		provider_interrupt(ch);
+}
+
+ptrdiff_t provider_recv(struct provider_channel *ch, struct ring_packet *pkt, void *buf, size_t cap)
+{
+	ptrdiff_t n = provider_peek(ch, pkt, buf, cap);
+
+	provider_consume(ch);
 	return n;
 }
 

@@ -149,6 +149,8 @@ int main(int argc, char **argv)
 	mallopt(M_MMAP_MAX, 0);
 	start_receive(NAME, MSG_START_STORAGE, &start, sizeof(start), &fds);
 	process_set_up(&storage.process, NAME, &storage_process_ops, &storage, &start, &fds);
+	process_must(&storage.process, inflight_open(&storage, start_next_fd(&fds)),
+		     "map the memory of requests under way");
 	process_must(&storage.process, pool_rehearse(&storage), "make threads");
 	confine(&storage, &start, &fds.fd[fds.next]);
 	storvsp_offer(&storage);

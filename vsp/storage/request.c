@@ -31,6 +31,17 @@ void request_put(struct storage *s, struct request *r)
 	pthread_mutex_unlock(&s->pool.lock);
 }
 
+void request_reserve(struct storage *s, struct request *r)
+{
+	struct request **at = &s->pool.free;
+
+	pthread_mutex_lock(&s->pool.lock);
+	while (*at != r)
+		at = &(*at)->next;
+	*at = r->next;
+	pthread_mutex_unlock(&s->pool.lock);
+}
+
 void request_work(struct storage *s, struct request *r)
 {
 	r->next = NULL;

@@ -7,6 +7,7 @@
  *   change.c    disks that come and go while the machine runs
  *   units.c     units at their places on the controllers
  *   storvsp.c   the storage protocol: controllers, their channels, packets
+ *   inflight.c  what another process needs to go on if this one dies
  *   request.c   requests: a fixed number, carried out by a pool of threads
  *   limit.c     limits of what a disk may do in a second
  *   space.c     writes for which the host has no room
@@ -38,6 +39,7 @@
 #include <stdatomic.h>
 
 #include "vsp/provider/process.h"
+#include "vsp/storage/inflight.h"
 #include "vsp/storage/scsi/reserve.h"
 #include "vsp/storage/scsi/scsi.h"
 #include "bus/vmbus/vstor.h"
@@ -47,6 +49,8 @@ enum {
 	REQUESTS = 256,
 	/* 256 KiB that begin in the middle of a page, and as much again for odd drivers */
 	REQUEST_IOVS = 2 * VSTOR_MAX_TRANSFER / 4096 + 2,
+	/* the largest packet that is looked at: its descriptor's ranges and the protocol packet */
+	PACKET_MAX = 8 + 8 + 8 * (REQUEST_IOVS + 1) + VSTOR_BYTES,
 	SUB_CHANNELS = 7, /* of a controller, beside its first */
 	SMALL_BYTES = 16384,  /* dearer to hand over than to copy */
 	INLINE_BYTES = 65536, /* of a write */
@@ -204,6 +208,13 @@ struct storage {
 	struct stor_unit unit[CONTROL_MAX_DISKS];
 	struct change change;
 	struct backup backup;
+	struct {
+		struct inflight *map;   /* NULL: nothing is kept */
+		uint64_t number;        /* of the request that was taken last */
+		bool recovering;        /* in another's place, and nothing is taken yet */
+		bool settled;           /* all channels have been heard of */
+		bool owed[REQUESTS];
+	} inflight;
 	struct pool pool;
 	struct request request[REQUESTS];
 	_Atomic uint32_t outstanding; /* of all channels */
@@ -264,7 +275,11 @@ void counters_ended(struct stor_unit *u, const struct request *r);
 
 /* storvsp.c */
 extern const struct provider_ops storvsp_ops;
-void storvsp_offer(struct storage *s); /* a channel for each controller that the guest is to see */
+/* A channel for each controller that the guest is to see; after another process, when it is known
+ * which there are. */
+void storvsp_offer(struct storage *s);
+/* After another process, while running: does what that one owed. */
+void storvsp_recover(struct storage *s);
 void storvsp_offer_controller(struct controller *c);
 /* After requests have ended: closes what was waiting for that. */
 void storvsp_settle(struct storage *s);
@@ -276,6 +291,7 @@ int pool_rehearse(struct storage *s); /* before the sandbox, as threads_rehearse
 int pool_start(struct storage *s);
 struct request *request_get(struct storage *s); /* NULL: none left */
 void request_put(struct storage *s, struct request *r);
+void request_reserve(struct storage *s, struct request *r); /* takes this one, which is free */
 /* Main thread. Carried out at the latest by the next request_flush(), which must follow before the
  * main thread does anything else. */
 void request_submit(struct storage *s, struct request *r);

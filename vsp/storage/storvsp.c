@@ -19,9 +19,7 @@ static const struct vmbus_guid scsi_interface = {{0xd9, 0x63, 0x61, 0xba, 0xa1, 
 static const struct vmbus_guid scsi_instance = {{0x5c, 0x0a, 0x11, 0x3e, 0x27, 0x9b, 0x62, 0x4f,
 						 0x8d, 0x31, 0xb4, 0x70, 0x1c, 0xe5, 0x92, 0x00}};
 
-/* The largest packet we look at: descriptor's ranges and the protocol packet. */
-#define PACKET_MAX (8 + 8 + 8 * (REQUEST_IOVS + 1) + VSTOR_BYTES)
-#define BATCH      64
+#define BATCH 64
 
 static struct storage *storage_of(struct stor_channel *c)
 {
@@ -44,20 +42,24 @@ static void release(struct storage *s, struct stor_channel *c, struct request *r
 
 static int send_answer(struct request *r)
 {
-	return provider_send(r->channel->ch, RING_COMPLETION, r->transaction, &r->packet,
-			     sizeof(r->packet));
+	return provider_send_marked(r->channel->ch, RING_COMPLETION, r->transaction, &r->packet,
+				    sizeof(r->packet), inflight_mark(storage_of(r->channel), r));
 }
 
 void storvsp_complete(struct storage *s, struct request *r)
 {
 	struct stor_channel *c = r->channel;
 
+	if (r->unit)
+		inflight_unit(s, r->unit);
 	pthread_mutex_lock(&c->lock);
 	if (r->answer && !atomic_load(&c->closing) && send_answer(r) == -EAGAIN) {
 		r->next = c->stuck;
 		c->stuck = r;
 		r = NULL;
 	}
+	if (r) /* before the next answer: the ring's index tells of one alone */
+		inflight_end(s, r);
 	pthread_mutex_unlock(&c->lock);
 	if (r)
 		release(s, c, r);
@@ -75,8 +77,10 @@ static void unstick(struct stor_channel *c)
 		r = c->stuck;
 		if (r && !atomic_load(&c->closing) && send_answer(r) == -EAGAIN)
 			r = NULL;
-		if (r)
+		if (r) {
+			inflight_end(s, r);
 			c->stuck = r->next;
+		}
 		pthread_mutex_unlock(&c->lock);
 		if (!r)
 			return;
@@ -89,6 +93,7 @@ static void answer_status(struct request *r, uint32_t status)
 	r->packet.operation = VSTOR_COMPLETE_IO;
 	r->packet.flags = 0;
 	r->packet.status = status;
+	inflight_controller(r->channel->controller);
 	storvsp_complete(storage_of(r->channel), r);
 }
 
@@ -280,13 +285,27 @@ static void dispatch(struct controller *c, struct request *r, const void *header
 	}
 }
 
+/* A packet in private memory becomes a request. */
+static void begin(struct stor_channel *c, struct request *r, const struct ring_packet *pkt,
+		  const uint8_t *body)
+{
+	r->channel = c;
+	r->unit = NULL;
+	r->transaction = pkt->transaction_id;
+	r->answer = pkt->flags & RING_FLAG_COMPLETION_REQUESTED;
+	memcpy(&r->packet, body + pkt->header_bytes, VSTOR_BYTES);
+	atomic_fetch_add(&c->outstanding, 1);
+	atomic_fetch_add(&storage_of(c)->outstanding, 1);
+	dispatch(c->controller, r, body, pkt->type == RING_GPA_DIRECT ? pkt->header_bytes : 0);
+}
+
 /* One packet into a request. False: nothing is there, or nothing that could be answered. */
 static bool take(struct stor_channel *c, struct request *r, bool *empty)
 {
 	static uint8_t buf[PACKET_MAX];
 	static bool said;
 	struct ring_packet pkt;
-	ptrdiff_t n = provider_recv(c->ch, &pkt, buf, sizeof(buf));
+	ptrdiff_t n = provider_peek(c->ch, &pkt, buf, sizeof(buf));
 
 	*empty = n == -EAGAIN;
 	if (n == -EPROTO && !c->broken) {
@@ -296,16 +315,15 @@ static bool take(struct stor_channel *c, struct request *r, bool *empty)
 		said = true;
 	}
 	if (n < 0 || (pkt.type != RING_INBAND && pkt.type != RING_GPA_DIRECT) ||
-	    pkt.payload_bytes < VSTOR_BYTES)
+	    pkt.payload_bytes < VSTOR_BYTES) {
+		provider_consume(c->ch);
 		return false;
+	}
 	r->channel = c;
-	r->unit = NULL;
-	r->transaction = pkt.transaction_id;
-	r->answer = pkt.flags & RING_FLAG_COMPLETION_REQUESTED;
-	memcpy(&r->packet, buf + pkt.header_bytes, VSTOR_BYTES);
-	atomic_fetch_add(&c->outstanding, 1);
-	atomic_fetch_add(&storage_of(c)->outstanding, 1);
-	dispatch(c->controller, r, buf, pkt.type == RING_GPA_DIRECT ? pkt.header_bytes : 0);
+	inflight_take(storage_of(c), r, &pkt, buf, (size_t)n);
+	provider_consume(c->ch);
+	inflight_taken(storage_of(c), r);
+	begin(c, r, &pkt, buf);
 	return true;
 }
 
@@ -320,7 +338,7 @@ static bool take_all(struct provider_channel *ch)
 	for (unsigned i = 0; i < BATCH && !empty; i++) {
 		struct request *r;
 
-		if (c->broken || !s->running)
+		if (c->broken || !s->running || s->inflight.recovering)
 			return false;
 		r = request_get(s);
 		if (!r) { /* look again when one has ended; perhaps one just has */
@@ -355,6 +373,7 @@ static int storvsp_open(struct provider_channel *ch, const uint8_t user_data[120
 	if (c == &c->controller->channel[0]) {
 		c->controller->state = PROTO_NEW;
 		c->controller->known = c->controller->vanished = 0;
+		inflight_controller(c->controller);
 	}
 	return 0;
 }
@@ -367,6 +386,7 @@ static void storvsp_close(struct provider_channel *ch)
 	atomic_store(&c->closing, true);
 	pthread_mutex_unlock(&c->lock);
 	unstick(c); /* drops them */
+	inflight_drop(c);
 	space_drop(storage_of(c), c);
 	limit_drop(storage_of(c), c);
 	storvsp_settle(storage_of(c));
@@ -403,6 +423,16 @@ void storvsp_settle(struct storage *s)
 		settle_controller(&s->controller[i]);
 }
 
+static void offer_missing(struct storage *s)
+{
+	for (unsigned i = 0; i < CONTROL_CONTROLLERS; i++) {
+		struct controller *c = &s->controller[i];
+
+		if (!c->channel[0].ch && (c->luns || i < s->process.config.controllers))
+			storvsp_offer_controller(c);
+	}
+}
+
 void storvsp_offer(struct storage *s)
 {
 	for (unsigned i = 0; i < CONTROL_CONTROLLERS; i++) {
@@ -414,13 +444,72 @@ void storvsp_offer(struct storage *s)
 			c->channel[j].controller = c;
 			pthread_mutex_init(&c->channel[j].lock, NULL);
 		}
-		if (c->luns || i < s->process.config.controllers)
-			storvsp_offer_controller(c);
+		if (!s->process.again)
+			inflight_controller(c);
 	}
+	if (!s->process.again) {
+		offer_missing(s);
+		return;
+	}
+	s->inflight.recovering = true;
+	inflight_restore(s);
+	provider_reset(&s->process.provider);
+}
+
+/* ---- in the place of another process */
+
+static void *storvsp_kept(struct provider *p, const struct provider_offer *offer,
+			  struct provider_channel *ch)
+{
+	struct storage *s = p->arg;
+	struct vmbus_guid instance = scsi_instance;
+	struct stor_channel *c;
+
+	instance.b[15] = offer->instance[15];
+	if (memcmp(instance.b, offer->instance, sizeof(instance.b)) ||
+	    instance.b[15] >= CONTROL_CONTROLLERS || offer->subchannel > SUB_CHANNELS)
+		return NULL;
+	c = &s->controller[instance.b[15]].channel[offer->subchannel];
+	if (c->ch)
+		return NULL;
+	c->ch = ch;
+	return c;
+}
+
+static void storvsp_reopened(struct provider_channel *ch)
+{
+	struct stor_channel *c = ch->arg;
+
+	atomic_store(&c->closing, false);
+	c->broken = false;
+	inflight_reopened(c);
+}
+
+void storvsp_recover(struct storage *s)
+{
+	if (!s->inflight.recovering || !s->inflight.settled || !s->running)
+		return;
+	inflight_replay(s, begin);
+	request_flush(s);
+	s->inflight.recovering = false;
+}
+
+static void storvsp_again(struct provider *p)
+{
+	struct storage *s = p->arg;
+
+	inflight_settle(s);
+	offer_missing(s);
+	storvsp_recover(s);
+	storvsp_settle(s);
+	provider_look(p);
 }
 
 const struct provider_ops storvsp_ops = {
 	.open = storvsp_open,
 	.close = storvsp_close,
 	.readable = storvsp_readable,
+	.kept = storvsp_kept,
+	.reopened = storvsp_reopened,
+	.again = storvsp_again,
 };

@@ -56,6 +56,7 @@ static void handle(void *arg, const struct msg_header *h, int *fds, size_t nfds)
 	switch (h->type) {
 	case MSG_UNIT_RUN:
 		s->running = true;
+		storvsp_recover(s);
 		provider_pause(&s->process.provider, false);
 		space_retry(s);
 		break;

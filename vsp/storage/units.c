@@ -15,7 +15,10 @@ bool storvsp_address(struct controller *c, struct request *r, unsigned lun)
 		c->vanished &= ~(1ull << lun); /* it is being told */
 		return true;
 	}
-	c->known |= 1ull << lun;
+	if (!(c->known & 1ull << lun)) {
+		c->known |= 1ull << lun;
+		inflight_controller(c);
+	}
 	if (u->frozen) {
 		r->next = NULL;
 		*u->last = r;
@@ -64,6 +67,10 @@ void storvsp_install(struct storage *s, struct stor_unit *u)
 	u->used = true;
 	c->unit[u->disk.lun] = u;
 	c->luns |= 1ull << u->disk.lun;
+	if (c->storage) { /* one that has come later */
+		inflight_controller(c);
+		inflight_unit(s, u);
+	}
 }
 
 void storvsp_remove(struct storage *s, struct stor_unit *u)
@@ -75,6 +82,7 @@ void storvsp_remove(struct storage *s, struct stor_unit *u)
 	c->luns &= ~bit;
 	c->vanished |= c->known & bit;
 	c->known &= ~bit;
+	inflight_controller(c);
 }
 
 /* CD/DVD drives are not told: drivers take each attention of theirs for another medium. */

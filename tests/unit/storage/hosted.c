@@ -3,8 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "bus/log.h"
@@ -24,39 +28,102 @@ static void *storage_thread(void *arg)
 	return NULL;
 }
 
-static void make_storage(struct hosted *h, const struct vm_disk *disks, const int *fds,
-			 unsigned ndisks, unsigned vcpus)
+/* RAM, channels and our ends of them. */
+static void make_parts(struct hosted *h, const struct vm_disk *disks, const int *fds,
+		       unsigned ndisks, unsigned vcpus)
 {
-	struct storage *s = &h->storage;
 	struct channel_fds provider[2], signal[2];
-	char why[CONTROL_TEXT_BYTES] = "";
-	static struct provider_start start;
-	static struct start_fds l;
-	int gen, unit[2];
+	struct hosted_kept *k = &h->kept;
 
-	must(guestmem_create(HOSTED_RAM, &h->ram_fd, &gen), "RAM");
-	must(guestmem_map(&h->gm, h->ram_fd, gen, HOSTED_RAM), "RAM");
+	*k = (struct hosted_kept){
+		.disks = disks, .images = fds, .ndisks = ndisks, .vcpus = vcpus};
+	must(guestmem_create(HOSTED_RAM, &h->ram_fd, &k->gen), "RAM");
+	must(guestmem_map(&h->gm, h->ram_fd, k->gen, HOSTED_RAM), "RAM");
 	must(channel_create("p", PROVIDER_RING_BYTES, provider), "channel");
 	must(channel_create("s", SIGNAL_RING_BYTES, signal), "channel");
 	must(channel_attach(&h->worker, provider[1], 1), "channel");
 	must(channel_attach(&h->partition, signal[0], 0), "channel");
-	must(msgsock_pair(unit), "unit socket");
-	h->unit = unit[0];
-	must(fcntl(unit[1], F_SETFL, O_NONBLOCK), "unit socket"); /* as the broker's */
+	k->provider = provider[0];
+	k->signal = signal[1];
+	k->inflight = memfd_create("inflight", MFD_CLOEXEC);
+	must(k->inflight, "memory");
+	must(ftruncate(k->inflight, INFLIGHT_BYTES), "memory");
+}
+
+static void make_storage(struct hosted *h, int unit, bool again)
+{
+	struct storage *s = &h->storage;
+	struct hosted_kept *k = &h->kept;
+	char why[CONTROL_TEXT_BYTES] = "";
+	static struct provider_start start;
+	static struct start_fds l;
+
+	must(fcntl(unit, F_SETFL, O_NONBLOCK), "unit socket"); /* as the broker's */
+	start.again = again;
 	start.config = (struct vm_config){
-		.vcpus = vcpus, .disks = ndisks, .ram_bytes = HOSTED_RAM};
-	l = (struct start_fds){.fd = {unit[1], dup(h->ram_fd), gen, provider[0].memory,
-				      provider[0].doorbell_out, provider[0].doorbell_in,
-				      signal[1].memory, signal[1].doorbell_out,
-				      signal[1].doorbell_in}};
+		.vcpus = k->vcpus, .disks = k->ndisks, .ram_bytes = HOSTED_RAM};
+	l = (struct start_fds){.fd = {unit, dup(h->ram_fd), dup(k->gen), k->provider.memory,
+				      k->provider.doorbell_out, k->provider.doorbell_in,
+				      k->signal.memory, k->signal.doorbell_out,
+				      k->signal.doorbell_in}};
 	process_set_up(&s->process, "storage", &storage_process_ops, s, &start, &l);
+	must(inflight_open(s, dup(k->inflight)), "memory of requests");
 	must(pool_rehearse(s), "threads");
-	if (disks_open(s, disks, fds, why, sizeof(why)))
+	if (disks_open(s, k->disks, k->images, why, sizeof(why)))
 		fatal("hosted: %s", why);
 	must(pool_start(s), "threads");
 }
 
+/* ---- a process that can be killed ---- */
+
+static void spawn(struct hosted *h, bool again)
+{
+	int unit[2];
+
+	must(msgsock_pair(unit), "unit socket");
+	h->process = fork();
+	must(h->process, "process");
+	if (!h->process) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		close(unit[0]);
+		make_storage(h, unit[1], again);
+		storvsp_offer(&h->storage);
+		_exit(loop_run(h->storage.process.loop));
+	}
+	close(unit[1]);
+	h->unit = unit[0];
+}
+
+int hosted_kill(struct hosted *h)
+{
+	int status = 0;
+
+	kill(h->process, SIGKILL);
+	if (waitpid(h->process, &status, 0) != h->process)
+		fatal("hosted: the process is lost");
+	close(h->unit);
+	return status;
+}
+
+void hosted_again(struct hosted *h)
+{
+	spawn(h, true);
+	if (!hosted_wait(h, PROVIDER_RESET, NULL, 10000))
+		fatal("hosted: no RESET");
+}
+
+void hosted_go_on(struct hosted *h)
+{
+	hosted_again(h);
+	hosted_unit(h, MSG_UNIT_RUN);
+}
+
 /* ---- as the worker ---- */
+
+static uint32_t first_page(const struct hosted_channel *c)
+{
+	return 1 + (c->id - 1) * 2 * HOSTED_RING_PAGES % (HOSTED_DATA_PAGE - 70);
+}
 
 static void on_offer(struct hosted *h, const struct provider_offer *o)
 {
@@ -73,9 +140,51 @@ static void on_offer(struct hosted *h, const struct provider_offer *o)
 	if (i == HOSTED_CHANNELS)
 		fatal("hosted: more channels than expected");
 	h->channel[i] = (struct hosted_channel){
-		.h = h, .id = i + 1, .subchannel = o->subchannel, .controller = o->instance[15]};
+		.h = h,
+		.id = i + 1,
+		.subchannel = o->subchannel,
+		.controller = o->instance[15],
+		.offer = *o};
 	a.channel = (int)i + 1;
 	must(channel_send(&h->worker, 0, 0, &a, sizeof(a)), "OFFERED");
+}
+
+static void send_open(struct hosted_channel *c, uint32_t type)
+{
+	struct hosted *h = c->h;
+	struct provider_open o = {.type = type,
+				  .channel = c->id,
+				  .page_count = 2 * HOSTED_RING_PAGES,
+				  .downstream_page = HOSTED_RING_PAGES};
+	struct provider_pages p = {.type = PROVIDER_PAGES, .count = 2 * HOSTED_RING_PAGES};
+
+	for (unsigned i = 0; i < p.count; i++)
+		p.page[i] = first_page(c) + i;
+	must(channel_send(&h->worker, 0, 0, &o, sizeof(o)), "OPEN");
+	must(channel_send(&h->worker, 0, 0, &p,
+			  offsetof(struct provider_pages, page) + p.count * 8),
+	     "PAGES");
+}
+
+static void on_reset(struct hosted *h, uint32_t number)
+{
+	struct provider_simple begin = {.type = PROVIDER_RESET_BEGIN, .channel = number},
+			       done = {.type = PROVIDER_RESET_DONE};
+
+	must(channel_send(&h->worker, 0, 0, &begin, sizeof(begin)), "RESET_BEGIN");
+	for (unsigned i = 0; i < HOSTED_CHANNELS; i++) {
+		struct hosted_channel *c = &h->channel[i];
+		struct provider_offer kept = c->offer;
+
+		if (!c->id)
+			continue;
+		kept.type = PROVIDER_KEPT;
+		kept.cookie = c->id;
+		must(channel_send(&h->worker, 0, 0, &kept, sizeof(kept)), "KEPT");
+		if (c->open)
+			send_open(c, PROVIDER_REOPEN);
+	}
+	must(channel_send(&h->worker, 0, 0, &done, sizeof(done)), "RESET_DONE");
 }
 
 bool hosted_wait(struct hosted *h, uint32_t type, struct provider_simple *out, unsigned ms)
@@ -96,6 +205,8 @@ bool hosted_wait(struct hosted *h, uint32_t type, struct provider_simple *out, u
 		if (channel_recv(&h->worker, &pkt, &m, sizeof(m)) >= 0) {
 			if (m.type == PROVIDER_OFFER)
 				on_offer(h, &m.offer);
+			if (m.type == PROVIDER_RESET)
+				on_reset(h, m.simple.channel);
 			if (m.type == PROVIDER_RESCIND) {
 				h->rescinds++;
 				h->channel[m.simple.channel - 1].id = 0;
@@ -122,13 +233,8 @@ static void signal_host(void *arg)
 
 bool hosted_open(struct hosted *h, struct hosted_channel *c)
 {
-	uint32_t first = 1 + (c->id - 1) * 2 * HOSTED_RING_PAGES % (HOSTED_DATA_PAGE - 70);
+	uint32_t first = first_page(c);
 	size_t ring = HOSTED_RING_PAGES * 4096;
-	struct provider_open o = {.type = PROVIDER_OPEN,
-				  .channel = c->id,
-				  .page_count = 2 * HOSTED_RING_PAGES,
-				  .downstream_page = HOSTED_RING_PAGES};
-	struct provider_pages p = {.type = PROVIDER_PAGES, .count = 2 * HOSTED_RING_PAGES};
 	struct provider_simple done;
 
 	memset(hosted_page(h, first), 0, 2 * ring);
@@ -137,12 +243,7 @@ bool hosted_open(struct hosted *h, struct hosted_channel *c)
 	c->vsc.out.ctl->feature_bits = c->vsc.in.ctl->feature_bits = RING_FEAT_PENDING_SEND;
 	c->vsc.signal = signal_host;
 	c->vsc.arg = c;
-	for (unsigned i = 0; i < p.count; i++)
-		p.page[i] = first + i;
-	must(channel_send(&h->worker, 0, 0, &o, sizeof(o)), "OPEN");
-	must(channel_send(&h->worker, 0, 0, &p,
-			  offsetof(struct provider_pages, page) + p.count * 8),
-	     "PAGES");
+	send_open(c, PROVIDER_OPEN);
 	c->open = hosted_wait(h, PROVIDER_OPEN_DONE, &done, 10000) && done.value;
 	return c->open;
 }
@@ -216,15 +317,12 @@ int hosted_disk(struct hosted *h, enum vm_disk_action action, const struct vm_di
 	return hosted_disk_answer(h);
 }
 
-struct hosted *hosted_start(const struct vm_disk *disks, const int *fds, unsigned ndisks,
-			    unsigned vcpus)
+static struct hosted *run(struct hosted *h)
 {
-	struct hosted *h = calloc(1, sizeof(*h));
 	bool seen[CONTROL_CONTROLLERS] = {false};
+	const struct vm_disk *disks = h->kept.disks;
+	unsigned ndisks = h->kept.ndisks;
 
-	make_storage(h, disks, fds, ndisks, vcpus);
-	if (pthread_create(&h->thread, NULL, storage_thread, h))
-		fatal("hosted: no thread");
 	hosted_unit(h, MSG_UNIT_RUN);
 	for (unsigned i = 0; i < ndisks; i++) {
 		if (!seen[disks[i].controller] && !hosted_wait(h, PROVIDER_OFFER, NULL, 10000))
@@ -232,6 +330,31 @@ struct hosted *hosted_start(const struct vm_disk *disks, const int *fds, unsigne
 		seen[disks[i].controller] = true;
 	}
 	return h;
+}
+
+struct hosted *hosted_start(const struct vm_disk *disks, const int *fds, unsigned ndisks,
+			    unsigned vcpus)
+{
+	struct hosted *h = calloc(1, sizeof(*h));
+	int unit[2];
+
+	make_parts(h, disks, fds, ndisks, vcpus);
+	must(msgsock_pair(unit), "unit socket");
+	h->unit = unit[0];
+	make_storage(h, unit[1], false);
+	if (pthread_create(&h->thread, NULL, storage_thread, h))
+		fatal("hosted: no thread");
+	return run(h);
+}
+
+struct hosted *hosted_start_process(const struct vm_disk *disks, const int *fds, unsigned ndisks,
+				    unsigned vcpus)
+{
+	struct hosted *h = calloc(1, sizeof(*h));
+
+	make_parts(h, disks, fds, ndisks, vcpus);
+	spawn(h, false);
+	return run(h);
 }
 
 /* The pool's threads wait for ever: the process ends with them. */

@@ -17,12 +17,22 @@ enum {
 	HOSTED_CHANNELS = 12,
 };
 
+/* What the broker keeps to start a process in a dead one's place. */
+struct hosted_kept {
+	int gen, inflight;
+	struct channel_fds provider, signal;
+	const struct vm_disk *disks;
+	const int *images;
+	unsigned ndisks, vcpus;
+};
+
 /* A channel as the guest knows it. */
 struct hosted_channel {
 	struct hosted *h;
 	uint32_t id; /* 0: not offered */
 	uint16_t subchannel;
 	uint8_t controller;
+	struct provider_offer offer;
 	bool open;
 	struct storvsc vsc;
 };
@@ -37,6 +47,8 @@ struct hosted {
 	uint32_t signals, rescinds;
 	struct msg_event_disks counted; /* what was told last */
 	uint64_t resize_bytes; /* of DISK_RESIZE */
+	pid_t process; /* of the provider; 0: it is a thread of ours */
+	struct hosted_kept kept;
 	int refuse; /* answer offers with this errno */
 	struct hosted_channel channel[HOSTED_CHANNELS];
 };
@@ -45,6 +57,14 @@ struct hosted {
 struct hosted *hosted_start(const struct vm_disk *disks, const int *fds, unsigned ndisks,
 			    unsigned vcpus);
 void hosted_stop(struct hosted *h);
+/* The same with the provider in a process of its own, which can be killed (and ended: its status as
+ * waitpid()'s), and another started in its place. disks and fds stay the caller's. */
+struct hosted *hosted_start_process(const struct vm_disk *disks, const int *fds, unsigned ndisks,
+				    unsigned vcpus);
+int hosted_kill(struct hosted *h);
+void hosted_go_on(struct hosted *h);
+/* The first half of it: the process, not running yet. */
+void hosted_again(struct hosted *h);
 /* Takes what the provider says (offers, rescinds, signals) for at most so long; returns a message
  * of the wanted type for a channel in *m, or false. */
 bool hosted_wait(struct hosted *h, uint32_t type, struct provider_simple *m, unsigned ms);
