@@ -249,6 +249,25 @@ static int clear_last_block(struct disk *d)
 	return d->io->punch(d->fd, (entry >> 20 << 20) + used, d->block_size - used);
 }
 
+/* Nobody looks at the table behind the last block's entry, until the disk is larger. */
+static int clear_unused_entries(struct disk *d)
+{
+	struct vhdx *v = d->priv;
+	uint64_t page = v->entries / 512, keep = v->entries % 512 * 8, end = v->bat_length;
+	uint64_t entry;
+	int err = keep ? vhdx_bat_get(d, v->entries - 1, &entry) : 0;
+
+	if (!err && keep && !io_is_zero(v->bat[page]->data + keep, VHDX_PAGE - keep)) {
+		memset(v->bat[page]->data + keep, 0, VHDX_PAGE - keep);
+		vhdx_page_dirty(d, v->bat[page]);
+		err = vhdx_flush_locked(d);
+	}
+	page += keep != 0;
+	if (!err && page * VHDX_PAGE < end)
+		err = d->io->punch(d->fd, v->bat_at + page * VHDX_PAGE, end - page * VHDX_PAGE);
+	return err ? err : d->io->sync(d->fd);
+}
+
 static int grow(struct disk *d, uint64_t size)
 {
 	struct vhdx *v = d->priv;
@@ -261,6 +280,8 @@ static int grow(struct disk *d, uint64_t size)
 	if (v->fixed || (d->parent && d->parent->size > d->size))
 		return -ENOTSUP;
 	err = clear_last_block(d);
+	if (!err)
+		err = clear_unused_entries(d);
 	if (!err && entries * 8 > v->bat_length)
 		err = move_table(d, entries);
 	return err ? err : grow_pages(d, blocks, entries);
