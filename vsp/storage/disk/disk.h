@@ -261,7 +261,7 @@ enum disk_problem {
 	DISK_PROBLEM_RANGE,       /* a table entry points outside the file or into metadata */
 	DISK_PROBLEM_OVERLAP,     /* two table entries share bytes of the file */
 	DISK_PROBLEM_LOST,        /* space in the file that no table entry refers to */
-	DISK_PROBLEM_CUT,         /* the file ends inside its last block */
+	DISK_PROBLEM_CUT,         /* the file ends inside a block: what was cut off is lost */
 	DISK_PROBLEM_HEADER,      /* VHDX: one of the two headers or region tables is bad */
 	DISK_PROBLEM_LOG,         /* VHDX: the log holds entries that were not applied */
 	DISK_PROBLEM_GEOMETRY,    /* CHS is not what the specification computes (harmless) */

@@ -160,9 +160,11 @@ static int check_overlaps(struct vcheck *k)
 		}
 		used += ref[i].at + stride > end ? ref[i].at + stride - max_u64(end, ref[i].at) : 0;
 		end = max_u64(end, ref[i].at + stride);
-		if (ref[i].at + stride > original_size)
+		if (ref[i].at + stride > original_size) {
+			k->c->report->errors++;
 			checker_note(k->c, DISK_PROBLEM_CUT, ref[i].at + stride - original_size,
 				     "the file ends inside block %u", ref[i].block);
+		}
 	}
 	free(ref);
 	if (!err) {

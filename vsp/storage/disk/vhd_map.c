@@ -134,7 +134,7 @@ static uint32_t run_of(const uint8_t *bits, uint32_t first, uint32_t max)
 
 static bool block_in_range(const struct vhd *v, uint32_t sector, uint32_t block_size)
 {
-	/* Inside the file at least by its start: a file cut short reads as zero at its end. */
+	/* For repair also a file that was cut short opens: it reads as zero at its end. */
 	return (uint64_t)sector * DISK_SECTOR >= 512 &&
 	       (uint64_t)sector * DISK_SECTOR < max_u64(v->file_end, v->data_end) && block_size;
 }

@@ -61,7 +61,7 @@ static int compare_u32(const void *a, const void *b)
 }
 
 /* Writing needs a table without overlaps: one bad entry would spoil another block or the header. */
-static int check_table(struct disk *d, uint64_t file_size)
+static int check_table(struct disk *d)
 {
 	struct vhd *v = d->priv;
 	uint64_t low = 512, stride = v->bitmap_size + d->block_size, last = 0;
@@ -79,7 +79,7 @@ static int check_table(struct disk *d, uint64_t file_size)
 	for (uint32_t i = 0; i < n && !err; i++) {
 		uint64_t at = (uint64_t)sorted[i] * DISK_SECTOR, end = at + stride;
 
-		if (at < low || at < last || end > file_size || (at < table_end && end > table) ||
+		if (at < low || at < last || (at < table_end && end > table) ||
 		    (at < head + 1024 && end > head))
 			err = disk_fail(
 				d, -EUCLEAN,
@@ -87,6 +87,35 @@ static int check_table(struct disk *d, uint64_t file_size)
 		last = end;
 	}
 	free(sorted);
+	return err;
+}
+
+/*
+ * Reading past the end of the file gives zeros: nobody may take them for what a block held. The
+ * length is asked for again: somebody who reads without a lock may see a table newer than that.
+ */
+static int refuse_cut(struct disk *d, uint64_t file_size)
+{
+	struct vhd *v = d->priv;
+	uint64_t stride = v->bitmap_size + (uint64_t)d->block_size;
+	bool again = false, device;
+	int err = 0;
+
+	for (uint32_t i = 0; i < v->entries && !err; i++) {
+		uint64_t at = (uint64_t)v->bat[i] * DISK_SECTOR;
+
+		if (v->bat[i] == VHD_UNUSED || range_ok(at, stride, file_size))
+			continue;
+		if (!again)
+			err = io_size(d->fd, &file_size, &device);
+		again = true;
+		if (!err && !range_ok(at, stride, file_size))
+			err = disk_fail(d, -EUCLEAN,
+					"block %u, at byte %llu, lies beyond the end of the file "
+					"(%llu bytes): it was cut short, or its block table is "
+					"damaged (bulkhead disk check)",
+					i, (unsigned long long)at, (unsigned long long)file_size);
+	}
 	return err;
 }
 
@@ -110,9 +139,10 @@ static int load_table(struct disk *d, uint64_t file_size)
 	for (uint32_t i = 0; i < v->entries; i++)
 		v->bat[i] = be32toh(v->bat[i]);
 	v->data_end = vhd_data_end(v);
-	if ((d->flags & DISK_RDWR) && !(d->flags & DISK_LENIENT))
-		return check_table(d, file_size);
-	return 0;
+	err = d->flags & DISK_LENIENT ? 0 : refuse_cut(d, file_size);
+	if (!err && (d->flags & DISK_RDWR) && !(d->flags & DISK_LENIENT))
+		err = check_table(d);
+	return err;
 }
 
 static int open_sparse(struct disk *d, uint64_t file_size)

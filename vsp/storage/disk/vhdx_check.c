@@ -64,10 +64,12 @@ static int check_entry(void *arg, uint64_t index, uint64_t entry)
 			     (unsigned long long)index);
 		return clear_entry(k, index);
 	}
-	if (at + length > k->file_size)
+	if (at + length > k->file_size) {
+		k->c->report->errors++;
 		checker_note(k->c, DISK_PROBLEM_CUT, at + length - k->file_size,
 			     "the file ends inside table entry %llu's block",
 			     (unsigned long long)index);
+	}
 	if (k->n == k->room) {
 		uint64_t room = k->room ? k->room * 2 : 1024;
 		struct xref *grown = realloc(k->ref, room * sizeof(*grown));
@@ -171,6 +173,24 @@ static int check_copies(struct xcheck *k, bool headers[2], bool regions[2])
 	return err;
 }
 
+/* What was cut off is lost, and reads as zero from here on. */
+static int lengthen(struct xcheck *k)
+{
+	struct vhdx *v = k->d->priv;
+	int err;
+
+	if (!k->c->repair || !k->c->report->count[DISK_PROBLEM_CUT])
+		return 0;
+	err = vhdx_find_end(k->d);
+	if (err)
+		return err;
+	err = k->c->io->truncate(k->d->fd, round_up(v->data_end, VHDX_MIB));
+	if (!err)
+		v->file_end = round_up(v->data_end, VHDX_MIB);
+	k->c->report->repaired += !err;
+	return err;
+}
+
 int vhdx_check(struct checker *c)
 {
 	char why[200] = "";
@@ -206,8 +226,12 @@ int vhdx_check(struct checker *c)
 		err = check_copies(&k, headers, regions);
 	if (!err)
 		err = vhdx_visit_entries(k.d, check_entry, &k);
+	if (!err) /* without the entries that were cleared */
+		err = vhdx_find_end(k.d);
 	if (!err)
 		err = check_overlaps(&k);
+	if (!err)
+		err = lengthen(&k);
 	free(k.ref);
 	err2 = disk_close(k.d);
 	return err ? err : err2;

@@ -230,6 +230,7 @@ static int replay_entry(struct ring *r, const struct entry *e)
 static int replay_chain(struct ring *r, const struct entry *first, const struct entry *head)
 {
 	struct disk *d = r->d;
+	struct vhdx *v = d->priv;
 	int err = 0;
 
 	if (head->flushed > r->file_size)
@@ -244,6 +245,8 @@ static int replay_chain(struct ring *r, const struct entry *first, const struct 
 	}
 	if (!err && (d->flags & DISK_RDWR) && head->last > r->file_size)
 		err = d->io->truncate(d->fd, round_up(head->last, VHDX_MIB));
+	else if (!err) /* a reader takes the file for as long as a writer would make it */
+		v->file_end = max_u64(r->file_size, round_up(head->last, VHDX_MIB));
 	return err;
 }
 

@@ -105,7 +105,7 @@ bool vhdx_has_place(uint64_t entry)
 
 struct ends {
 	struct disk *d;
-	uint64_t end;
+	uint64_t end, last; /* where the data end, and whose they are: an index of the table */
 	uint64_t present;
 	uint64_t *range; /* starts, with the bitmap blocks marked by an odd number */
 	uint64_t n, room;
@@ -121,13 +121,16 @@ static int note_end(void *arg, uint64_t index, uint64_t entry)
 {
 	struct ends *e = arg;
 	struct vhdx *v = e->d->priv;
-	uint64_t at = entry >> 20 << 20;
 	bool bitmap = vhdx_is_bitmap_index(v, index);
+	uint64_t at = entry >> 20 << 20, end = at + (bitmap ? VHDX_MIB : e->d->block_size);
 
 	if (!vhdx_has_place(entry) || (bitmap && !e->d->has_parent))
 		return 0;
 	e->bad |= (entry & 7) == VHDX_PARTIAL && (bitmap || !e->d->has_parent);
-	e->end = max_u64(e->end, at + (bitmap ? VHDX_MIB : e->d->block_size));
+	if (end > e->end) {
+		e->end = end;
+		e->last = index;
+	}
 	e->present += !bitmap;
 	if (!e->range)
 		return 0;
@@ -162,6 +165,29 @@ static bool overlaps(uint64_t at, uint64_t end, uint64_t other, uint64_t length)
 	return at < other + length && other < end;
 }
 
+/*
+ * Reading past the end of the file gives zeros: nobody may take them for what a block held. The
+ * length is asked for again: somebody who reads without a lock may see a table newer than that.
+ */
+static int refuse_cut(struct disk *d, const struct ends *e)
+{
+	struct vhdx *v = d->priv;
+	uint64_t now;
+	int err = io_size(d->fd, &now, &d->device);
+
+	if (err)
+		return err;
+	v->file_end = max_u64(v->file_end, now);
+	if (e->end <= v->file_end)
+		return 0;
+	return disk_fail(d, -EUCLEAN,
+			 "entry %llu of its block table ends at byte %llu, beyond the end of the "
+			 "file (%llu bytes): it was cut short, or its block table is damaged "
+			 "(bulkhead disk check)",
+			 (unsigned long long)e->last, (unsigned long long)e->end,
+			 (unsigned long long)v->file_end);
+}
+
 /* Where the data end; and, before writing, that no two blocks share bytes. */
 int vhdx_find_end(struct disk *d)
 {
@@ -177,6 +203,8 @@ int vhdx_find_end(struct disk *d)
 			return -ENOMEM;
 	}
 	err = vhdx_visit_entries(d, note_end, &e);
+	if (!err && e.end > v->file_end && !(d->flags & DISK_LENIENT))
+		err = refuse_cut(d, &e);
 	if (check && !err)
 		qsort(e.range, e.n, sizeof(*e.range), compare_u64);
 	if (check && !err && e.bad)
@@ -186,7 +214,7 @@ int vhdx_find_end(struct disk *d)
 		uint64_t at = e.range[i] & ~1ull,
 			 end = at + (e.range[i] & 1 ? VHDX_MIB : d->block_size);
 
-		if (at < last || end > v->file_end || overlaps(at, end, v->bat_at, v->bat_length) ||
+		if (at < last || overlaps(at, end, v->bat_at, v->bat_length) ||
 		    overlaps(at, end, v->meta_at, v->meta_length) ||
 		    overlaps(at, end, le64toh(v->header.log_offset), le32toh(v->header.log_length)))
 			err = disk_fail(
@@ -211,7 +239,7 @@ static int load(struct disk *d)
 	    log_length > VHDX_MAX_LOG || !range_ok(log, log_length, v->file_end))
 		return disk_fail(d, -EUCLEAN, "its log lies outside the file");
 	err = vhdx_log_replay(d, v->file_end);
-	if (!err && v->was_dirty)
+	if (!err && v->was_dirty && d->flags & DISK_RDWR)
 		err = io_size(d->fd, &v->file_end, &d->device);
 	if (!err)
 		err = vhdx_read_regions(d, v->file_end, ok);
