@@ -27,6 +27,9 @@ static const uint32_t ops[] = {
 	[BULKHEAD__DISK_OPERATION__IMAGE_MERGE] = DISK_OP_MERGE,
 	[BULKHEAD__DISK_OPERATION__IMAGE_RESIZE] = DISK_OP_RESIZE,
 	[BULKHEAD__DISK_OPERATION__IMAGE_CHECK] = DISK_OP_CHECK,
+	[BULKHEAD__DISK_OPERATION__IMAGE_SET_PARENT] = DISK_OP_SET_PARENT,
+	[BULKHEAD__DISK_OPERATION__IMAGE_REBASE] = DISK_OP_REBASE,
+	[BULKHEAD__DISK_OPERATION__IMAGE_IMPORT] = DISK_OP_COPY,
 };
 
 static int invalid(struct api_ctx *ctx, const char *hint, const char *what)
@@ -112,10 +115,43 @@ static int take_output(struct api_ctx *ctx, const Bulkhead__DiskJobRequest *r, s
 	return 0;
 }
 
-static int fill_wish(struct api_ctx *ctx, const Bulkhead__DiskJobRequest *r, struct disk_wish *w,
-		     char *image, char *output, size_t size)
+/*
+ * A device's contents are what they are, never an image's. One that is mounted, or held otherwise,
+ * cannot be opened with O_EXCL: it would change under the copy.
+ */
+static int check_device(struct api_ctx *ctx, const char *path, bool live)
 {
-	bool has_output;
+	struct stat st;
+	int fd, error;
+
+	if (path[0] != '/')
+		return invalid(ctx, "give the device's path", "import is for devices");
+	if (live || stat(path, &st) || !S_ISBLK(st.st_mode))
+		return 0; /* what cannot be opened is said when it is */
+	fd = open(path, O_RDONLY | O_EXCL | O_NONBLOCK | O_CLOEXEC);
+	error = errno;
+	if (fd >= 0)
+		close(fd);
+	if (fd >= 0 || error != EBUSY)
+		return 0;
+	return fault_set(&ctx->fault, BULKHEAD__ERROR_CODE__ERROR_BUSY,
+			 "import an LVM snapshot of it, or take it as it changes: --live",
+			 "%s is in use on this host", path);
+}
+
+static int fill_parent(struct api_ctx *ctx, const Bulkhead__DiskJobRequest *r, struct disk_wish *w,
+		       char *parent, size_t size)
+{
+	if (w->op != DISK_OP_SET_PARENT && w->op != DISK_OP_REBASE)
+		return 0;
+	w->parent = parent;
+	return image_path(ctx, r->parent, parent, size);
+}
+
+static int fill_wish(struct api_ctx *ctx, const Bulkhead__DiskJobRequest *r, struct disk_wish *w,
+		     char *image, char *parent, char *output, size_t size)
+{
+	bool has_output, import = r->operation == BULKHEAD__DISK_OPERATION__IMAGE_IMPORT;
 
 	if ((size_t)r->operation >= sizeof(ops) / sizeof(ops[0]) || !ops[r->operation])
 		return fault_set(&ctx->fault, BULKHEAD__ERROR_CODE__ERROR_UNSUPPORTED, NULL,
@@ -138,7 +174,11 @@ static int fill_wish(struct api_ctx *ctx, const Bulkhead__DiskJobRequest *r, str
 	if (w->op == DISK_OP_CREATE && !r->image[0])
 		return 0;
 	w->image = image;
-	return image_path(ctx, r->image, image, size);
+	if (import)
+		w->format = VM_FORMAT_RAW;
+	if (image_path(ctx, r->image, image, size) || fill_parent(ctx, r, w, parent, size))
+		return -1;
+	return import ? check_device(ctx, image, r->live) : 0;
 }
 
 /* ---- the job */
@@ -160,16 +200,18 @@ static void on_ended(void *arg, const struct fault *f, const struct msg_disk_don
 	free(w);
 }
 
-static struct waiting *waiting_new(struct api_ctx *ctx, const struct disk_wish *w, bool keep)
+static struct waiting *waiting_new(struct api_ctx *ctx, const struct disk_wish *w)
 {
+	const Bulkhead__DiskJobRequest *r = ctx->request->disk_job;
+	bool import = r->operation == BULKHEAD__DISK_OPERATION__IMAGE_IMPORT;
 	struct waiting *wait = calloc(1, sizeof(*wait));
 	const char *name = w->image ? managed_name(ctx->d, w->image) : NULL;
 
 	if (!wait)
 		return NULL;
 	wait->d = ctx->d;
-	wait->job = job_new(ctx->d, disk_op_name(w->op), "", ctx->who->user);
-	if (w->op == DISK_OP_MERGE && name && !keep)
+	wait->job = job_new(ctx->d, import ? "import" : disk_op_name(w->op), "", ctx->who->user);
+	if (w->op == DISK_OP_MERGE && name && !r->keep)
 		wait->child = strdup(name);
 	if (!wait->job) {
 		free(wait->child);
@@ -185,14 +227,14 @@ static struct waiting *waiting_new(struct api_ctx *ctx, const struct disk_wish *
 enum verdict on_disk_job(struct api_ctx *ctx)
 {
 	const Bulkhead__DiskJobRequest *r = ctx->request->disk_job;
-	char image[VMC_PATH_MAX], output[VMC_PATH_MAX];
+	char image[VMC_PATH_MAX], parent[VMC_PATH_MAX], output[VMC_PATH_MAX];
 	struct waiting *wait;
 	struct disk_wish w;
 	struct job *job;
 
-	if (fill_wish(ctx, r, &w, image, output, sizeof(image)))
+	if (fill_wish(ctx, r, &w, image, parent, output, sizeof(image)))
 		return FAIL;
-	wait = waiting_new(ctx, &w, r->keep);
+	wait = waiting_new(ctx, &w);
 	if (!wait)
 		return fault_set(&ctx->fault, BULKHEAD__ERROR_CODE__ERROR_BUSY, NULL,
 				 "out of memory"),

@@ -24,6 +24,7 @@ struct disk_job {
 	struct job *job;
 	char owner[IMAGE_OWNER_BYTES];
 	struct chain chain; /* of the image */
+	struct chain other; /* of its new parent */
 	struct disk_process *process;
 	int out_fd;         /* -1: none */
 	char out_temp[32];  /* "": none */
@@ -36,14 +37,16 @@ struct disk_job {
 static const char *const op_names[DISK_OPS] = {
 	[DISK_OP_LOOK] = "look",       [DISK_OP_CREATE] = "create", [DISK_OP_COPY] = "convert",
 	[DISK_OP_COMPACT] = "compact", [DISK_OP_MERGE] = "merge",   [DISK_OP_RESIZE] = "resize",
-	[DISK_OP_CHECK] = "check",
+	[DISK_OP_CHECK] = "check",     [DISK_OP_SET_PARENT] = "set-parent",
+	[DISK_OP_REBASE] = "rebase",
 };
 
 static const char *const op_doing[DISK_OPS] = {
 	[DISK_OP_LOOK] = "looking at it",   [DISK_OP_CREATE] = "making it",
 	[DISK_OP_COPY] = "copying",         [DISK_OP_COMPACT] = "compacting",
 	[DISK_OP_MERGE] = "merging",        [DISK_OP_RESIZE] = "resizing",
-	[DISK_OP_CHECK] = "checking",
+	[DISK_OP_CHECK] = "checking",     [DISK_OP_SET_PARENT] = "naming its parent",
+	[DISK_OP_REBASE] = "copying what differs",
 };
 
 const char *disk_op_name(unsigned op)
@@ -54,6 +57,7 @@ const char *disk_op_name(unsigned op)
 static bool changes_image(const struct disk_wish *w)
 {
 	return w->op == DISK_OP_COMPACT || w->op == DISK_OP_MERGE || w->op == DISK_OP_RESIZE ||
+	       w->op == DISK_OP_SET_PARENT || w->op == DISK_OP_REBASE ||
 	       (w->op == DISK_OP_CHECK && w->flags & DISK_JOB_REPAIR);
 }
 
@@ -72,11 +76,13 @@ static void forget(struct disk_job *j)
 		*link = j->next;
 	disk_process_end(j->process);
 	chain_close(&j->chain);
+	chain_close(&j->other);
 	if (j->out_fd >= 0)
 		close(j->out_fd);
 	if (j->out_temp[0])
 		unlinkat(j->wish.output_dir, j->out_temp, 0);
 	free(j->wish.image);
+	free(j->wish.parent);
 	free(j->wish.output);
 	free(j->wish.output_path);
 	free(j);
@@ -192,6 +198,10 @@ static void say_result(struct disk_job *j, const struct msg_disk_done *m)
 				 : m->value[VALUE_CHECK_OTHER] ? "usable; a repair tidies it"
 							      : "clean");
 		break;
+	case DISK_OP_SET_PARENT:
+	case DISK_OP_REBASE:
+		snprintf(to, size, "its parent is %s", j->other.image[0]->path);
+		break;
 	default:
 		break;
 	}
@@ -215,6 +225,21 @@ static void finish(struct disk_job *j, struct fault *f, const struct msg_disk_do
 }
 
 /* ---- the process's messages */
+
+static void fill_names(const struct disk_job *j, struct msg_disk_job *m)
+{
+	bool child = j->wish.op == DISK_OP_CREATE && j->chain.count;
+	const char *parent = j->other.count ? j->other.image[0]->path
+			     : child	    ? j->chain.image[0]->path
+					    : NULL;
+
+	if (!parent)
+		return;
+	chain_relative(child ? j->wish.output_path : j->chain.image[0]->path, parent, m->relative,
+		       sizeof(m->relative));
+	if (strlen(parent) < sizeof(m->absolute))
+		strcpy(m->absolute, parent);
+}
 
 static void on_ready(void *arg)
 {
@@ -241,15 +266,11 @@ static void on_ready(void *arg)
 	m.sector_bytes = w->sector_bytes;
 	m.relative_size = w->relative_size;
 	m.size = w->size;
-	if (w->op == DISK_OP_CREATE && j->chain.count) {
-		const char *path = j->chain.image[0]->path;
-
-		chain_relative(j->wish.output_path, path, m.relative, sizeof(m.relative));
-		if (strlen(path) < sizeof(m.absolute))
-			strcpy(m.absolute, path);
-	}
+	fill_names(j, &m);
 	if (j->chain.count)
 		fds[n++] = j->chain.image[0]->fd;
+	if (j->other.count)
+		fds[n++] = j->other.image[0]->fd;
 	if (j->out_fd >= 0)
 		fds[n++] = j->out_fd;
 	j->job->doing = op_doing[w->op];
@@ -290,7 +311,7 @@ static void on_wants(struct disk_job *j, const struct msg_disk_wants *w)
 	struct msg_disk_parent m;
 	int fd;
 
-	chain_answer(j->d, &j->chain, j->owner, w, &m, &fd);
+	chain_answer(j->d, w->other ? &j->other : &j->chain, j->owner, w, &m, &fd);
 	m.h.cookie = w->h.cookie;
 	disk_process_send(j->process, &m.h, MSG_DISK_PARENT, &fd, fd >= 0);
 }
@@ -303,7 +324,8 @@ static void on_done(struct disk_job *j, const struct msg_disk_done *m)
 	if (m->error == ECANCELED)
 		fault_set(&f, BULKHEAD__ERROR_CODE__ERROR_CANCELLED, NULL, "cancelled");
 	else if (m->error)
-		chain_fault(&j->chain, m, subject(j), &f);
+		chain_fault(m->other ? &j->other : &j->chain, m,
+			    m->other && j->wish.parent ? j->wish.parent : subject(j), &f);
 	finish(j, &f, &copy);
 }
 
@@ -345,7 +367,11 @@ static int open_image(struct disk_job *j, struct fault *f)
 	j->chain.image[0] =
 		image_open(j->d, j->wish.image, flags, j->wish.image, j->owner, f);
 	j->chain.count = j->chain.image[0] != NULL;
-	return j->chain.count ? 0 : -1;
+	if (!j->chain.count || !j->wish.parent)
+		return j->chain.count ? 0 : -1;
+	j->other.image[0] = image_open(j->d, j->wish.parent, 0, j->wish.parent, j->owner, f);
+	j->other.count = j->other.image[0] != NULL;
+	return j->other.count ? 0 : -1;
 }
 
 int disk_job_start(struct daemon *d, const struct disk_wish *wish, struct job *job,
@@ -358,6 +384,7 @@ int disk_job_start(struct daemon *d, const struct disk_wish *wish, struct job *j
 	j->d = d;
 	j->wish = *wish;
 	j->wish.image = wish->image ? strdup(wish->image) : NULL;
+	j->wish.parent = wish->parent ? strdup(wish->parent) : NULL;
 	j->wish.output = wish->output ? strdup(wish->output) : NULL;
 	j->wish.output_path = wish->output_path ? strdup(wish->output_path) : NULL;
 	j->job = job;
@@ -366,7 +393,7 @@ int disk_job_start(struct daemon *d, const struct disk_wish *wish, struct job *j
 	j->arg = arg;
 	snprintf(j->owner, sizeof(j->owner), "job %" PRIu64 " (%s)", job->id,
 		 disk_op_name(wish->op));
-	if ((wish->image && !j->wish.image) || (wish->output && !j->wish.output) ||
+	if ((wish->image && !j->wish.image) || (wish->parent && !j->wish.parent) || (wish->output && !j->wish.output) ||
 	    (wish->output && !j->wish.output_path))
 		fault_set(f, BULKHEAD__ERROR_CODE__ERROR_BUSY, NULL, "out of memory");
 	else if (!open_image(j, f) && !open_output(j, f))

@@ -108,6 +108,7 @@ struct disk_wish {
 	int32_t relative_size;
 	uint64_t size;
 	char *image;       /* path; NULL: none. Strings are copied. */
+	char *parent;      /* path of a new parent, SET_PARENT and REBASE; NULL: none */
 	char *output;      /* a new file's name in output_dir; NULL: none */
 	char *output_path; /* and whole */
 	int output_dir;    /* borrowed; it stays open */

@@ -15,7 +15,8 @@ static bool path_ok(const char *field, const char *s, const struct why *why)
 /* How many descriptors each operation has. */
 static size_t fds_of(const struct msg_disk_job *m)
 {
-	if (m->op == DISK_OP_COPY || (m->op == DISK_OP_CREATE && m->flags & DISK_JOB_CHILD))
+	if (m->op == DISK_OP_COPY || m->op == DISK_OP_SET_PARENT || m->op == DISK_OP_REBASE ||
+	    (m->op == DISK_OP_CREATE && m->flags & DISK_JOB_CHILD))
 		return 2;
 	return 1;
 }
@@ -44,6 +45,7 @@ bool disk_wants_ok(const void *msg, size_t nfds, const struct why *why)
 
 	if (!in_range("depth", m->depth, 1, CONTROL_MAX_CHAIN - 1, why) ||
 	    !in_range("attempt", m->attempt, 0, DISK_JOB_TRIES, why) ||
+	    !in_range("other", m->other, 0, 1, why) ||
 	    !in_range("writable", m->writable, 0, 1, why) ||
 	    !in_range("names", m->names, 0, DISK_JOB_NAMES, why))
 		return false;
@@ -85,5 +87,5 @@ bool disk_done_ok(const void *msg, size_t nfds, const struct why *why)
 
 	return in_range("error", (uint64_t)(int64_t)m->error, 0, MAX_ERRNO, why) &&
 	       in_range("depth", m->depth, 0, CONTROL_MAX_CHAIN - 1, why) &&
-	       text_ok("text", m->text, sizeof(m->text), why);
+	       in_range("other", m->other, 0, 1, why) && text_ok("text", m->text, sizeof(m->text), why);
 }

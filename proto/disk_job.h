@@ -31,6 +31,8 @@ enum disk_op {
 	DISK_OP_MERGE,    /* image: into its parent */
 	DISK_OP_RESIZE,   /* image */
 	DISK_OP_CHECK,    /* image */
+	DISK_OP_SET_PARENT, /* image, parent: its names, id and stamp go into the image */
+	DISK_OP_REBASE,   /* image, parent: the same, and the image shows what it did */
 	DISK_OPS
 };
 
@@ -57,13 +59,14 @@ struct msg_disk_job {
 	uint32_t block_bytes, sector_bytes;      /* of the output; 0: what is usual */
 	int32_t relative_size;                   /* RESIZE: -1 smaller by size, 1 larger by size, 0 */
 	uint64_t size;                           /* CREATE, RESIZE: bytes */
-	char relative[DISK_JOB_PATH_BYTES];      /* CREATE of a child: how it names its parent, as */
-	char absolute[DISK_JOB_PATH_BYTES];      /* UTF-8 with '/' */
+	char relative[DISK_JOB_PATH_BYTES];      /* how the image names its (new) parent, as UTF-8 */
+	char absolute[DISK_JOB_PATH_BYTES];      /* with '/' */
 };
 
 /* The image at depth - 1 (0: the job's own) has a parent. Answered by DISK_PARENT. */
 struct msg_disk_wants {
 	struct msg_header h;
+	uint32_t other;                          /* 1: in the chain of the second image */
 	uint32_t depth;                          /* 1 to CONTROL_MAX_CHAIN - 1 */
 	uint32_t attempt;                        /* 0, and then one more than the last candidate's */
 	uint32_t writable;                       /* 1: to be changed (MERGE) */
@@ -120,6 +123,8 @@ struct msg_disk_done {
 	struct msg_header h;
 	int32_t error;                           /* 0, or a positive errno with text */
 	uint32_t depth;                          /* the image it is about: 0 the job's own */
+	uint32_t other;                          /* 1: in the chain of the second image */
+	uint32_t pad;
 	uint64_t value[DISK_JOB_VALUES];
 	char text[DISK_JOB_TEXT_BYTES];
 };

@@ -122,7 +122,7 @@ static int run_job(struct cli *c, Bulkhead__Request *r, bool wait)
 /* ---- disk ... --daemon */
 
 enum { OPT_SECTOR = 256, OPT_PREALLOCATE, OPT_FORCE, OPT_NO_FS, OPT_HOLES, OPT_REPAIR, OPT_KEEP,
-       OPT_NO_WAIT, OPT_JSON };
+       OPT_LIVE, OPT_SNAPSHOT, OPT_NO_WAIT, OPT_JSON };
 
 static const struct option options[] = {
 	{"type", required_argument, NULL, 't'},
@@ -136,6 +136,8 @@ static const struct option options[] = {
 	{"holes-only", no_argument, NULL, OPT_HOLES},
 	{"repair", no_argument, NULL, OPT_REPAIR},
 	{"keep", no_argument, NULL, OPT_KEEP},
+	{"live", no_argument, NULL, OPT_LIVE},
+	{"snapshot", no_argument, NULL, OPT_SNAPSHOT},
 	{"no-wait", no_argument, NULL, OPT_NO_WAIT},
 	{"json", no_argument, NULL, OPT_JSON},
 	{NULL},
@@ -152,6 +154,9 @@ static const struct {
 	{"merge", BULKHEAD__DISK_OPERATION__IMAGE_MERGE, 1},
 	{"resize", BULKHEAD__DISK_OPERATION__IMAGE_RESIZE, 2},
 	{"check", BULKHEAD__DISK_OPERATION__IMAGE_CHECK, 1},
+	{"set-parent", BULKHEAD__DISK_OPERATION__IMAGE_SET_PARENT, 2},
+	{"rebase", BULKHEAD__DISK_OPERATION__IMAGE_REBASE, 2},
+	{"import", BULKHEAD__DISK_OPERATION__IMAGE_IMPORT, 2},
 };
 
 /* Numbers are in bytes; an unsigned 32-bit one. */
@@ -199,6 +204,12 @@ static int take_option(struct cli *c, int o, Bulkhead__DiskJobRequest *d, bool *
 	case OPT_KEEP:
 		d->keep = true;
 		return EXIT_OK;
+	case OPT_LIVE:
+		d->live = true;
+		return EXIT_OK;
+	case OPT_SNAPSHOT:
+		return fail_usage(c, "the server has no right to make LVM snapshots: make one "
+				     "(lvcreate -s) and import that, or leave out --daemon");
 	case OPT_NO_WAIT:
 		*wait = false;
 		return EXIT_OK;
@@ -244,7 +255,11 @@ static int take_arguments(struct cli *c, char **arg, int n, int want, Bulkhead__
 		return child ? EXIT_OK : take_size(c, arg[1], d);
 	}
 	d->image = image_name(c, arg[0]);
-	if (d->operation == BULKHEAD__DISK_OPERATION__IMAGE_CONVERT)
+	if (d->operation == BULKHEAD__DISK_OPERATION__IMAGE_SET_PARENT ||
+	    d->operation == BULKHEAD__DISK_OPERATION__IMAGE_REBASE)
+		d->parent = image_name(c, arg[1]);
+	if (d->operation == BULKHEAD__DISK_OPERATION__IMAGE_CONVERT ||
+	    d->operation == BULKHEAD__DISK_OPERATION__IMAGE_IMPORT)
 		d->output = arg[1];
 	if (d->operation == BULKHEAD__DISK_OPERATION__IMAGE_RESIZE)
 		return take_size(c, arg[1], d);
@@ -263,8 +278,8 @@ static int by_daemon(struct cli *c, int argc, char **argv)
 		if (argc > 0 && !strcmp(argv[0], disk_commands[i].name))
 			break;
 	if (i == sizeof(disk_commands) / sizeof(disk_commands[0]))
-		return fail_usage(c, "disk create, convert, compact, merge, resize and check are "
-				     "possible with --daemon");
+		return fail_usage(c, "disk create, convert, compact, merge, resize, check, set-parent, "
+				     "rebase and import are possible with --daemon");
 	d.operation = disk_commands[i].operation;
 	optind = 0;
 	while (!status && (o = getopt_long(argc, argv, "t:f:b:p:", options, NULL)) != -1)

@@ -64,6 +64,91 @@ def operations(disks):
     check("so that nothing is wrong", "clean" in done.stdout, done)
 
 
+def other_parents(disks):
+    """x (8 MiB) has the child y. z is a copy of x with other contents at some places."""
+    stack = disks.stack
+    x, y, z = (managed(stack, f"{n}.vhd") for n in "xyz")
+    mirror = stack.path("mirror-y")
+    disk(stack, "create", "x.vhd", "8M")
+    disks.poke(x, stack.path("mirror-x"), 11)
+    disk(stack, "create", "-p", "x.vhd", "y.vhd")
+    disks.poke(y, mirror, 12)
+    before = disks.contents(y)
+    disk(stack, "convert", "x.vhd", "z.vhd")
+    disks.poke(z, stack.path("mirror-z"), 13)
+    done = disk(stack, "set-parent", "y.vhd", "y.vhd")
+    check("an image is not its own parent", done.returncode and "in use" in done.stderr, done.stderr)
+    done = disk(stack, "set-parent", "x.vhd", "z.vhd")
+    check("a disk that is not differencing gets no parent", done.returncode and
+          "differencing" in done.stderr, done.stderr)
+    done = disk(stack, "rebase", "y.vhd", "nowhere.vhd")
+    check("the new parent must be there", done.returncode == 5 and "nowhere.vhd" in done.stderr,
+          done.stderr)
+    done = disk(stack, "set-parent", "x.vhd", "y.vhd")
+    check("a parent cannot become the child of its child", done.returncode and disks.contents(y) == before,
+          done.stderr)
+    done = disk(stack, "rebase", "y.vhd", "z.vhd")
+    check("rebase: another parent", done.returncode == 0 and "z.vhd" in done.stdout, done.stderr)
+    os.unlink(x)
+    check("and the same contents, without the old one", disks.contents(y) == before)
+    # Through a grandparent: the new parent is differencing itself.
+    disk(stack, "create", "-p", "z.vhd", "w.vhd")
+    disks.poke(managed(stack, "w.vhd"), stack.path("mirror-w"), 14)
+    done = disk(stack, "rebase", "y.vhd", "w.vhd")
+    check("also onto a parent that has one", done.returncode == 0 and disks.contents(y) == before,
+          done.stderr)
+    # z has gone elsewhere, under another name.
+    moved = os.path.join(disks.folder("moved"), "z2.vhd")
+    os.rename(z, moved)
+    done = disk(stack, "set-parent", "y.vhd", "w.vhd")
+    check("the new parent's own parents are looked for, and what is missing is said",
+          done.returncode and "z.vhd" in done.stderr and "w.vhd" in done.stderr, done.stderr)
+    done = disk(stack, "set-parent", "w.vhd", moved)
+    check("set-parent: that one finds its parent again", done.returncode == 0, done.stderr)
+    done = disk(stack, "set-parent", "y.vhd", "w.vhd")
+    check("and the child its own", done.returncode == 0 and disks.contents(y) == before, done.stderr)
+
+
+def loop_device(path):
+    """None: this host has no loop devices for us."""
+    done = subprocess.run(["losetup", "--find", "--show", path], capture_output=True, text=True,
+                          check=False)
+    return done.stdout.strip() or None
+
+
+def imports(disks):
+    stack = disks.stack
+    path = disks.make(os.path.join(disks.folder("physical"), "inside.vhd"))
+    done = disk(stack, "import", path, "whole.vhd")
+    check("what is imported is taken as it is, also if it looks like an image",
+          done.returncode == 0 and str(os.path.getsize(path)) in done.stdout, done)
+    done = disk(stack, "import", "--snapshot", path, "x.vhd")
+    check("a snapshot is not the server's to make", done.returncode == 2 and "lvcreate" in done.stderr,
+          done.stderr)
+    device = loop_device(stack.path("mirror"))
+    if not device:
+        print("SKIP: no loop device: a device that is in use was not imported")
+        return
+    mode = os.stat(device).st_mode & 0o7777
+    os.chmod(device, 0o666)             # the daemon is not root
+    try:
+        fd = os.open(device, os.O_RDONLY | os.O_EXCL)
+        done = disk(stack, "import", device, "l.vhd")
+        check("a device in use is refused, and what helps is said",
+              done.returncode == 6 and "--live" in done.stderr, done.stderr)
+        done = disk(stack, "import", "--live", device, "l.vhd")
+        check("unless it is wanted as it changes", done.returncode == 0 and
+              disks.contents(managed(stack, "l.vhd")) == digest(stack.path("mirror")), done.stderr)
+        os.close(fd)
+        done = disk(stack, "import", device, "m.vhdx")
+        check("one that is not in use is imported",
+              done.returncode == 0 and
+              disks.contents(managed(stack, "m.vhdx")) == digest(stack.path("mirror")), done.stderr)
+    finally:
+        os.chmod(device, mode)
+        subprocess.run(["losetup", "-d", device], check=False)
+
+
 def refusals(disks):
     stack = disks.stack
     for name in ("../x.vhd", "/tmp/x.vhd", ".hidden.vhd", "a/b.vhd"):
@@ -212,7 +297,7 @@ def main():
     try:
         stack.start()
         disks = Disks(stack)
-        for test in (operations, refusals, long_jobs, merge_killed):
+        for test in (operations, other_parents, imports, refusals, long_jobs, merge_killed):
             test(disks)
         return CHECKS.status(stack)
     finally:

@@ -414,8 +414,16 @@ static void disk_job_resize(void)
 	m.job.size = 1 << 20;
 }
 
+static void disk_job_rebase(void)
+{
+	m.job.op = DISK_OP_REBASE;
+	strcpy(m.job.relative, "../new.vhd");
+	strcpy(m.job.absolute, "/images/new.vhd");
+}
+
 static void disk_wants(void)
 {
+	m.wants.other = 1;
 	m.wants.depth = CONTROL_MAX_CHAIN - 1;
 	m.wants.names = DISK_JOB_NAMES;
 	strcpy(m.wants.name[DISK_JOB_NAMES - 1].path, "../a\tb");
@@ -445,6 +453,7 @@ static void disk_done(void)
 {
 	m.disk_done.error = ESTALE;
 	m.disk_done.depth = 3;
+	m.disk_done.other = 1;
 	strcpy(m.disk_done.text, "its parent was modified");
 }
 
@@ -524,6 +533,7 @@ static const struct kind {
 	{MSG_DISK_JOB, sizeof(struct msg_disk_job), 2, disk_job},
 	{MSG_DISK_JOB, sizeof(struct msg_disk_job), 2, disk_job_child},
 	{MSG_DISK_JOB, sizeof(struct msg_disk_job), 1, disk_job_resize},
+	{MSG_DISK_JOB, sizeof(struct msg_disk_job), 2, disk_job_rebase},
 	{MSG_DISK_WANTS, sizeof(struct msg_disk_wants), 0, disk_wants},
 	{MSG_DISK_PARENT, sizeof(struct msg_disk_parent), 1, disk_parent},
 	{MSG_DISK_PARENT, sizeof(struct msg_disk_parent), 0, disk_parent_none},
@@ -783,6 +793,7 @@ static const struct number {
 	NUMBER(disk_wants, wants.depth, 0),
 	NUMBER(disk_wants, wants.depth, CONTROL_MAX_CHAIN),
 	NUMBER(disk_wants, wants.attempt, DISK_JOB_TRIES + 1),
+	NUMBER(disk_wants, wants.other, 2),
 	NUMBER(disk_wants, wants.writable, 2),
 	NUMBER(disk_wants, wants.names, DISK_JOB_NAMES + 1),
 	NUMBER(disk_wants, wants.name[3].absolute, 2),
@@ -792,6 +803,7 @@ static const struct number {
 	NUMBER(disk_progress, disk_progress.total, 1ull << 63),
 	NUMBER(disk_done, disk_done.error, -1),
 	NUMBER(disk_done, disk_done.depth, CONTROL_MAX_CHAIN),
+	NUMBER(disk_done, disk_done.other, 2),
 	NUMBER(vm_destroy, destroy.id, 0),
 	NUMBER(vm_gone, gone.id, 0),
 	NUMBER(vm_gone, gone.role, ROLE_COUNT),

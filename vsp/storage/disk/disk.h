@@ -252,6 +252,14 @@ struct disk_merge_report {
 int disk_merge(struct disk *child, struct disk *parent, const struct disk_progress *progress,
 	       struct disk_merge_report *report);
 
+/*
+ * Another parent for `child`, which shows the same as before: what the new parent shows differently is
+ * copied into the child first, durably. -EINVAL when that cannot be its parent. A stop in between
+ * leaves the child with its old parent and nothing changed that can be seen.
+ */
+int disk_rebase(struct disk *child, struct disk *parent, const char *relative,
+		const char *absolute, const struct disk_progress *progress);
+
 /* ---- check and repair ---- */
 
 enum disk_problem {

@@ -50,7 +50,9 @@ _Static_assert(sizeof(((struct disk_parent_name *)0)->path) == DISK_JOB_PATH_BYT
 
 static int find(struct search *s, int depth, const struct disk_parent_hint *hint, int *fd)
 {
-	struct msg_disk_wants ask = {.depth = (uint32_t)depth, .writable = s->writable};
+	struct msg_disk_wants ask = {.other = !!(s->chain_flags & CHAIN_OTHER),
+				     .depth = (uint32_t)depth,
+				     .writable = s->writable};
 	struct msg_disk_parent answer;
 	int err;
 
@@ -81,6 +83,7 @@ static int next_parent(void *arg, int child_fd, int depth, const struct disk_par
 	int err;
 
 	depth += s->base;
+	s->job->done.other = !!(s->chain_flags & CHAIN_OTHER);
 	if (depth >= CONTROL_MAX_CHAIN) {
 		s->job->done.depth = (uint32_t)depth - 1;
 		control_text(s->job->done.text, sizeof(s->job->done.text),
@@ -118,8 +121,10 @@ static int open_with(struct search *s, int fd, unsigned flags, enum disk_format 
 				 .why = why,
 				 .why_size = sizeof(why),
 				 .failed = &failed};
-	int err = disk_open(fd, &o, disk);
+	int err;
 
+	s->job->done.other = !!(s->chain_flags & CHAIN_OTHER);
+	err = disk_open(fd, &o, disk);
 	if (err)
 		say(s->job, failed + s->base, why);
 	return err;

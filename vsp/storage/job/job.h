@@ -39,7 +39,10 @@ int job_step(void *job, uint64_t done, uint64_t total);
 void job_note(void *job, const char *text);
 
 /* ---- chain.c */
-enum { CHAIN_LOCKS = 1 }; /* locks every image for those who share its open file description */
+enum {
+	CHAIN_LOCKS = 1, /* locks every image for those who share its open file description */
+	CHAIN_OTHER = 2, /* it is the job's second image */
+};
 /* Opens fd with its parents, as flags of disk_open() say. On success the disk owns fd. On failure
  * j->done says why. */
 int chain_open(struct job *j, int fd, unsigned flags, unsigned chain_flags, enum disk_format format,

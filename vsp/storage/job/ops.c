@@ -220,6 +220,55 @@ static int op_resize(struct job *j)
 	return close_too(d, err);
 }
 
+static void say_parent(struct job *j, int err)
+{
+	if (err == -EINVAL)
+		say(j, "that cannot be its parent: it must be of the same format and not larger, and "
+		       "the image a differencing one");
+}
+
+/* The new parent first: it must be whole, and must not have the image in its own chain. */
+static int new_parent(struct job *j, unsigned flags,
+		      int change(struct job *j, struct disk *child, struct disk *parent))
+{
+	struct disk *child, *parent;
+	int err = chain_open(j, j->fd[1], 0, CHAIN_OTHER, DISK_FORMAT_ANY, &parent);
+
+	if (err)
+		return err;
+	j->fd[1] = -1;
+	err = open_it(j, DISK_RDWR | flags, 0, &child);
+	if (!err) {
+		err = change(j, child, parent);
+		say_parent(j, err);
+		err = close_too(child, err);
+	}
+	disk_close(parent);
+	return err;
+}
+
+static int point_at(struct job *j, struct disk *child, struct disk *parent)
+{
+	return disk_set_parent(child, parent, j->m.relative, j->m.absolute);
+}
+
+static int rebase(struct job *j, struct disk *child, struct disk *parent)
+{
+	struct disk_progress progress = {job_step, j};
+
+	return disk_rebase(child, parent, j->m.relative, j->m.absolute, &progress);
+}
+
+static int op_set_parent(struct job *j)
+{
+	return new_parent(j, DISK_NO_PARENT, point_at);
+}
+
+static int op_rebase(struct job *j)
+{
+	return new_parent(j, 0, rebase);
+}
+
 /* Findings that a repair is for; lost space and geometry harm nothing. */
 static uint64_t others(const struct disk_check_report *r)
 {
@@ -255,7 +304,8 @@ void job_run(struct job *j)
 		[DISK_OP_LOOK] = op_look,       [DISK_OP_CREATE] = op_create,
 		[DISK_OP_COPY] = op_copy,       [DISK_OP_COMPACT] = op_compact,
 		[DISK_OP_MERGE] = op_merge,     [DISK_OP_RESIZE] = op_resize,
-		[DISK_OP_CHECK] = op_check,
+		[DISK_OP_CHECK] = op_check,     [DISK_OP_SET_PARENT] = op_set_parent,
+		[DISK_OP_REBASE] = op_rebase,
 	};
 	int err = ops[j->m.op](j);
 

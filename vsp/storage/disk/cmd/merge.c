@@ -116,17 +116,17 @@ int cmd_merge(int argc, char **argv)
 	return merge_to_new(argv[optind], &w);
 }
 
-static int point_at(struct disk *child, const char *child_path, struct disk *parent,
-		    const char *parent_path_)
+static int no_parent(const char *child, const char *parent)
 {
-	char relative[PATH_MAX], absolute[PATH_MAX];
-	int err = parent_names(child_path, parent_path_, relative, absolute);
-
-	return err ? err : disk_set_parent(child, parent, relative, absolute);
+	return fail(0,
+		    "%s cannot be the parent of %s: it must be of the same format and not larger, and "
+		    "%s a differencing disk",
+		    parent, child, child);
 }
 
 int cmd_set_parent(int argc, char **argv)
 {
+	char relative[PATH_MAX], absolute[PATH_MAX];
 	struct disk *child, *parent;
 	int err, err2;
 
@@ -140,53 +140,20 @@ int cmd_set_parent(int argc, char **argv)
 		disk_close(parent);
 		return EXIT_FAILED;
 	}
-	err = point_at(child, argv[1], parent, argv[2]);
+	err = parent_names(argv[1], argv[2], relative, absolute);
+	if (!err)
+		err = disk_set_parent(child, parent, relative, absolute);
 	err2 = disk_close(child);
 	disk_close(parent);
 	err = err ? err : err2;
 	if (err == -EINVAL)
-		return fail(0,
-			    "%s cannot be the parent of %s: it must be of the same format and "
-			    "not larger, and %s a differencing disk",
-			    argv[2], argv[1], argv[1]);
+		return no_parent(argv[1], argv[2]);
 	return err ? fail(err, "%s", argv[1]) : EXIT_DONE;
-}
-
-/* Where the new parent shows something else, the child takes what the old one showed. */
-static int take_differences(struct disk *child, struct disk *parent, struct bar *bar)
-{
-	enum { PIECE = 65536 };
-	char *was = malloc(PIECE), *is = malloc(PIECE);
-	uint64_t size = disk_size(child);
-	int err = was && is ? 0 : -ENOMEM;
-
-	for (uint64_t at = 0; at < size && !err;) {
-		uint64_t n = size - at < PIECE ? size - at : PIECE, below = 0;
-		struct disk_extent e;
-
-		err = disk_extent(child, at, n, DISK_EXTENT_ONE_LAYER, &e);
-		n = e.length;
-		if (!err && e.kind == DISK_EXTENT_PARENT) {
-			if (at < disk_size(parent))
-				below = disk_size(parent) - at < n ? disk_size(parent) - at : n;
-			memset(is, 0, n);
-			err = disk_read(child, was, n, at);
-			if (!err && below)
-				err = disk_read(parent, is, below, at);
-			if (!err && memcmp(was, is, n))
-				err = disk_write(child, was, n, at);
-		}
-		at += n;
-		if (!err && bar->progress.step(bar, at, size))
-			err = -ECANCELED;
-	}
-	free(was);
-	free(is);
-	return err ? err : disk_flush(child);
 }
 
 int cmd_rebase(int argc, char **argv)
 {
+	char relative[PATH_MAX], absolute[PATH_MAX];
 	struct disk *child, *parent;
 	struct bar bar;
 	int err, err2;
@@ -202,14 +169,16 @@ int cmd_rebase(int argc, char **argv)
 		return EXIT_FAILED;
 	}
 	bar_begin(&bar, "rebase");
-	err = take_differences(child, parent, &bar);
-	bar_end(&bar);
+	err = parent_names(argv[1], argv[2], relative, absolute);
 	if (!err)
-		err = point_at(child, argv[1], parent, argv[2]);
+		err = disk_rebase(child, parent, relative, absolute, &bar.progress);
+	bar_end(&bar);
 	err2 = disk_close(child);
 	disk_close(parent);
 	err = err ? err : err2;
 	if (err == -ECANCELED)
 		return EXIT_CANCELLED;
+	if (err == -EINVAL)
+		return no_parent(argv[1], argv[2]);
 	return err ? fail(err, "%s (it still shows what it did)", argv[1]) : EXIT_DONE;
 }
