@@ -11,7 +11,7 @@ int memory_send(struct vm *vm)
 				    .target_bytes = vm->run.memory_target};
 
 	/* Without limits of its own the guest keeps what it has, unless somebody says otherwise. */
-	if (!vm->def.minimum_bytes && !vm->def.maximum_bytes)
+	if (!vmc_has_dynamic(&vm->def))
 		m.minimum_bytes = vmc_maximum(&vm->def);
 	control_header(&m.h, MSG_UNIT_MEMORY, 0); /* nobody waits for the answer */
 	return msgsock_send(vm->run.unit[ROLE_INTEGRATION].fd, &m.h, NULL, 0);

@@ -187,6 +187,7 @@ enum vm_op {
 	OP_RESET,
 	OP_SHUTDOWN,
 	OP_RESTART,
+	OP_HIBERNATE,
 	OP_FREEZE,
 	OP_THAW,
 	OP_DISK, /* a change of its disks: vm->change */

@@ -26,7 +26,7 @@ static const struct {
 static const char *const triggers[TRIGGER_COUNT] = {
 	[TRIGGER_START] = "start",   [TRIGGER_PAUSE] = "pause",       [TRIGGER_RESUME] = "resume",
 	[TRIGGER_RESET] = "reset",   [TRIGGER_SHUTDOWN] = "shutdown", [TRIGGER_RESTART] = "restart",
-	[TRIGGER_FREEZE] = "freeze", [TRIGGER_THAW] = "thaw",
+	[TRIGGER_HIBERNATE] = "hibernate", [TRIGGER_FREEZE] = "freeze", [TRIGGER_THAW] = "thaw",
 	[TRIGGER_SAVE] = "save",     [TRIGGER_DISCARD] = "discard",   [TRIGGER_OFF] = "off",
 	[TRIGGER_MERGE] = "merge",   [TRIGGER_DELETE] = "delete",     [TRIGGER_STARTED] = "started",
 	[TRIGGER_PAUSED] = "paused", [TRIGGER_SAVED] = "saved",       [TRIGGER_ENDED] = "ended",
@@ -56,6 +56,7 @@ static const struct {
 	{STATE_RUNNING, TRIGGER_RESET, STATE_RUNNING},
 	{STATE_RUNNING, TRIGGER_SHUTDOWN, STATE_RUNNING},
 	{STATE_RUNNING, TRIGGER_RESTART, STATE_RUNNING},
+	{STATE_RUNNING, TRIGGER_HIBERNATE, STATE_RUNNING},
 	{STATE_RUNNING, TRIGGER_FREEZE, STATE_RUNNING},
 	{STATE_RUNNING, TRIGGER_THAW, STATE_RUNNING},
 	{STATE_RUNNING, TRIGGER_STARTED, STATE_RUNNING},

@@ -32,6 +32,7 @@ enum vm_trigger {
 	TRIGGER_RESET,
 	TRIGGER_SHUTDOWN, /* asks the guest; it goes on running until it has ended itself */
 	TRIGGER_RESTART,  /* likewise, to start anew */
+	TRIGGER_HIBERNATE, /* likewise, and to go on there at the next start */
 	TRIGGER_FREEZE,   /* its guest's file systems */
 	TRIGGER_THAW,
 	TRIGGER_SAVE,

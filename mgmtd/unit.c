@@ -205,7 +205,9 @@ int unit_send(struct vm *vm, unsigned role, uint16_t type)
 	if (type == MSG_UNIT_RUN && role == ROLE_INTEGRATION && (values_send(vm) || memory_send(vm)))
 		return -EPIPE;
 	if (type == MSG_UNIT_SHUTDOWN)
-		m.shutdown.action = vm->op == OP_RESTART ? GUEST_RESTART : GUEST_SHUT_DOWN;
+		m.shutdown.action = vm->op == OP_RESTART     ? GUEST_RESTART
+				    : vm->op == OP_HIBERNATE ? GUEST_HIBERNATE
+							     : GUEST_SHUT_DOWN;
 	if (type == MSG_UNIT_FREEZE)
 		m.freeze.timeout_s = vm->freeze_s;
 	return msgsock_send(vm->run.unit[role].fd, &m.plain.h, NULL, 0);

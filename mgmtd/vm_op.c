@@ -114,6 +114,8 @@ static const struct op {
 			 TRIGGER_STARTED, "vm.shutdown", "the guest has begun to shut down"},
 	[OP_RESTART] = {"being asked to restart", STEPS(shutdown_steps), TRIGGER_RESTART,
 			TRIGGER_STARTED, "vm.restart", "the guest has begun to restart"},
+	[OP_HIBERNATE] = {"being asked to hibernate", STEPS(shutdown_steps), TRIGGER_HIBERNATE,
+			  TRIGGER_STARTED, "vm.hibernate", "the guest has agreed to hibernate"},
 	[OP_FREEZE] = {"being frozen", STEPS(freeze_steps), TRIGGER_FREEZE, TRIGGER_STARTED,
 		       "vm.frozen", "its file systems are frozen"},
 	[OP_THAW] = {"being thawed", STEPS(thaw_steps), TRIGGER_THAW, TRIGGER_STARTED, "vm.thawed",
@@ -162,7 +164,8 @@ static int send_step(struct vm *vm, const struct step *s, struct fault *f)
 /* To the guest, by its integration services: it may refuse. */
 static bool is_request(enum vm_op op)
 {
-	return op == OP_SHUTDOWN || op == OP_RESTART || op == OP_FREEZE || op == OP_THAW;
+	return op == OP_SHUTDOWN || op == OP_RESTART || op == OP_HIBERNATE || op == OP_FREEZE ||
+	       op == OP_THAW;
 }
 
 /* The operation is over, and has failed: with it the machine, unless it was only a request. */
@@ -405,6 +408,12 @@ static int check_request(struct vm *vm, enum vm_trigger trigger, struct fault *f
 				 "add <integration>yes</integration> to its definition; \"bulkhead "
 				 "off\" ends it at once",
 				 "%s has no integration services", vm->def.name);
+	if (trigger == TRIGGER_HIBERNATE && vmc_has_dynamic(&vm->def))
+		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_UNSUPPORTED,
+				 "take minimum and maximum out of its definition, or shut it down",
+				 "%s has dynamic memory; a guest gives that up to be able to "
+				 "hibernate, so this one was told that it cannot",
+				 vm->def.name);
 	if (trigger == TRIGGER_START && vm->d->stopping)
 		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_UNAVAILABLE,
 				 "start it when bulkhead-mgmtd runs again",

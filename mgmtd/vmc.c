@@ -107,6 +107,11 @@ uint64_t vmc_minimum(const struct vmc *v)
 	return v->minimum_bytes ? v->minimum_bytes : v->ram_bytes;
 }
 
+bool vmc_has_dynamic(const struct vmc *v)
+{
+	return v->minimum_bytes || v->maximum_bytes;
+}
+
 int vmc_check_dynamic(const struct vmc *v, char *why, size_t why_size)
 {
 	const uint64_t chunk = 128ull << 20; /* guests add memory in such */
@@ -158,6 +163,7 @@ int vmc_config(const struct vmc *v, uint64_t run, struct vm_config *c, char *why
 	c->integration = v->integration;
 	c->controllers = v->controllers;
 	c->sockets = v->sockets;
+	c->hibernation = !vmc_has_dynamic(v);
 	memcpy(c->uuid, v->uuid, sizeof(c->uuid));
 	snprintf(c->name, sizeof(c->name), "%s", v->name);
 	snprintf(c->cmdline, sizeof(c->cmdline), "%s", v->cmdline ? v->cmdline : "");

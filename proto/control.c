@@ -109,7 +109,8 @@ static bool config_ok(const struct vm_config *c, const struct why *why)
 	       in_range("disks", c->disks, 0, CONTROL_MAX_DISKS, why) &&
 	       in_range("controllers", c->controllers, 0, CONTROL_CONTROLLERS, why) &&
 	       in_range("integration", c->integration, 0, 1, why) &&
-	       in_range("sockets", c->sockets, 0, 1, why) && name_ok(c->name, why) &&
+	       in_range("sockets", c->sockets, 0, 1, why) &&
+	       in_range("hibernation", c->hibernation, 0, 1, why) && name_ok(c->name, why) &&
 	       text_ok("kernel command line", c->cmdline, sizeof(c->cmdline), why);
 }
 

@@ -157,7 +157,7 @@ struct vm_config {
 	uint32_t controllers;                   /* those below are there without disks, too */
 	uint32_t job;                           /* 1: no VM but a job: 1 vCPU, nothing else */
 	uint32_t sockets;                       /* 1: has a socket process */
-	uint32_t pad;
+	uint32_t hibernation;                   /* 1: ACPI's S4 is there: power off, memory on a disk */
 	uint8_t uuid[16];                       /* SMBIOS system UUID */
 	char name[CONTROL_NAME_BYTES];
 	char cmdline[CONTROL_CMDLINE_BYTES];
@@ -350,7 +350,7 @@ enum guest_event {
 	GUEST_CRASH,            /* the guest says its system has crashed; text is its message */
 };
 
-enum guest_shutdown { GUEST_SHUT_DOWN = 0, GUEST_RESTART, GUEST_SHUTDOWNS };
+enum guest_shutdown { GUEST_SHUT_DOWN = 0, GUEST_RESTART, GUEST_HIBERNATE, GUEST_SHUTDOWNS };
 
 enum vm_disk_action {
 	DISK_ADD = 0, /* fds: disk.chain of them, as in VM_CREATE */
@@ -372,7 +372,7 @@ struct msg_unit_disk {
 };
 
 /* UNIT_DONE's error: ENOTCONN: the guest has no driver for it; EPERM: the guest refuses; ECONNRESET: its
- * driver has gone; EBUSY: it has been asked already. */
+ * driver has gone; EBUSY: it has been asked already; EOPNOTSUPP: its driver is too old to hibernate. */
 struct msg_unit_shutdown {
 	struct msg_header h;
 	uint32_t action;                        /* enum guest_shutdown */

@@ -42,7 +42,7 @@ _bulkhead() {
 			;;
 		show | pause | resume | reset | memory | backup | thaw | off | delete | export) words=$(_bulkhead_vms) ;;
 		freeze) words="--for $(_bulkhead_vms)" ;;
-		shutdown) words="--restart $(_bulkhead_vms)" ;;
+		shutdown) words="--restart --hibernate $(_bulkhead_vms)" ;;
 		start) words="--console $(_bulkhead_vms)" ;;
 		console) words="--port --new --expect --send --until --timeout $(_bulkhead_vms)" ;;
 		create)

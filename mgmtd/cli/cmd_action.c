@@ -131,14 +131,17 @@ int cmd_reset(struct cli *c, int argc, char **argv)
 	return act_on_all(c, argc, argv, BULKHEAD__VM_ACTION__ACTION_RESET);
 }
 
-/* shutdown [--restart] VM... */
+/* shutdown [--restart | --hibernate] VM... */
 int cmd_shutdown(struct cli *c, int argc, char **argv)
 {
 	bool restart = argc > 1 && !strcmp(argv[1], "--restart");
+	bool hibernate = argc > 1 && !strcmp(argv[1], "--hibernate");
+	int options = restart || hibernate;
 
-	return act_on_all(c, argc - restart, argv + restart,
-			  restart ? BULKHEAD__VM_ACTION__ACTION_RESTART
-				  : BULKHEAD__VM_ACTION__ACTION_SHUTDOWN);
+	return act_on_all(c, argc - options, argv + options,
+			  restart     ? BULKHEAD__VM_ACTION__ACTION_RESTART
+			  : hibernate ? BULKHEAD__VM_ACTION__ACTION_HIBERNATE
+				      : BULKHEAD__VM_ACTION__ACTION_SHUTDOWN);
 }
 
 /* freeze [--for SECONDS] VM */

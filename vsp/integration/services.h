@@ -151,8 +151,8 @@ void services_resumed(struct services *s);
 void services_reset(struct services *s);
 uint32_t services_ready(const struct services *s); /* bit per service */
 
-/* enum guest_shutdown. 0: asked, ops.shutdown_done follows; -ENOTCONN: the guest does not listen.
- */
+/* enum guest_shutdown. 0: asked, ops.shutdown_done follows; -ENOTCONN: the guest does not listen;
+ * -EOPNOTSUPP: it does, but knows nothing of hibernation. */
 int services_shutdown(struct services *s, uint32_t action, bool force);
 
 /* What the guest is to know from now on; at most GUEST_VALUES. ops.changed when it does. */

@@ -25,6 +25,7 @@ int services_shutdown(struct services *s, uint32_t action, bool force)
 	static const uint32_t flags[] = {
 		[GUEST_SHUT_DOWN] = 0,
 		[GUEST_RESTART] = IC_SHUTDOWN_RESTART,
+		[GUEST_HIBERNATE] = IC_SHUTDOWN_HIBERNATE,
 	};
 	struct service *service = &s->service[SERVICE_SHUTDOWN];
 	struct ic_shutdown m = {
@@ -34,6 +35,8 @@ int services_shutdown(struct services *s, uint32_t action, bool force)
 
 	if (service->state != SERVICE_READY)
 		return -ENOTCONN;
+	if (action == GUEST_HIBERNATE && service->version < IC_VERSION(3, 2))
+		return -EOPNOTSUPP;
 	snprintf(m.text, sizeof(m.text), "asked for by the host");
 	return service_ask(service, IC_SHUTDOWN, &m, sizeof(m));
 }

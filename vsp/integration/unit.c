@@ -135,6 +135,16 @@ static void on_beat(void *arg)
 
 /* ---- what mgmtd asks ---- */
 
+static const char *why_not(int err)
+{
+	if (err == -ENOTCONN)
+		return "the guest has no driver that listens (Linux: hv_utils)";
+	if (err == -EOPNOTSUPP)
+		return "the guest's driver is too old: to hibernate on request it must know version 3.2 "
+		       "of the shutdown service";
+	return "the guest does not take the request now";
+}
+
 static void shut_down(struct integration *g, const struct msg_unit_shutdown *m)
 {
 	int err = g->running ? services_shutdown(&g->services, m->action, m->force) : -EHOSTDOWN;
@@ -144,10 +154,7 @@ static void shut_down(struct integration *g, const struct msg_unit_shutdown *m)
 	g->asked = !err;
 	g->cookie = m->h.cookie;
 	if (err)
-		process_done(&g->process, m->h.cookie, -err,
-			     err == -ENOTCONN
-				     ? "the guest has no driver that listens (Linux: hv_utils)"
-				     : "the guest does not take the request now");
+		process_done(&g->process, m->h.cookie, -err, why_not(err));
 }
 
 static void set_values(struct integration *g, const struct msg_unit_values *m)

@@ -91,12 +91,21 @@ static uint64_t acpi_read(struct device *d, uint64_t address, unsigned size)
 	return value;
 }
 
+/* To hibernate is to be turned off: the memory is on a disk of the system's own. */
+static bool turns_off(uint16_t control)
+{
+	unsigned type = control >> 10 & 7;
+
+	return control & CONTROL_SLP_EN &&
+	       (type == ACPI_SLEEP_TYPE_S4 || type == ACPI_SLEEP_TYPE_S5);
+}
+
 static void write_control(struct acpi_pm *a, unsigned shift, uint8_t byte)
 {
 	uint16_t mask = 0xff << shift, value = (a->s.control & ~mask) | byte << shift;
 
 	a->s.control = value & CONTROL_KEPT;
-	if (value & CONTROL_SLP_EN && (value >> 10 & 7) == ACPI_SLEEP_TYPE_S5)
+	if (turns_off(value))
 		device_event(&a->d, GUEST_POWER_OFF, 0);
 }
 

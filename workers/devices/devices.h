@@ -103,7 +103,7 @@ struct i8042 {
 void i8042_init(struct i8042 *k);
 
 /* acpi_pm.c: ACPI 6.4 fixed hardware, section 4.8. */
-enum { ACPI_SLEEP_TYPE_S5 = 5, ACPI_PM_TIMER_HZ = 3579545 };
+enum { ACPI_SLEEP_TYPE_S4 = 4, ACPI_SLEEP_TYPE_S5 = 5, ACPI_PM_TIMER_HZ = 3579545 };
 
 struct acpi_pm {
 	struct device d;

@@ -288,7 +288,7 @@ static uint32_t add_rsdp(struct table_writer *w, uint32_t rsdt, uint32_t xsdt)
 
 uint32_t acpi_build(struct table_writer *w, const struct vm_config *config)
 {
-	uint32_t tables[3], dsdt, facs, rsdt, xsdt, rsdp;
+	uint32_t tables[4], dsdt, facs, rsdt, xsdt, rsdp;
 	unsigned count = 0;
 
 	dsdt = add_aml(w, aml_dsdt, aml_dsdt_len);
@@ -297,6 +297,8 @@ uint32_t acpi_build(struct table_writer *w, const struct vm_config *config)
 	tables[count++] = add_madt(w, config->vcpus);
 	if (config->serials > 1)
 		tables[count++] = add_aml(w, aml_com2, aml_com2_len);
+	if (config->hibernation)
+		tables[count++] = add_aml(w, aml_s4, aml_s4_len);
 	rsdt = add_root(w, "RSDT", 4, tables, count);
 	xsdt = add_root(w, "XSDT", 8, tables, count);
 	rsdp = add_rsdp(w, rsdt, xsdt);

@@ -54,6 +54,9 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "BLKHD", "BULKHEAD", 1)
 				Method (_HID, 0, NotSerialized) { Return ("VMBus") }
 				Name (_UID, 0)
 				Name (_STA, 0x0F)
+				/* Nothing in it; but Linux binds its driver only to a device that has one,
+				 * and only a bound driver leaves the bus and comes back in hibernation. */
+				Name (_CRS, ResourceTemplate () {})
 			}
 		}
 

@@ -59,8 +59,8 @@ int smbios_build(struct table_writer *w, const struct vm_config *config);
 /* tables.c: builds everything and writes it to guest memory. *rsdp: its address. */
 int tables_build(const struct guestmem *gm, const struct vm_config *config, uint32_t *rsdp);
 
-/* AML made from dsdt.asl and com2.asl at build time. */
-extern const unsigned char aml_dsdt[], aml_com2[];
-extern const unsigned int aml_dsdt_len, aml_com2_len;
+/* AML made from dsdt.asl, com2.asl and s4.asl at build time. */
+extern const unsigned char aml_dsdt[], aml_com2[], aml_s4[];
+extern const unsigned int aml_dsdt_len, aml_com2_len, aml_s4_len;
 
 #endif

@@ -245,6 +245,21 @@ START_TEST(a_shutdown_is_asked_and_answered)
 }
 END_TEST
 
+START_TEST(only_a_driver_that_knows_3_2_is_asked_to_hibernate)
+{
+	ready(SERVICE_SHUTDOWN, 3, 1);
+	sends = 0;
+	ck_assert_int_eq(services_shutdown(&s, GUEST_HIBERNATE, false), -EOPNOTSUPP);
+	ck_assert_uint_eq(sends, 0);
+	services_provider_ops.close(&channel[SERVICE_SHUTDOWN]);
+	ready(SERVICE_SHUTDOWN, 3, 2);
+	ck_assert_int_eq(services_shutdown(&s, GUEST_HIBERNATE, false), 0);
+	ck_assert_uint_eq(u16(28 + 8), 4); /* as Linux' hv_utils takes it */
+	echo(SERVICE_SHUTDOWN, 0);
+	ck_assert_int_eq(answer, 0);
+}
+END_TEST
+
 START_TEST(a_driver_that_goes_ends_the_wait)
 {
 	ready(SERVICE_SHUTDOWN, 3, 0);
@@ -873,6 +888,7 @@ int main(void)
 	tcase_add_test(t, an_open_channel_is_asked_for_its_version);
 	tcase_add_test(t, a_guest_that_knows_no_version_is_left_alone);
 	tcase_add_test(t, a_shutdown_is_asked_and_answered);
+	tcase_add_test(t, only_a_driver_that_knows_3_2_is_asked_to_hibernate);
 	tcase_add_test(t, a_driver_that_goes_ends_the_wait);
 	tcase_add_test(t, a_heart_beats_stops_and_beats_again);
 	tcase_add_test(t, the_time_is_sent_when_the_guest_begins_to_listen);

@@ -111,12 +111,15 @@ START_TEST(acpi_mode_is_on_and_stays_on)
 }
 END_TEST
 
-START_TEST(slp_en_with_type_5_turns_off)
+/* _S4 and _S5 of the tables: hibernation leaves nothing on, either. */
+START_TEST(slp_en_with_type_4_or_5_turns_off)
 {
-	out16(CONTROL, 5 << 10);
+	uint16_t type = (uint16_t)((4 + _i) << 10);
+
+	out16(CONTROL, type);
 	ck_assert_uint_eq(r->events, 0);
-	ck_assert_uint_eq(in16(CONTROL) & 7 << 10, 5 << 10);
-	out16(CONTROL, 5 << 10 | SLP_EN);
+	ck_assert_uint_eq(in16(CONTROL) & 7 << 10, type);
+	out16(CONTROL, type | SLP_EN);
 	ck_assert_uint_eq(r->events, 1);
 	ck_assert_uint_eq(r->event, GUEST_POWER_OFF);
 	/* write-only */
@@ -127,7 +130,7 @@ END_TEST
 START_TEST(other_sleep_types_do_nothing)
 {
 	for (unsigned type = 0; type < 8; type++)
-		if (type != 5)
+		if (type != 4 && type != 5)
 			out16(CONTROL, (uint16_t)(type << 10 | SLP_EN));
 	ck_assert_uint_eq(r->events, 0);
 }
@@ -207,7 +210,7 @@ Suite *worker_suite(void)
 	tcase_add_test(t, timer_carry_raises_sci_if_enabled);
 	tcase_add_test(t, timer_carry_sets_its_status_without_enable_and_needs_no_host_timer);
 	tcase_add_test(t, acpi_mode_is_on_and_stays_on);
-	tcase_add_test(t, slp_en_with_type_5_turns_off);
+	tcase_add_loop_test(t, slp_en_with_type_4_or_5_turns_off, 0, 2);
 	tcase_add_test(t, other_sleep_types_do_nothing);
 	tcase_add_test(t, a_byte_write_of_the_high_half_is_enough_to_turn_off);
 	tcase_add_test(t, the_power_button_is_a_fixed_event);

@@ -13,12 +13,14 @@
 
 static struct machine m;
 static uint32_t rsdp;
+static bool hibernation; /* of the next machine */
 
 static void build(uint64_t ram, unsigned vcpus, unsigned serials)
 {
 	machine_init(&m, ram);
 	m.config.vcpus = vcpus;
 	m.config.serials = serials;
+	m.config.hibernation = hibernation;
 	for (unsigned i = 0; i < 16; i++)
 		m.config.uuid[i] = (uint8_t)(0x10 + i);
 	ck_assert_int_eq(tables_build(&m.gm, &m.config, &rsdp), 0);
@@ -249,6 +251,34 @@ START_TEST(iasl_finds_the_devices_in_the_dsdt)
 }
 END_TEST
 
+/* Linux' hv_balloon gives up dynamic memory if S4 is there. */
+START_TEST(hibernation_is_there_only_if_wanted)
+{
+	build(64 * MIB, 1, 1);
+	ck_assert_uint_eq(table("SSDT", 8), 0);
+	hibernation = true;
+	build(64 * MIB, 1, 1);
+	ck_assert_ptr_nonnull(strstr(disassemble(table("SSDT", 8)), "_S4"));
+	hibernation = false;
+}
+END_TEST
+
+/* Linux' vmbus_acpi_add() fails without one, and its driver stays unbound. */
+START_TEST(the_vmbus_device_has_resources)
+{
+	const char *device;
+
+	build(64 * MIB, 1, 1);
+	device = strstr(disassemble(word(table("FACP", 8) + 140, 8)), "\"VMBus\"");
+	ck_assert_ptr_nonnull(device);
+	device = strstr(device, "_STA");
+	ck_assert_ptr_nonnull(device);
+	ck_assert_ptr_nonnull(strstr(device, "_CRS"));
+	ck_assert_ptr_nonnull(strstr(device, "Device"));
+	ck_assert(strstr(device, "_CRS") < strstr(device, "Device"));
+}
+END_TEST
+
 /* SMBIOS: DSP0134 3.0.0 */
 static uint64_t find_smbios(const char *anchor)
 {
@@ -405,6 +435,8 @@ Suite *worker_suite(void)
 	tcase_add_test(t, com2_is_described_only_where_it_exists);
 	tcase_add_test(t, iasl_agrees_with_the_data_tables);
 	tcase_add_test(t, iasl_finds_the_devices_in_the_dsdt);
+	tcase_add_test(t, hibernation_is_there_only_if_wanted);
+	tcase_add_test(t, the_vmbus_device_has_resources);
 	tcase_add_test(t, smbios_entry_points_agree);
 	tcase_add_test(t, smbios_has_the_required_structures);
 	tcase_add_test(t, smbios_system_has_the_uuid_and_prints_it_right);
