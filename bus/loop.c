@@ -21,8 +21,10 @@
 
 enum source_kind { SOURCE_FD, SOURCE_TIMER, SOURCE_CHANNEL, SOURCE_POLL, SOURCE_KINDS };
 
-/* Busy channels must not starve descriptors: look at these at least so often. */
+/* Busy channels must not starve descriptors: look at these so often, and less often each time that
+ * there was nothing, because a look costs as much as a dozen packets. */
 #define FD_LOOK_NS      20000u
+#define FD_LOOK_MAX_NS  160000u
 #define EVENTS_PER_LOOK 16
 #define LEFT_ALONE_NS   2000000
 
@@ -67,6 +69,7 @@ struct loop {
 	uint64_t silent_from_ns;    /* when channels fell silent before the last sleep */
 	bool waited;                /* a turn found nothing since then */
 	uint64_t fd_look_ns;        /* when descriptors were last looked at */
+	uint64_t fd_pause_ns;       /* the time until the next look */
 	struct spin spin;
 	uint64_t spin_ns; /* the spin of the current wait */
 };
@@ -83,6 +86,7 @@ struct loop *loop_new(void)
 	struct loop *l = calloc(1, sizeof(*l));
 	if (!l)
 		return NULL;
+	l->fd_pause_ns = FD_LOOK_NS;
 	l->epoll = epoll_create1(EPOLL_CLOEXEC);
 	l->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	struct epoll_event ev = {.events = EPOLLIN}; /* data.ptr NULL: the wake-up */
@@ -321,6 +325,10 @@ static void run_fds(struct loop *l, const struct timespec *timeout)
 {
 	struct epoll_event ev[EVENTS_PER_LOOK];
 	int n = epoll_pwait2(l->epoll, ev, EVENTS_PER_LOOK, timeout, NULL);
+	if (n > 0)
+		l->fd_pause_ns = FD_LOOK_NS;
+	else if (l->fd_pause_ns < FD_LOOK_MAX_NS)
+		l->fd_pause_ns *= 2;
 	for (int i = 0; i < n && !l->stop; i++)
 		dispatch(l, &ev[i]);
 }
@@ -403,7 +411,7 @@ static void turn(struct loop *l)
 		l->spin_ns = spin_begin(&l->spin);
 	}
 	if (busy || (l->channel_active_ns && now - l->channel_active_ns < l->spin_ns)) {
-		if (now - l->fd_look_ns > FD_LOOK_NS) {
+		if (now - l->fd_look_ns > l->fd_pause_ns) {
 			l->fd_look_ns = now;
 			run_fds(l, &no_time);
 		} else if (!busy) {

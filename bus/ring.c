@@ -90,7 +90,7 @@ int ring_writer_adopt(struct ring_writer *w, void *mem, size_t total_bytes)
 		return rc;
 	*w = (struct ring_writer){.ctl = mem, .data = (uint8_t *)mem + RING_CONTROL_BYTES};
 	w->size = size;
-	w->write_index = load(&w->ctl->write_index);
+	w->write_index = w->published = load(&w->ctl->write_index);
 	if (!index_ok(w->write_index, size))
 		return -EPROTO;
 	store(&w->ctl->pending_send_size, 0);
@@ -105,7 +105,7 @@ int ring_reader_adopt(struct ring_reader *r, void *mem, size_t total_bytes)
 		return rc;
 	*r = (struct ring_reader){.ctl = mem, .data = (uint8_t *)mem + RING_CONTROL_BYTES};
 	r->size = size;
-	r->read_index = load(&r->ctl->read_index);
+	r->read_index = r->write_known = load(&r->ctl->read_index);
 	if (!index_ok(r->read_index, size))
 		return -EPROTO;
 	store(&r->ctl->feature_bits, RING_FEAT_PENDING_SEND);
@@ -151,17 +151,15 @@ static int writer_reserve(struct ring_writer *w, uint32_t need)
 	return w->free_known > need ? 0 : -EAGAIN;
 }
 
-/* The packet is in place: publish it. The reader is signalled if it asked for that and had, or
- * will have, nothing else to find before it. */
-static bool writer_publish(struct ring_writer *w, uint32_t begin, uint32_t end, uint32_t total)
+/* Packets are in place: the reader is signalled if it asked for that and had, or will have, nothing
+ * else to find before them. */
+bool ring_publish(struct ring_writer *w)
 {
-	w->write_index = end;
-	w->free_known -= total;
-	store(&w->ctl->write_index, end);
-	if (w->pending) {
-		w->pending = 0;
-		store(&w->ctl->pending_send_size, 0);
-	}
+	uint32_t begin = w->published;
+	if (begin == w->write_index)
+		return false;
+	w->published = w->write_index;
+	store(&w->ctl->write_index, w->write_index);
 	if (load(&w->ctl->interrupt_mask))
 		return false;
 	return load(&w->ctl->read_index) == begin;
@@ -185,12 +183,11 @@ static int gathered_bytes(const struct iovec *iov, int iovcnt, uint64_t *body)
 	return 0;
 }
 
-int ring_write(struct ring_writer *w, uint16_t type, uint16_t flags, uint64_t transaction_id,
-	       const struct iovec *iov, int iovcnt, uint32_t header_bytes, bool *signal)
+int ring_put(struct ring_writer *w, uint16_t type, uint16_t flags, uint64_t transaction_id,
+	     const struct iovec *iov, int iovcnt, uint32_t header_bytes)
 {
 	uint64_t body;
 	int rc = gathered_bytes(iov, iovcnt, &body);
-	*signal = false;
 	if (rc < 0)
 		return rc;
 	if (header_bytes % 8 || header_bytes > body)
@@ -217,9 +214,21 @@ int ring_write(struct ring_writer *w, uint16_t type, uint16_t flags, uint64_t tr
 		if (iov[i].iov_len)
 			at = put(w, at, iov[i].iov_base, (uint32_t)iov[i].iov_len);
 	at = put(w, at, zeroes, -(uint32_t)body & 7);
-	at = put(w, at, &trailer, RING_TRAILER_BYTES);
-	*signal = writer_publish(w, begin, at, total);
+	w->write_index = put(w, at, &trailer, RING_TRAILER_BYTES);
+	w->free_known -= total;
+	if (w->pending) {
+		w->pending = 0;
+		store(&w->ctl->pending_send_size, 0);
+	}
 	return 0;
+}
+
+int ring_write(struct ring_writer *w, uint16_t type, uint16_t flags, uint64_t transaction_id,
+	       const struct iovec *iov, int iovcnt, uint32_t header_bytes, bool *signal)
+{
+	int rc = ring_put(w, type, flags, transaction_id, iov, iovcnt, header_bytes);
+	*signal = ring_publish(w);
+	return rc;
 }
 
 int ring_writer_room(struct ring_writer *w, size_t bytes)
@@ -250,11 +259,14 @@ static struct ring_descriptor get_descriptor(const struct ring_reader *r)
 	return d;
 }
 
-/* Gives the packet's bytes back to the writer, and says whether that is what it waits for: the
- * free space was not more than pending_send_size before, and is now. */
-static bool reader_release(struct ring_reader *r, uint32_t bytes)
+/* Gives the bytes back to the writer, and says whether that is what it waits for: the free space was
+ * not more than pending_send_size before, and is now. */
+bool ring_release(struct ring_reader *r)
 {
-	r->read_index = advance(r->read_index, bytes, r->size);
+	uint32_t bytes = r->taken;
+	if (!bytes)
+		return false;
+	r->taken = 0;
 	store(&r->ctl->read_index, r->read_index);
 	uint32_t pending = load(&r->ctl->pending_send_size);
 	if (!pending)
@@ -266,15 +278,26 @@ static bool reader_release(struct ring_reader *r, uint32_t bytes)
 	return free_now > pending && free_now - bytes <= pending;
 }
 
-ptrdiff_t ring_peek(struct ring_reader *r, struct ring_packet *pkt, void *buf, size_t cap)
+/* Looks at the peer's index only when what was known of it has been taken. */
+static int reader_look(struct ring_reader *r)
 {
-	r->peeked = 0;
+	if (r->write_known != r->read_index)
+		return 0;
 	uint32_t write_index = load(&r->ctl->write_index);
 	if (write_index == r->read_index)
 		return -EAGAIN;
 	if (!index_ok(write_index, r->size))
 		return -EPROTO;
-	uint32_t used = used_bytes(write_index, r->read_index, r->size);
+	r->write_known = write_index;
+	return 0;
+}
+
+ptrdiff_t ring_take(struct ring_reader *r, struct ring_packet *pkt, void *buf, size_t cap)
+{
+	int rc = reader_look(r);
+	if (rc < 0)
+		return rc;
+	uint32_t used = used_bytes(r->write_known, r->read_index, r->size);
 	if (used < DESCRIPTOR_BYTES + RING_TRAILER_BYTES)
 		return -EPROTO;
 	struct ring_descriptor d = get_descriptor(r);
@@ -293,22 +316,23 @@ ptrdiff_t ring_peek(struct ring_reader *r, struct ring_packet *pkt, void *buf, s
 	bool fits = body <= cap;
 	if (fits)
 		get(r, advance(r->read_index, DESCRIPTOR_BYTES, r->size), buf, body);
-	r->peeked = length + RING_TRAILER_BYTES;
+	r->read_index = advance(r->read_index, length + RING_TRAILER_BYTES, r->size);
+	r->taken += length + RING_TRAILER_BYTES;
 	return fits ? (ptrdiff_t)body : -EMSGSIZE;
-}
-
-void ring_consume(struct ring_reader *r, bool *signal)
-{
-	*signal = r->peeked && reader_release(r, r->peeked);
-	r->peeked = 0;
 }
 
 ptrdiff_t ring_read(struct ring_reader *r, struct ring_packet *pkt, void *buf, size_t cap,
 		    bool *signal)
 {
-	ptrdiff_t n = ring_peek(r, pkt, buf, cap);
-	ring_consume(r, signal);
+	ptrdiff_t n = ring_take(r, pkt, buf, cap);
+	*signal = ring_release(r);
 	return n;
+}
+
+uint32_t ring_released(const struct ring_reader *r)
+{
+	return r->read_index >= r->taken ? r->read_index - r->taken
+					 : r->size - r->taken + r->read_index;
 }
 
 bool ring_readable(const struct ring_reader *r)

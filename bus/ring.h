@@ -70,6 +70,7 @@ struct ring_writer {
 	uint8_t *data;
 	uint32_t size;                  /* of the data area, bytes */
 	uint32_t write_index;           /* ours, private: the truth */
+	uint32_t published;             /* up to here the reader has been shown */
 	uint32_t free_known;            /* at least so many bytes are free */
 	uint32_t pending;               /* what we have set pending_send_size to */
 };
@@ -79,7 +80,8 @@ struct ring_reader {
 	const uint8_t *data;
 	uint32_t size;
 	uint32_t read_index;            /* ours, private: the truth */
-	uint32_t peeked;                /* bytes of the packet that ring_peek() found; 0: none */
+	uint32_t write_known;           /* the peer had written up to here, or further */
+	uint32_t taken;                 /* bytes that have not been given back yet */
 };
 
 /* mem: RING_CONTROL_BYTES + data bytes, page-aligned, total_bytes a multiple of 4096 and at least
@@ -100,6 +102,12 @@ int ring_reader_adopt(struct ring_reader *r, void *mem, size_t total_bytes);
 int ring_write(struct ring_writer *w, uint16_t type, uint16_t flags, uint64_t transaction_id,
 	       const struct iovec *iov, int iovcnt, uint32_t header_bytes, bool *signal);
 
+/* The same in two steps, for several packets together: what is put is not seen before the publish,
+ * which is also the one look at whether the peer wants the doorbell (true). */
+int ring_put(struct ring_writer *w, uint16_t type, uint16_t flags, uint64_t transaction_id,
+	     const struct iovec *iov, int iovcnt, uint32_t header_bytes);
+bool ring_publish(struct ring_writer *w);
+
 /* 0 when a packet with so many bytes after its descriptor would fit now; else errors as ring_write,
  * and -EAGAIN likewise asks the reader to signal when there is room. */
 int ring_writer_room(struct ring_writer *w, size_t bytes);
@@ -112,10 +120,12 @@ int ring_writer_room(struct ring_writer *w, size_t bytes);
 ptrdiff_t ring_read(struct ring_reader *r, struct ring_packet *pkt, void *buf, size_t cap,
 		    bool *signal);
 
-/* The two halves of ring_read(): the packet is copied, but stays in the ring; then it is given back
- * (also one of -EMSGSIZE). */
-ptrdiff_t ring_peek(struct ring_reader *r, struct ring_packet *pkt, void *buf, size_t cap);
-void ring_consume(struct ring_reader *r, bool *signal);
+/* The same in two steps, for several packets together: the room of what is taken is given back by the
+ * release, which returns whether to ring the doorbell. It must follow before anybody waits. */
+ptrdiff_t ring_take(struct ring_reader *r, struct ring_packet *pkt, void *buf, size_t cap);
+bool ring_release(struct ring_reader *r);
+/* The index up to which room has been given back: where a reader that adopts the ring would go on. */
+uint32_t ring_released(const struct ring_reader *r);
 
 bool ring_readable(const struct ring_reader *r);
 

@@ -81,6 +81,7 @@ struct provider_channel {
 	bool unwanted;          /* rescinded before it had an id */
 	struct guest_ring ring; /* owned; mapped from open to closed */
 	pthread_mutex_t out_lock;
+	bool signal;         /* under it: what was published wants an interrupt */
 	_Atomic uint32_t vp; /* to interrupt */
 	_Atomic bool owed;   /* a signal that had no room */
 	/* the open under way */
@@ -141,20 +142,26 @@ void provider_rescind(struct provider_channel *ch);
 /* Next packet of the guest, as ring_read(). */
 ptrdiff_t provider_recv(struct provider_channel *ch, struct ring_packet *pkt, void *buf,
 			size_t cap);
-/* The same in two halves (ring_peek()). */
-ptrdiff_t provider_peek(struct provider_channel *ch, struct ring_packet *pkt, void *buf,
+/* The same for several packets: their room is the guest's again with provider_release(), which must
+ * follow before the handler returns. */
+ptrdiff_t provider_take(struct provider_channel *ch, struct ring_packet *pkt, void *buf,
 			size_t cap);
-void provider_consume(struct provider_channel *ch);
+void provider_release(struct provider_channel *ch);
 /* Sends a packet, interrupting the guest if it wants that. -EAGAIN: the guest has left no room; the
  * channel becomes readable when there is. Other errors: the guest broke its ring. */
 int provider_send(struct provider_channel *ch, uint16_t type, uint64_t transaction_id,
 		  const void *payload, size_t bytes);
-/* The same for whoever must know, when it has been killed in between, whether it was sent: *mark
- * (may be NULL; else shared memory) is set to PROVIDER_MARK() of the ring's index first. If the
- * ring's index is still that one, it was not. 0 again if it could not be sent. */
+/* Several packets that the guest sees together, with one interrupt at most: provider_begin(), puts,
+ * which are as provider_send(), provider_publish(), provider_end(). Others who send to the channel wait
+ * meanwhile. For whoever must know, when it has been killed in between, what was sent: *mark (may be
+ * NULL; else shared memory) is set to PROVIDER_MARK() of the ring's index before the publish. If the
+ * ring's index is still that one, it was not. It stays as it is if there was no room. */
 #define PROVIDER_MARK(index) ((index) | 1u)
-int provider_send_marked(struct provider_channel *ch, uint16_t type, uint64_t transaction_id,
-			 const void *payload, size_t bytes, _Atomic uint32_t *mark);
+void provider_begin(struct provider_channel *ch);
+int provider_put(struct provider_channel *ch, uint16_t type, uint64_t transaction_id,
+		 const void *payload, size_t bytes, _Atomic uint32_t *mark);
+void provider_publish(struct provider_channel *ch);
+void provider_end(struct provider_channel *ch);
 /* Nothing uses the channel's rings and pages any more. */
 void provider_closed(struct provider_channel *ch);
 

@@ -46,52 +46,69 @@ static void pay(struct provider *p)
 			provider_interrupt(&p->channel[i]);
 }
 
-int provider_send_marked(struct provider_channel *ch, uint16_t type, uint64_t transaction_id,
-			 const void *payload, size_t bytes, _Atomic uint32_t *mark)
+void provider_begin(struct provider_channel *ch)
+{
+	pthread_mutex_lock(&ch->out_lock);
+	ch->signal = false;
+}
+
+/* A packet that was put is not seen yet: the mark may follow it. */
+int provider_put(struct provider_channel *ch, uint16_t type, uint64_t transaction_id,
+		 const void *payload, size_t bytes, _Atomic uint32_t *mark)
 {
 	struct iovec iov = {(void *)payload, bytes};
-	bool signal = false;
-	int err;
+	int err = ring_put(&ch->ring.out, type, 0, transaction_id, &iov, 1, 0);
 
-	pthread_mutex_lock(&ch->out_lock);
-	if (mark)
-		atomic_store(mark, PROVIDER_MARK(ch->ring.out.write_index));
-	err = ring_write(&ch->ring.out, type, 0, transaction_id, &iov, 1, 0, &signal);
-	if (mark && err)
-		atomic_store(mark, 0);
+	if (mark && !err)
+		atomic_store_explicit(mark, PROVIDER_MARK(ch->ring.out.published),
+				      memory_order_relaxed);
+	return err;
+}
+
+void provider_publish(struct provider_channel *ch)
+{
+	ch->signal |= ring_publish(&ch->ring.out);
+}
+
+void provider_end(struct provider_channel *ch)
+{
+	bool signal = ch->signal;
+
 	pthread_mutex_unlock(&ch->out_lock);
 	if (signal)
 		provider_interrupt(ch);
-	return err;
 }
 
 int provider_send(struct provider_channel *ch, uint16_t type, uint64_t transaction_id,
 		  const void *payload, size_t bytes)
 {
-	return provider_send_marked(ch, type, transaction_id, payload, bytes, NULL);
+	int err;
+
+	provider_begin(ch);
+	err = provider_put(ch, type, transaction_id, payload, bytes, NULL);
+	provider_publish(ch);
+	provider_end(ch);
+	return err;
 }
 
 /* ---- from the guest ---- */
 
-ptrdiff_t provider_peek(struct provider_channel *ch, struct ring_packet *pkt, void *buf, size_t cap)
+ptrdiff_t provider_take(struct provider_channel *ch, struct ring_packet *pkt, void *buf, size_t cap)
 {
-	return ring_peek(&ch->ring.in, pkt, buf, cap);
+	return ring_take(&ch->ring.in, pkt, buf, cap);
 }
 
-void provider_consume(struct provider_channel *ch)
+void provider_release(struct provider_channel *ch)
 {
-	bool signal = false;
-
-	ring_consume(&ch->ring.in, &signal);
-	if (signal)
+	if (ring_release(&ch->ring.in))
 		provider_interrupt(ch);
 }
 
 ptrdiff_t provider_recv(struct provider_channel *ch, struct ring_packet *pkt, void *buf, size_t cap)
 {
-	ptrdiff_t n = provider_peek(ch, pkt, buf, cap);
+	ptrdiff_t n = provider_take(ch, pkt, buf, cap);
 
-	provider_consume(ch);
+	provider_release(ch);
 	return n;
 }
 

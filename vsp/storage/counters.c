@@ -41,22 +41,30 @@ static enum kind kind_of(uint8_t op)
 	}
 }
 
-void counters_ended(struct stor_unit *u, const struct request *r)
+static void add(_Atomic uint64_t *n, uint64_t more)
+{
+	atomic_fetch_add_explicit(n, more, memory_order_relaxed);
+}
+
+void counters_ended(struct stor_unit *u, const struct request *r, uint64_t now_ns)
 {
 	struct unit_counters *n = &u->counters;
 	enum kind kind = kind_of(r->cmd.cdb[0]);
 
-	n->latency_ns += monotonic_ns() - r->began_ns;
+	add(&n->latency_ns, now_ns - r->began_ns);
 	if (r->cmd.status != SCSI_GOOD) {
-		n->errors++;
-		return;
+		add(&n->errors, 1);
+	} else if (kind == READ) {
+		add(&n->reads, 1);
+		add(&n->read_bytes, r->cmd.transferred);
+	} else if (kind == WRITE) {
+		add(&n->writes, 1);
+		add(&n->written_bytes, r->cmd.transferred);
+	} else if (kind == FLUSH) {
+		add(&n->flushes, 1);
+	} else if (kind == UNMAP) {
+		add(&n->unmaps, 1);
 	}
-	n->reads += kind == READ;
-	n->read_bytes += kind == READ ? r->cmd.transferred : 0;
-	n->writes += kind == WRITE;
-	n->written_bytes += kind == WRITE ? r->cmd.transferred : 0;
-	n->flushes += kind == FLUSH;
-	n->unmaps += kind == UNMAP;
 }
 
 static bool tell(struct storage *s)

@@ -63,7 +63,7 @@ void inflight_take(struct storage *s, struct request *r, const struct ring_packe
 	atomic_store_explicit(&slot->mark, 0, memory_order_relaxed);
 	slot->number = ++s->inflight.number;
 	slot->channel = place_of(r->channel);
-	slot->read_at = r->channel->ch->ring.in.read_index;
+	slot->read_at = ring_released(&r->channel->ch->ring.in);
 	slot->protocol = r->channel->controller->state;
 	slot->header_bytes = pkt->header_bytes;
 	slot->payload_bytes = pkt->payload_bytes;

@@ -43,14 +43,15 @@ int inflight_open(struct storage *s, int fd);
 
 /* ---- a process at work. Main thread, unless said otherwise. */
 
-/* pkt and its body have been peeked and become r; the packet leaves the ring with inflight_taken(),
- * which comes next. */
+/* pkt and its body have been taken and become r; their room is given back next, perhaps together with
+ * that of others, and then the last of them is said to be taken: before any of them is begun. */
 void inflight_take(struct storage *s, struct request *r, const struct ring_packet *pkt,
 		   const void *body, size_t bytes);
 void inflight_taken(struct storage *s, struct request *r);
-/* Any thread. For provider_send_marked(); NULL without memory. */
+/* Any thread. For provider_put(); NULL without memory. */
 _Atomic uint32_t *inflight_mark(struct storage *s, const struct request *r);
-/* Any thread: r has been answered, or nobody waits for it any more. */
+/* Any thread: r has been answered (before the next answers of its channel are published), or nobody
+ * waits for it any more. */
 void inflight_end(struct storage *s, const struct request *r);
 /* The controller's protocol state has changed: before the guest hears of it. */
 void inflight_controller(const struct controller *c);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * bulkhead-vsp-storage: serves one VM's disks. Started by the broker with one descriptor, 3, from
- * which it receives START_STORAGE and the rest. The images are opened, and the guest's rings
- * mapped, inside the sandbox.
+ * which it receives START_STORAGE and the rest. The io_uring for reads is made before the sandbox, whose
+ * filter has no call to make or change one. The images are opened, and the guest's rings mapped, inside
+ * the sandbox.
  */
 #include "vsp/storage/storage.h"
 
@@ -66,6 +67,7 @@ static const struct sandbox_rule rules[] = {
 	{SCMP_SYS(brk), "the heap: tables of images"},
 	{SCMP_SYS(pread64), "images: tables and footers"},
 	{SCMP_SYS(preadv), "images: data into guest pages"},
+	{SCMP_SYS(io_uring_enter), "images: data into guest pages; its ring can do nothing else"},
 	{SCMP_SYS(pwrite64), "images: zeroes, where a hole cannot be made"},
 	{SCMP_SYS(pwritev), "images: data from guest pages, tables"},
 	{SCMP_SYS(fdatasync), "SYNCHRONIZE CACHE"},
@@ -152,6 +154,8 @@ int main(int argc, char **argv)
 	process_must(&storage.process, inflight_open(&storage, start_next_fd(&fds)),
 		     "map the memory of requests under way");
 	process_must(&storage.process, pool_rehearse(&storage), "make threads");
+	reads_init(&storage);
+	process_must(&storage.process, reads_watch(&storage), "watch the reads");
 	confine(&storage, &start, &fds.fd[fds.next]);
 	storvsp_offer(&storage);
 	_exit(loop_run(storage.process.loop));

@@ -11,16 +11,27 @@
 
 #define STACK_BYTES (512u << 10)
 
+/* Main has a stock of its own, and fills it with all that there is when it is empty. */
 struct request *request_get(struct storage *s)
 {
 	struct request *r;
 
-	pthread_mutex_lock(&s->pool.lock);
-	r = s->pool.free;
+	if (!s->spare) {
+		pthread_mutex_lock(&s->pool.lock);
+		s->spare = s->pool.free;
+		s->pool.free = NULL;
+		pthread_mutex_unlock(&s->pool.lock);
+	}
+	r = s->spare;
 	if (r)
-		s->pool.free = r->next;
-	pthread_mutex_unlock(&s->pool.lock);
+		s->spare = r->next;
 	return r;
+}
+
+void request_put_main(struct storage *s, struct request *r)
+{
+	r->next = s->spare;
+	s->spare = r;
 }
 
 void request_put(struct storage *s, struct request *r)
@@ -98,10 +109,23 @@ void request_answer(struct request *r)
 		srb->srb_status |= SRB_AUTOSENSE_VALID;
 }
 
+void request_ended(struct storage *s, struct request *r, uint64_t now_ns)
+{
+	if (r->packet.srb.data_in == 1 && r->cmd.transferred)
+		guest_ranges_wrote(&s->process.gm, r->cmd.iov, r->cmd.iovcnt);
+	if (r->unit)
+		counters_ended(r->unit, r, now_ns);
+	request_answer(r);
+	/* No such unit: that, not sense, is what makes a driver forget a disk. */
+	if (!r->unit && r->cmd.status != SCSI_GOOD) {
+		r->packet.srb.srb_status = SRB_INVALID_LUN;
+		r->packet.srb.scsi_status = 0;
+	}
+}
+
 /* False: it would have to wait, and was told not to. */
 static bool carry_out(struct storage *s, struct request *r, bool nowait)
 {
-	bool from_device = r->packet.srb.data_in == 1;
 	enum scsi_result result = SCSI_DONE;
 
 	r->cmd.nowait = nowait;
@@ -115,16 +139,7 @@ static bool carry_out(struct storage *s, struct request *r, bool nowait)
 		space_hold(s, r);
 		return true;
 	}
-	if (from_device && r->cmd.transferred)
-		guest_ranges_wrote(&s->process.gm, r->cmd.iov, r->cmd.iovcnt);
-	if (r->unit)
-		counters_ended(r->unit, r);
-	request_answer(r);
-	/* No such unit: that, not sense, is what makes a driver forget a disk. */
-	if (!r->unit && r->cmd.status != SCSI_GOOD) {
-		r->packet.srb.srb_status = SRB_INVALID_LUN;
-		r->packet.srb.scsi_status = 0;
-	}
+	request_ended(s, r, monotonic_ns());
 	storvsp_complete(s, r);
 	return true;
 }
@@ -160,7 +175,7 @@ static bool here(struct storage *s, struct request *r)
 
 void request_submit(struct storage *s, struct request *r)
 {
-	if (r->cmd.data_bytes <= SMALL_BYTES && here(s, r))
+	if (reads_take(s, r) || (r->cmd.data_bytes <= SMALL_BYTES && here(s, r)))
 		return;
 	if (s->held)
 		request_work(s, s->held);
@@ -171,6 +186,7 @@ void request_flush(struct storage *s)
 {
 	struct request *r = s->held;
 
+	reads_flush(s);
 	s->held = NULL;
 	if (r && (r->cmd.data_bytes <= SMALL_BYTES || !here(s, r)))
 		request_work(s, r);

@@ -19,7 +19,10 @@ static const struct vmbus_guid scsi_interface = {{0xd9, 0x63, 0x61, 0xba, 0xa1, 
 static const struct vmbus_guid scsi_instance = {{0x5c, 0x0a, 0x11, 0x3e, 0x27, 0x9b, 0x62, 0x4f,
 						 0x8d, 0x31, 0xb4, 0x70, 0x1c, 0xe5, 0x92, 0x00}};
 
-#define BATCH 64
+/* Packets that are taken together, and how often before the loop has its turn. Answers go out after each
+ * batch: a guest is to work on the first while we work on the rest. */
+#define BATCH   16
+#define BATCHES 4
 
 static struct storage *storage_of(struct stor_channel *c)
 {
@@ -27,6 +30,12 @@ static struct storage *storage_of(struct stor_channel *c)
 }
 
 /* ---- answers ---- */
+
+static void wake_waiting(struct storage *s)
+{
+	if (atomic_load(&s->want_wake) && atomic_exchange(&s->want_wake, false))
+		loop_wake(s->process.loop);
+}
 
 /* After this the channel may be gone. */
 static void release(struct storage *s, struct stor_channel *c, struct request *r)
@@ -36,14 +45,30 @@ static void release(struct storage *s, struct stor_channel *c, struct request *r
 	atomic_fetch_sub(&c->outstanding, 1);
 	request_put(s, r);
 	atomic_fetch_sub(&s->outstanding, 1);
-	if (atomic_load(&s->want_wake) && atomic_exchange(&s->want_wake, false))
-		loop_wake(s->process.loop);
+	wake_waiting(s);
 }
 
-static int send_answer(struct request *r)
+/* All of a batch is marked, seen, and forgotten, before anybody else's answer is seen. c->lock is held. */
+static int put_answer(struct storage *s, struct request *r)
 {
-	return provider_send_marked(r->channel->ch, RING_COMPLETION, r->transaction, &r->packet,
-				    sizeof(r->packet), inflight_mark(storage_of(r->channel), r));
+	return provider_put(r->channel->ch, RING_COMPLETION, r->transaction, &r->packet,
+			    sizeof(r->packet), inflight_mark(s, r));
+}
+
+static bool send_answer(struct storage *s, struct request *r)
+{
+	struct stor_channel *c = r->channel;
+	bool sent = true;
+
+	if (r->answer && !atomic_load(&c->closing)) {
+		provider_begin(c->ch);
+		sent = put_answer(s, r) != -EAGAIN;
+		provider_publish(c->ch);
+		provider_end(c->ch);
+	}
+	if (sent)
+		inflight_end(s, r);
+	return sent;
 }
 
 void storvsp_complete(struct storage *s, struct request *r)
@@ -53,16 +78,57 @@ void storvsp_complete(struct storage *s, struct request *r)
 	if (r->unit)
 		inflight_unit(s, r->unit);
 	pthread_mutex_lock(&c->lock);
-	if (r->answer && !atomic_load(&c->closing) && send_answer(r) == -EAGAIN) {
+	if (!send_answer(s, r)) {
 		r->next = c->stuck;
 		c->stuck = r;
 		r = NULL;
 	}
-	if (r) /* before the next answer: the ring's index tells of one alone */
-		inflight_end(s, r);
 	pthread_mutex_unlock(&c->lock);
 	if (r)
 		release(s, c, r);
+}
+
+/* Answers the first requests of the list, which are one channel's, and takes them off it. */
+static struct request *answer_run(struct storage *s, struct stor_channel *c, struct request **list)
+{
+	struct request *done = NULL, *r, *next;
+	bool answer = !atomic_load(&c->closing);
+
+	pthread_mutex_lock(&c->lock);
+	provider_begin(c->ch);
+	for (r = *list; r && r->channel == c; r = next) {
+		bool full = answer && r->answer && put_answer(s, r) == -EAGAIN;
+		struct request **to = full ? &c->stuck : &done;
+
+		next = r->next;
+		r->next = *to;
+		*to = r;
+	}
+	provider_publish(c->ch);
+	*list = r;
+	for (r = done; r; r = r->next)
+		inflight_end(s, r);
+	provider_end(c->ch);
+	pthread_mutex_unlock(&c->lock);
+	return done;
+}
+
+void storvsp_complete_all(struct storage *s, struct request *list)
+{
+	while (list) {
+		struct stor_channel *c = list->channel;
+		struct request *next;
+		unsigned n = 0;
+
+		for (struct request *r = answer_run(s, c, &list); r; r = next, n++) {
+			next = r->next;
+			atomic_fetch_sub(&r->unit->outstanding, 1);
+			request_put_main(s, r);
+		}
+		atomic_fetch_sub(&c->outstanding, n);
+		atomic_fetch_sub(&s->outstanding, n);
+		wake_waiting(s);
+	}
 }
 
 /* Main thread: tries again what found no room. */
@@ -75,12 +141,10 @@ static void unstick(struct stor_channel *c)
 
 		pthread_mutex_lock(&c->lock);
 		r = c->stuck;
-		if (r && !atomic_load(&c->closing) && send_answer(r) == -EAGAIN)
+		if (r && !send_answer(s, r))
 			r = NULL;
-		if (r) {
-			inflight_end(s, r);
+		if (r)
 			c->stuck = r->next;
-		}
 		pthread_mutex_unlock(&c->lock);
 		if (!r)
 			return;
@@ -235,7 +299,7 @@ static void execute(struct controller *c, struct request *r, const void *header,
 	memcpy(r->cmd.cdb, srb->cdb, srb->cdb_bytes);
 	r->cmd.cdb_bytes = srb->cdb_bytes;
 	r->cmd.luns = here ? c->luns : 0;
-	r->began_ns = monotonic_ns();
+	r->began_ns = s->now_ns;
 	counters_begun(s);
 	if (here && srb->lun < CONTROL_LUNS && !storvsp_address(c, r, srb->lun))
 		return;
@@ -299,13 +363,18 @@ static void begin(struct stor_channel *c, struct request *r, const struct ring_p
 	dispatch(c->controller, r, body, pkt->type == RING_GPA_DIRECT ? pkt->header_bytes : 0);
 }
 
-/* One packet into a request. False: nothing is there, or nothing that could be answered. */
-static bool take(struct stor_channel *c, struct request *r, bool *empty)
-{
-	static uint8_t buf[PACKET_MAX];
-	static bool said;
+/* A packet in private memory, and the request that it becomes. */
+struct taken {
+	struct request *r;
 	struct ring_packet pkt;
-	ptrdiff_t n = provider_peek(c->ch, &pkt, buf, sizeof(buf));
+	uint8_t body[PACKET_MAX];
+};
+
+/* False: nothing is there, or nothing that could be answered. */
+static bool take(struct stor_channel *c, struct taken *t, bool *empty)
+{
+	static bool said;
+	ptrdiff_t n = provider_take(c->ch, &t->pkt, t->body, sizeof(t->body));
 
 	*empty = n == -EAGAIN;
 	if (n == -EPROTO && !c->broken) {
@@ -314,52 +383,91 @@ static bool take(struct stor_channel *c, struct request *r, bool *empty)
 			log_note("controller %u: the guest broke its ring", c->controller->index);
 		said = true;
 	}
-	if (n < 0 || (pkt.type != RING_INBAND && pkt.type != RING_GPA_DIRECT) ||
-	    pkt.payload_bytes < VSTOR_BYTES) {
-		provider_consume(c->ch);
+	if (n < 0 || (t->pkt.type != RING_INBAND && t->pkt.type != RING_GPA_DIRECT) ||
+	    t->pkt.payload_bytes < VSTOR_BYTES)
 		return false;
-	}
-	r->channel = c;
-	inflight_take(storage_of(c), r, &pkt, buf, (size_t)n);
-	provider_consume(c->ch);
-	inflight_taken(storage_of(c), r);
-	begin(c, r, &pkt, buf);
+	t->r->channel = c;
+	inflight_take(storage_of(c), t->r, &t->pkt, t->body, (size_t)n);
 	return true;
 }
 
-static bool take_all(struct provider_channel *ch)
+/* NULL: the channel is looked at again when a request has ended; perhaps one just has. */
+static struct request *get_request(struct storage *s)
 {
-	struct stor_channel *c = ch->arg;
+	struct request *r = request_get(s);
+
+	if (r)
+		return r;
+	atomic_store(&s->want_wake, true);
+	return request_get(s);
+}
+
+enum left { LEFT_NOTHING, LEFT_PERHAPS, LEFT_WITHOUT_REQUEST };
+
+/* Packets become requests; how many. A batch ends with one that the protocol's state depends on. *left:
+ * what is in the ring. */
+static unsigned take_some(struct stor_channel *c, struct taken *batch, enum left *left)
+{
 	struct storage *s = storage_of(c);
+	const struct vstor_packet *p;
 	bool empty = false;
+	unsigned n = 0;
 
-	unstick(c);
-	storvsp_announce(c->controller);
-	for (unsigned i = 0; i < BATCH && !empty; i++) {
-		struct request *r;
+	for (unsigned i = 0; i < BATCH && !empty && !c->broken; i++) {
+		struct taken *t = &batch[n];
 
-		if (c->broken || !s->running || s->inflight.recovering)
-			return false;
-		r = request_get(s);
-		if (!r) { /* look again when one has ended; perhaps one just has */
-			atomic_store(&s->want_wake, true);
-			r = request_get(s);
-			if (!r)
-				return false;
+		t->r = get_request(s);
+		if (!t->r) {
+			*left = LEFT_WITHOUT_REQUEST;
+			return n;
 		}
-		if (!take(c, r, &empty))
-			request_put(s, r);
+		if (!take(c, t, &empty)) {
+			request_put_main(s, t->r);
+			continue;
+		}
+		n++;
+		p = (const struct vstor_packet *)(t->body + t->pkt.header_bytes);
+		if (p->operation != VSTOR_EXECUTE_SRB)
+			break;
 	}
-	return true;
+	*left = empty ? LEFT_NOTHING : LEFT_PERHAPS;
+	return n;
+}
+
+/* They leave the ring before any is begun: a process in the place of ours must not find there what has
+ * been done. */
+static enum left take_batch(struct stor_channel *c)
+{
+	static struct taken batch[BATCH];
+	struct storage *s = storage_of(c);
+	enum left left;
+	unsigned n;
+
+	s->now_ns = monotonic_ns();
+	n = take_some(c, batch, &left);
+	provider_release(c->ch);
+	if (n)
+		inflight_taken(s, batch[n - 1].r);
+	for (unsigned i = 0; i < n; i++)
+		begin(c, batch[i].r, &batch[i].pkt, batch[i].body);
+	request_flush(s);
+	return left;
 }
 
 static bool storvsp_readable(struct provider_channel *ch)
 {
 	struct stor_channel *c = ch->arg;
-	bool all = take_all(ch);
+	struct storage *s = storage_of(c);
+	enum left left = LEFT_PERHAPS;
 
-	request_flush(storage_of(c));
-	return all;
+	unstick(c);
+	storvsp_announce(c->controller);
+	for (unsigned i = 0; i < BATCHES && left == LEFT_PERHAPS; i++) {
+		if (c->broken || !s->running || s->inflight.recovering)
+			return false;
+		left = take_batch(c);
+	}
+	return left != LEFT_WITHOUT_REQUEST;
 }
 
 /* ---- channels ---- */
@@ -489,6 +597,7 @@ void storvsp_recover(struct storage *s)
 {
 	if (!s->inflight.recovering || !s->inflight.settled || !s->running)
 		return;
+	s->now_ns = monotonic_ns();
 	inflight_replay(s, begin);
 	request_flush(s);
 	s->inflight.recovering = false;

@@ -309,6 +309,72 @@ END_TEST
 
 /* ---- a hostile peer ---- */
 
+START_TEST(packets_put_together_are_seen_together_and_signalled_once)
+{
+	struct iovec iov = {(char *)"12345678", 8};
+	uint8_t buf[64];
+	bool signal;
+	for (unsigned i = 0; i < 3; i++)
+		ck_assert_int_eq(ring_put(&w, RING_INBAND, 0, i, &iov, 1, 0), 0);
+	ck_assert_uint_eq(ctl->write_index, 0);
+	ck_assert_int_eq(receive(buf, sizeof(buf), &signal), -EAGAIN);
+	ck_assert(ring_publish(&w)); /* it was empty */
+	ck_assert(!ring_publish(&w));
+	ck_assert_uint_eq(ctl->write_index, 3 * 32);
+	receive(buf, sizeof(buf), &signal);
+	ck_assert_int_eq(ring_put(&w, RING_INBAND, 0, 3, &iov, 1, 0), 0);
+	ck_assert(!ring_publish(&w)); /* it was not */
+	for (unsigned i = 0; i < 3; i++)
+		ck_assert_int_eq(receive(buf, sizeof(buf), &signal), 8);
+	ring_reader_mask(&r);
+	ck_assert_int_eq(ring_put(&w, RING_INBAND, 0, 4, &iov, 1, 0), 0);
+	ck_assert(!ring_publish(&w)); /* it does not want to hear of it */
+}
+END_TEST
+
+/* The wait is told of before the publish, so that the reader cannot miss it. */
+START_TEST(a_ring_full_of_what_was_put_still_signals_room)
+{
+	struct iovec iov = {(char *)"12345678", 8};
+	unsigned n = 0, got = 0;
+	uint8_t buf[64];
+	bool signal = false;
+	while (ring_put(&w, RING_INBAND, 0, n, &iov, 1, 0) == 0)
+		n++;
+	ck_assert_uint_eq(n, 4096 / 32 - 1);
+	ck_assert_uint_eq(ctl->pending_send_size, 32);
+	ck_assert(ring_publish(&w));
+	ck_assert_uint_eq(ctl->pending_send_size, 32);
+	while (!signal && got < n) {
+		ck_assert_int_eq(receive(buf, sizeof(buf), &signal), 8);
+		got++;
+	}
+	ck_assert(signal);
+	ck_assert_int_eq(ring_put(&w, RING_INBAND, 0, n, &iov, 1, 0), 0);
+}
+END_TEST
+
+START_TEST(packets_taken_together_give_their_room_back_together)
+{
+	struct ring_packet pkt;
+	uint8_t buf[64];
+	bool signal;
+	while (send("12345678", 8, &signal) == 0)
+		;
+	ck_assert_uint_eq(ctl->pending_send_size, 32);
+	for (unsigned i = 0; i < 5; i++)
+		ck_assert_int_eq(ring_take(&r, &pkt, buf, sizeof(buf)), 8);
+	ck_assert_uint_eq(ctl->read_index, 0);
+	ck_assert_int_eq(send("12345678", 8, &signal), -EAGAIN);
+	ck_assert(ring_release(&r)); /* the writer waits for it */
+	ck_assert_uint_eq(ctl->read_index, 5 * 32);
+	ck_assert(!ring_release(&r));
+	for (unsigned i = 0; i < 5; i++)
+		ck_assert_int_eq(send("12345678", 8, &signal), 0);
+	ck_assert_int_eq(send("12345678", 8, &signal), -EAGAIN);
+}
+END_TEST
+
 START_TEST(impossible_write_indices_are_refused)
 {
 	static const uint32_t bad[] = {4, 12, 4096, 4104, 0x80000000, 0xFFFFFFFF, 0xFFFFFFF8};
@@ -467,6 +533,9 @@ int main(void)
 	tcase_add_test(t, a_masked_reader_is_not_signalled_and_finds_out_at_unmask);
 	tcase_add_test(t, a_waiting_writer_is_signalled_once_when_its_packet_fits);
 	tcase_add_test(t, asking_for_room_is_like_sending);
+	tcase_add_test(t, packets_put_together_are_seen_together_and_signalled_once);
+	tcase_add_test(t, a_ring_full_of_what_was_put_still_signals_room);
+	tcase_add_test(t, packets_taken_together_give_their_room_back_together);
 	tcase_add_test(t, impossible_write_indices_are_refused);
 	tcase_add_test(t, impossible_read_indices_are_refused);
 	tcase_add_test(t, impossible_descriptors_are_refused);

@@ -13,6 +13,8 @@
 
 #include "bus/log.h"
 
+#define POLL_NS 200000u /* what Linux guests poll before they halt (cpuidle-haltpoll) */
+
 static void must(int err, const char *what)
 {
 	if (err < 0)
@@ -69,6 +71,8 @@ static void make_storage(struct hosted *h, int unit, bool again)
 	process_set_up(&s->process, "storage", &storage_process_ops, s, &start, &l);
 	must(inflight_open(s, dup(k->inflight)), "memory of requests");
 	must(pool_rehearse(s), "threads");
+	reads_init(s);
+	must(reads_watch(s), "reads");
 	if (disks_open(s, k->disks, k->images, why, sizeof(why)))
 		fatal("hosted: %s", why);
 	must(pool_start(s), "threads");
@@ -260,24 +264,28 @@ void hosted_close(struct hosted *h, struct hosted_channel *c)
 
 /* ---- as mgmtd ---- */
 
-/* What the provider counted comes in between. */
+/* What the provider counted, and that a disk is full, comes in between. */
 static bool next_done(struct hosted *h, struct msg_unit_done *done)
 {
 	static union {
 		struct msg_header h;
 		struct msg_unit_done done;
 		struct msg_event_disks counted;
+		struct msg_event_space space;
 	} m;
 	size_t nfds;
 
 	for (;;) {
 		ptrdiff_t n = msgsock_recv(h->unit, &m, sizeof(m), NULL, 0, &nfds);
 
-		if (n != sizeof(m.counted) || m.h.type != MSG_EVENT_DISKS) {
+		if (n == sizeof(m.counted) && m.h.type == MSG_EVENT_DISKS) {
+			h->counted = m.counted;
+		} else if (n == sizeof(m.space) && m.h.type == MSG_EVENT_SPACE) {
+			h->full += m.space.full;
+		} else {
 			*done = m.done;
 			return n == sizeof(*done);
 		}
-		h->counted = m.counted;
 	}
 }
 
@@ -371,21 +379,38 @@ void *hosted_page(struct hosted *h, uint64_t page)
 	return h->gm.map + page * 4096;
 }
 
-bool hosted_answer(struct hosted_channel *c, struct vstor_packet *p, uint64_t *id)
+/* As a driver whose processor polls a while before it halts: interrupts are masked until then. A wait
+ * that a poll would not have seen the end of makes the next one halt at once. */
+static void await_interrupt(struct hosted_channel *c)
 {
-	uint64_t deadline = monotonic_ns() + 10000000000ull;
+	uint64_t began = monotonic_ns(), now = began;
 	struct provider_signal s;
 	struct ring_packet pkt;
 
-	do {
-		if (storvsc_receive(&c->vsc, p, id) == 0)
-			return true;
-		while (channel_recv(&c->h->partition, &pkt, &s, sizeof(s)) == sizeof(s))
-			c->h->signals++;
-		if (!ring_readable(&c->vsc.in))
-			channel_wait(&c->h->partition, 1000000, NULL);
-	} while (monotonic_ns() < deadline);
-	return false;
+	while (channel_recv(&c->h->partition, &pkt, &s, sizeof(s)) == sizeof(s))
+		c->h->signals++;
+	for (; !c->halts && now - began < POLL_NS; now = monotonic_ns())
+		for (unsigned i = 0; i < 64; i++)
+			if (ring_readable(&c->vsc.in))
+				return;
+	if (!ring_reader_unmask(&c->vsc.in))
+		channel_wait(&c->h->partition, 1000000, NULL);
+	ring_reader_mask(&c->vsc.in);
+	c->halts = monotonic_ns() - began > POLL_NS;
+}
+
+bool hosted_answer(struct hosted_channel *c, struct vstor_packet *p, uint64_t *id)
+{
+	uint64_t deadline = 0;
+
+	while (storvsc_receive(&c->vsc, p, id)) {
+		if (!deadline)
+			deadline = monotonic_ns() + 10000000000ull;
+		else if (monotonic_ns() > deadline)
+			return false;
+		await_interrupt(c);
+	}
+	return true;
 }
 
 uint32_t hosted_ask(struct hosted_channel *c, struct vstor_packet *p)

@@ -34,6 +34,7 @@ struct hosted_channel {
 	uint8_t controller;
 	struct provider_offer offer;
 	bool open;
+	bool halts; /* without polling first */
 	struct storvsc vsc;
 };
 
@@ -45,6 +46,7 @@ struct hosted {
 	int unit; /* mgmtd's end */
 	int ram_fd;
 	uint32_t signals, rescinds;
+	uint32_t full; /* events: no room for a write */
 	struct msg_event_disks counted; /* what was told last */
 	uint64_t resize_bytes; /* of DISK_RESIZE */
 	pid_t process; /* of the provider; 0: it is a thread of ours */

@@ -255,6 +255,12 @@ int disk_extent(struct disk *d, uint64_t offset, uint64_t length, unsigned flags
 	return 0;
 }
 
+void disk_was_read(struct disk *d, uint64_t length)
+{
+	d->count.reads++;
+	d->count.read_bytes += length;
+}
+
 /* Whether [offset, end) reads as zero, cheaply where there are no blocks. */
 static int range_is_zero(struct disk *d, uint64_t offset, uint64_t end)
 {

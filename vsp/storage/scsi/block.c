@@ -110,6 +110,36 @@ enum scsi_result scsi_transfer(struct scsi_unit *u, struct scsi_command *cmd)
 	return write_outcome(cmd, rc, e.lba);
 }
 
+static bool is_read(const uint8_t *cdb)
+{
+	return cdb[0] == 0x08 || cdb[0] == 0x28 || cdb[0] == 0xa8 || cdb[0] == 0x88;
+}
+
+/* Reservations are asked about each command while it is under way, attentions come first: neither is
+ * looked at here. */
+bool scsi_just_reads(struct scsi_unit *u, const struct scsi_command *cmd, struct disk_extent *where)
+{
+	struct extent e = cdb_extent(cmd->cdb);
+	uint32_t block;
+	uint64_t end;
+
+	if (!is_read(cmd->cdb) || u->reserve || u->attentions || !u->disk || u->ejected)
+		return false;
+	block = scsi_block_bytes(u);
+	end = scsi_blocks(u);
+	return e.blocks && e.lba <= end && e.blocks <= end - e.lba &&
+	       e.blocks * block == cmd->data_bytes &&
+	       !disk_extent(u->disk, e.lba * block, cmd->data_bytes, 0, where) &&
+	       where->kind == DISK_EXTENT_DATA && where->length == cmd->data_bytes;
+}
+
+void scsi_was_read(struct scsi_unit *u, struct scsi_command *cmd)
+{
+	disk_was_read(u->disk, cmd->data_bytes);
+	cmd->status = SCSI_GOOD;
+	cmd->transferred = cmd->data_bytes;
+}
+
 /* The whole disk is made durable whatever range is named; the standard allows more than asked. The
  * IMMED bit is not obeyed: the guest hears of success when there is success. */
 enum scsi_result scsi_synchronize(struct scsi_unit *u, struct scsi_command *cmd)
