@@ -267,7 +267,8 @@ START_TEST(refuses_headers_that_lie)
 	static const struct {
 		size_t at;
 		uint32_t value;
-	} lies[] = {{32, 0}, {32, 3000}, {32, 0x80000000}, {28, 1}, {16, 0x10}, {24, 0x20000}};
+	} lies[] = {{32, 0}, {32, 3000}, {32, 0x80000000}, {28, 1},
+		    {16, 0x10}, {24, 0x20000},   {20, 0},  {20, 1024}}; /* the table over the footer, the header */
 	struct hand h = sparse(3, 512, 1536, 4);
 	char why[256];
 	int fd;
@@ -909,7 +910,7 @@ int main(void)
 	tcase_add_test(c, takes_the_511_byte_footer_of_old_virtual_pc);
 	tcase_add_loop_test(c, opens_with_either_footer_and_repairs_the_other, 0, 2);
 	tcase_add_loop_test(c, does_not_write_through_a_bad_table_until_repaired, 0, 4);
-	tcase_add_loop_test(c, refuses_headers_that_lie, 0, 6);
+	tcase_add_loop_test(c, refuses_headers_that_lie, 0, 8);
 	tcase_add_loop_test(c, reads_every_kind_of_locator, 0, 6);
 	tcase_add_loop_test(c, geometry_is_the_specifications, 0, 4);
 	tcase_add_loop_test(c, a_parent_modified_behind_its_child_is_refused, 0, 2);

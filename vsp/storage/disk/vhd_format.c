@@ -55,6 +55,7 @@ int vhd_header_check(struct disk *d, const struct vhd_footer *f, const struct vh
 		     uint64_t file_size)
 {
 	uint64_t size = be64toh(f->size), table = be64toh(h->table_offset), need;
+	uint64_t head = be64toh(f->data_offset);
 	uint32_t block = be32toh(h->block_size), entries = be32toh(h->entries);
 
 	if (memcmp(h->cookie, VHD_SPARSE, 8) || be32toh(h->checksum) != vhd_header_sum(h))
@@ -74,6 +75,10 @@ int vhd_header_check(struct disk *d, const struct vhd_footer *f, const struct vh
 				 entries, (unsigned long long)need);
 	if (table % DISK_SECTOR || !range_ok(table, need * 4, file_size))
 		return disk_fail(d, -EUCLEAN, "its block table lies outside the file");
+	/* A write to the one would spoil the other. */
+	if (head < DISK_SECTOR || table < DISK_SECTOR ||
+	    (table < head + sizeof(*h) && head < table + need * 4))
+		return disk_fail(d, -EUCLEAN, "its footer, header and block table overlap");
 	return 0;
 }
 

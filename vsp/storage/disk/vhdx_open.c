@@ -243,6 +243,9 @@ static int load(struct disk *d)
 		err = io_size(d->fd, &v->file_end, &d->device);
 	if (!err)
 		err = vhdx_read_regions(d, v->file_end, ok);
+	if (!err && (overlaps(log, log + log_length, v->bat_at, v->bat_length) ||
+		     overlaps(log, log + log_length, v->meta_at, v->meta_length)))
+		err = disk_fail(d, -EUCLEAN, "its log and its regions overlap");
 	if (!err)
 		err = vhdx_read_metadata(d);
 	if (!err && d->has_parent)
