@@ -141,6 +141,8 @@ unsigned undo_count(const struct vm *vm); /* that are there */
 enum undo_decision undo_decided(const struct vm *vm);
 /* job is ended when it is over. -1 with *f: it was not begun, and job is not ended. */
 int undo_decide(struct vm *vm, enum undo_decision want, struct job *job, struct fault *f);
+/* Of a disk that is not, or not any more, in the definition: nothing of it is worth anything. */
+void undo_remove(const struct vm *vm, const struct vmc_disk *d);
 /* The definition's wish, after an orderly end. */
 void undo_session_ended(struct vm *vm);
 /* Goes on with every decision that a crash interrupted. */

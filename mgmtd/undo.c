@@ -70,6 +70,18 @@ unsigned undo_count(const struct vm *vm)
 	return n;
 }
 
+void undo_remove(const struct vm *vm, const struct vmc_disk *d)
+{
+	int folder = folder_of(vm);
+	char name[32];
+
+	undo_name(d, name, sizeof(name));
+	if (folder < 0)
+		return;
+	unlinkat(folder, name, 0);
+	close(folder);
+}
+
 enum undo_decision undo_decided(const struct vm *vm)
 {
 	int folder = folder_of(vm);

@@ -106,17 +106,32 @@ static int check_change(struct vm *vm, struct disk_change *c, struct fault *f)
 	}
 }
 
-/* Off: the definition alone. Otherwise the storage process is asked first. */
-static int check_state(const struct vm *vm, const struct disk_change *c, struct fault *f)
+/*
+ * While it runs, a disk that comes gets its undo disk first, and one that grows does so in its undo
+ * disk: both are decided about with the rest. A disk that goes would leave its undo disk behind.
+ */
+static int check_undo(struct vm *vm, const struct disk_change *c, struct fault *f)
 {
-	bool same = c->action == DISK_LIMIT; /* the disk and what is in it stay */
+	const struct vmc_disk *d = vmc_find_disk(&vm->def, c->disk.controller, c->disk.lun);
 
-	if (!same && undo_check_change(vm, "given other disks", f))
+	if (c->action == DISK_LIMIT)
+		return 0;
+	if (vm->state == STATE_OFF)
+		return undo_check_change(vm, "given other disks", f);
+	if (c->action != DISK_REMOVE || !d || !undo_has(vm, d))
+		return 0;
+	return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_WRONG_STATE,
+			 "turn it off, commit or discard, then detach the disk",
+			 "disk %u:%u of %s has an undo disk: what the session wrote there is committed "
+			 "or discarded together with that of its other disks",
+			 d->controller, d->lun, vm->def.name);
+}
+
+/* Off: the definition alone. Otherwise the storage process is asked first. */
+static int check_state(struct vm *vm, const struct disk_change *c, struct fault *f)
+{
+	if (check_undo(vm, c, f))
 		return -1;
-	if (!same && vm->def.undo && vm->state != STATE_OFF)
-		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_WRONG_STATE, "turn it off first",
-				 "%s runs with undo disks: its disks stay as they are",
-				 vm->def.name);
 	if (vm->op != OP_NONE)
 		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_BUSY, "wait until that is over",
 				 "%s is %s", vm->def.name, vm_op_doing(vm));

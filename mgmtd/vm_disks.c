@@ -302,8 +302,12 @@ static int add_all(struct vm_disks *v, bool *look, struct fault *f)
 	int rc = 0;
 
 	*look = false;
-	if (vm->op == OP_DISK)
-		return vm->change.action == DISK_ADD ? add(v, &vm->change.disk, look, f) : 0;
+	if (vm->op == OP_DISK && vm->change.action != DISK_ADD)
+		return 0;
+	if (vm->op == OP_DISK) { /* a daemon that died while it attached may have left one */
+		undo_remove(vm, &vm->change.disk);
+		return add(v, &vm->change.disk, look, f);
+	}
 	for (unsigned i = 0; i < vm->def.ndisks && !rc; i++)
 		rc = add(v, &vm->def.disk[i], look, f);
 	return rc;

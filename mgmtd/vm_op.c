@@ -177,8 +177,10 @@ static void op_failed(struct vm *vm, const struct fault *f)
 		vm_fail(vm, f);
 		return;
 	}
-	if (vm->op == OP_DISK && vm->change.action == DISK_ADD)
+	if (vm->op == OP_DISK && vm->change.action == DISK_ADD) {
 		vm_disks_drop(vm, vm->change.disk.controller, vm->change.disk.lun);
+		undo_remove(vm, &vm->change.disk);
+	}
 	vm_disk_forget(vm);
 	vm->op = OP_NONE;
 	vm->cookie = 0;
