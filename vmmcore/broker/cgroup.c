@@ -32,7 +32,7 @@ static const char *const controller_name[CGROUP_CONTROLLERS] = {"cpu", "memory",
 #define OVERHEAD_VCPU_BYTES (16ull << 20)
 /* Tasks of a process beyond one per vCPU. */
 #define OVERHEAD_TASKS 8u
-#define STORAGE_TASKS  16u /* the storage process's pool */
+#define STORAGE_TASKS  40u /* the storage process's pool */
 
 static int dir_open(int at, const char *path)
 {

@@ -70,6 +70,7 @@ static const struct sandbox_rule rules[] = {
 	{SCMP_SYS(io_uring_enter), "images: data into guest pages; its ring can do nothing else"},
 	{SCMP_SYS(pwrite64), "images: zeroes, where a hole cannot be made"},
 	{SCMP_SYS(pwritev), "images: data from guest pages, tables"},
+	{SCMP_SYS(pwritev2), "raw images: data that are durable at once", 1, {SANDBOX_INT(5, RWF_DSYNC)}},
 	{SCMP_SYS(fdatasync), "SYNCHRONIZE CACHE"},
 	{SCMP_SYS(fcntl), "locks images against other writers", 1, {SANDBOX_INT(1, F_OFD_SETLK)}},
 	{SCMP_SYS(close), "images, when they are removed and at the end of a run"},

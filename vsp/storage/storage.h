@@ -32,9 +32,10 @@
  *                                    have been slow of late (INLINE_NS)
  *   all else                         a thread of the pool, with preadv and pwritev through the disk library:
  *                                    a request of a dynamic or differencing image can be several accesses
- *                                    with table updates between them. Durable writes overlap in threads;
- *                                    in an io_uring the kernel would do them one after the other, in
- *                                    worker threads of its own
+ *                                    with table updates between them. Durable writes overlap in threads,
+ *                                    where a raw image's are one call each (RWF_DSYNC); in an io_uring
+ *                                    the kernel would do them one after the other, in worker threads of
+ *                                    its own
  *
  * Requests are taken from a fixed stock; when it is empty, packets wait in the guest's own ring.
  *
@@ -55,7 +56,7 @@
 #include "bus/vmbus/vstor.h"
 
 enum {
-	POOL_THREADS = 8,
+	POOL_THREADS = 32, /* durable writes that a device takes together */
 	REQUESTS = 256,
 	/* 256 KiB that begin in the middle of a page, and as much again for odd drivers */
 	REQUEST_IOVS = 2 * VSTOR_MAX_TRANSFER / 4096 + 2,

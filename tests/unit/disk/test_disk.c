@@ -539,6 +539,62 @@ START_TEST(a_full_disk_in_the_middle_of_compact_leaves_the_image_intact)
 }
 END_TEST
 
+/* ---- durable writes ---- */
+
+static unsigned synced, written_durably;
+static int count_sync(int fd)
+{
+	synced++;
+	return disk_io_kernel.sync(fd);
+}
+static ssize_t count_durable(int fd, const struct iovec *iov, int n, uint64_t offset)
+{
+	written_durably++;
+	return disk_io_kernel.pwritev_durable(fd, iov, n, offset);
+}
+
+/* Whatever the format and the calls that there are, it does not return before something has made it
+ * durable; only a raw image needs nothing but the data. */
+START_TEST(a_durable_write_is_durable_when_it_returns)
+{
+	static const enum disk_format format[] = {DISK_FORMAT_RAW, DISK_FORMAT_VHD, DISK_FORMAT_VHD,
+						  DISK_FORMAT_VHDX};
+	struct disk_io io = disk_io_kernel;
+	struct disk_options o = {.flags = DISK_RDWR | DISK_NO_LOCK, .io = &io, .format = format[_i]};
+	uint64_t buf[64], got[64];
+	struct iovec iov[2] = {{buf, 200}, {(char *)buf + 200, 312}};
+	int fd = make_disk(format[_i], _i < 2 ? DISK_TYPE_FIXED : DISK_TYPE_DYNAMIC, 24 * MiB, 0, NULL);
+
+	for (unsigned round = 0; round < 2; round++) {
+		struct disk *d;
+
+		io.sync = count_sync;
+		io.pwritev_durable = round ? NULL : count_durable;
+		fill(buf, 77 + round, 1);
+		ck_assert_int_eq(disk_open(reopen(fd), &o, &d), 0);
+		synced = written_durably = 0;
+		ck_assert_int_eq(disk_writev_durable(d, iov, 2, 5 * MiB), 0);
+		if (format[_i] == DISK_FORMAT_RAW && !round) {
+			ck_assert_uint_eq(written_durably, 1);
+			ck_assert_uint_eq(synced, 0);
+		} else {
+			ck_assert_uint_eq(written_durably, 0);
+			ck_assert_uint_ge(synced, 1);
+		}
+		ck_assert_int_eq(disk_read(d, got, 512, 5 * MiB), 0);
+		ck_assert_mem_eq(got, buf, 512);
+		ck_assert_int_eq(disk_writev_durable(d, iov, 2, 24 * MiB), -EINVAL);
+		ck_assert_int_eq(disk_close(d), 0);
+		o.flags = DISK_NO_LOCK;
+		ck_assert_int_eq(disk_open(reopen(fd), &o, &d), 0);
+		ck_assert_int_eq(disk_writev_durable(d, iov, 2, 0), -EROFS);
+		ck_assert_int_eq(disk_close(d), 0);
+		o.flags |= DISK_RDWR;
+	}
+	close(fd);
+}
+END_TEST
+
 START_TEST(a_write_that_met_a_full_disk_can_be_repeated)
 {
 	struct disk_options o = {.flags = DISK_RDWR | DISK_NO_LOCK, .io = &full_disk};
@@ -919,6 +975,7 @@ int main(void)
 	tcase_add_test(c, a_chain_that_is_a_loop_is_refused);
 	tcase_add_loop_test(c, a_full_disk_in_the_middle_of_compact_leaves_the_image_intact, 0, 2);
 	tcase_add_loop_test(c, a_write_that_met_a_full_disk_can_be_repeated, 0, 2);
+	tcase_add_loop_test(c, a_durable_write_is_durable_when_it_returns, 0, 4);
 	tcase_add_test(c, low_space_is_told_to_the_owner);
 	tcase_add_test(c, one_writer_or_many_readers);
 	tcase_add_loop_test(c, random_requests_read_back, 0, 7);

@@ -67,6 +67,8 @@ struct disk_io {
 	int (*truncate)(int fd, uint64_t size);
 	int (*punch)(int fd, uint64_t offset, uint64_t length); /* reads as zero afterwards */
 	int (*sync)(int fd);
+	/* What it wrote is durable when it returns; NULL: pwritev and sync do that. */
+	ssize_t (*pwritev_durable)(int fd, const struct iovec *iov, int n, uint64_t offset);
 };
 extern const struct disk_io disk_io_kernel;
 extern const struct disk_io disk_io_volatile; /* never syncs: for files nobody will miss */
@@ -139,6 +141,8 @@ int disk_readv(struct disk *disk, const struct iovec *iov, int n, uint64_t offse
  * Tables that are not in memory yet are waited for. */
 int disk_readv_now(struct disk *disk, const struct iovec *iov, int n, uint64_t offset);
 int disk_writev(struct disk *disk, const struct iovec *iov, int n, uint64_t offset);
+/* The same, and durable when it returns 0: cheaper than a flush, which is of the whole disk. */
+int disk_writev_durable(struct disk *disk, const struct iovec *iov, int n, uint64_t offset);
 int disk_read(struct disk *disk, void *buf, size_t length, uint64_t offset);
 int disk_write(struct disk *disk, const void *buf, size_t length, uint64_t offset);
 int disk_flush(struct disk *disk);

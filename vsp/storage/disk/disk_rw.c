@@ -162,6 +162,24 @@ int disk_writev(struct disk *d, const struct iovec *iov, int n, uint64_t offset)
 	return 0;
 }
 
+/* Where nothing but the data need be durable, the kernel need not look at the whole file, and several
+ * such writes do not wait for each other's. */
+int disk_writev_durable(struct disk *d, const struct iovec *iov, int n, uint64_t offset)
+{
+	uint64_t length = vector_length(iov, n);
+	int err = -ENOTSUP;
+
+	if (d->ops->in_place && d->flags & DISK_RDWR && request_ok(d, offset, length))
+		err = io_writev_durable(d->io, d->fd, iov, n, offset);
+	if (err == -ENOTSUP) {
+		err = disk_writev(d, iov, n, offset);
+		return err ? err : disk_flush(d);
+	}
+	d->count.writes++;
+	d->count.written_bytes += length;
+	return err;
+}
+
 int disk_read(struct disk *d, void *buf, size_t length, uint64_t offset)
 {
 	struct iovec iov = {.iov_base = buf, .iov_len = length};

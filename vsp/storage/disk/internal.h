@@ -47,6 +47,7 @@ struct disk_ops {
 	int (*resize)(struct disk *d, uint64_t size);
 	void (*info)(struct disk *d, struct disk_info *info);
 	int (*close)(struct disk *d); /* frees d->priv; the descriptor is closed by the caller */
+	bool in_place; /* written data lie where they are read, and nothing else needs to be durable */
 	/* For compaction; NULL where the format has no table of blocks. */
 	int (*compact_tail)(struct disk *d, const struct disk_progress *progress, uint64_t *moved);
 	/* The block holds nothing that differs from what lies below: forget it. */
@@ -97,6 +98,9 @@ int io_read(int fd, void *buf, size_t length, uint64_t offset);
 int io_readv(int fd, const struct iovec *iov, int n, uint64_t offset, bool now);
 int io_write(const struct disk_io *io, int fd, const void *buf, size_t length, uint64_t offset);
 int io_writev(const struct disk_io *io, int fd, const struct iovec *iov, int n, uint64_t offset);
+/* -ENOTSUP: there is no such call, and nothing was written. */
+int io_writev_durable(const struct disk_io *io, int fd, const struct iovec *iov, int n,
+		      uint64_t offset);
 int io_size(int fd, uint64_t *size, bool *device);
 bool io_is_zero(const void *buf, size_t length);
 /* The data or hole at `offset` of the host file; *length is cut to it. */

@@ -16,6 +16,13 @@ static ssize_t kernel_pwritev(int fd, const struct iovec *iov, int n, uint64_t o
 	return r < 0 ? -errno : r;
 }
 
+static ssize_t kernel_pwritev_durable(int fd, const struct iovec *iov, int n, uint64_t offset)
+{
+	ssize_t r = pwritev2(fd, iov, n, (off_t)offset, RWF_DSYNC);
+
+	return r < 0 ? -errno : r;
+}
+
 static int kernel_truncate(int fd, uint64_t size)
 {
 	return ftruncate(fd, (off_t)size) ? -errno : 0;
@@ -58,6 +65,7 @@ const struct disk_io disk_io_kernel = {
 	.truncate = kernel_truncate,
 	.punch = kernel_punch,
 	.sync = kernel_sync,
+	.pwritev_durable = kernel_pwritev_durable,
 };
 
 static int no_sync(int fd)
@@ -202,6 +210,17 @@ int io_readv(int fd, const struct iovec *iov, int n, uint64_t offset, bool now)
 int io_writev(const struct disk_io *io, int fd, const struct iovec *iov, int n, uint64_t offset)
 {
 	return batches(io, fd, iov, n, offset, false);
+}
+
+int io_writev_durable(const struct disk_io *io, int fd, const struct iovec *iov, int n,
+		      uint64_t offset)
+{
+	struct disk_io durable = *io;
+
+	if (!io->pwritev_durable)
+		return -ENOTSUP;
+	durable.pwritev = io->pwritev_durable;
+	return batches(&durable, fd, iov, n, offset, false);
 }
 
 int io_size(int fd, uint64_t *size, bool *device)

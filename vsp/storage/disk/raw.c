@@ -66,6 +66,7 @@ static int raw_close(struct disk *d)
 }
 
 static const struct disk_ops raw_ops = {
+	.in_place = true,
 	.map = raw_map,
 	.prepare = raw_prepare,
 	.commit = raw_commit,

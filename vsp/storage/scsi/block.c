@@ -103,9 +103,8 @@ enum scsi_result scsi_transfer(struct scsi_unit *u, struct scsi_command *cmd)
 			cmd->transferred = bytes;
 		return SCSI_DONE;
 	}
-	rc = disk_writev(u->disk, iov, n, e.lba * scsi_block_bytes(u));
-	if (rc == 0 && (fua || u->write_through))
-		rc = disk_flush(u->disk);
+	rc = (fua || u->write_through ? disk_writev_durable : disk_writev)(
+		u->disk, iov, n, e.lba * scsi_block_bytes(u));
 	cmd->transferred = rc ? 0 : bytes;
 	return write_outcome(cmd, rc, e.lba);
 }
