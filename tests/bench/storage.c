@@ -13,6 +13,7 @@
 
 #include <endian.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,6 +62,24 @@ static void submit(struct hosted_channel *c, uint64_t slot, uint64_t *state)
 		exit(1);
 }
 
+/* A core for the guest, the others for its provider: what a scheduler does on a quiet machine. */
+static void set_apart(pthread_t provider)
+{
+	cpu_set_t all, one, rest;
+
+	if (sched_getaffinity(0, sizeof(all), &all) || CPU_COUNT(&all) < 2)
+		return;
+	rest = all;
+	CPU_ZERO(&one);
+	for (int cpu = 0; cpu < CPU_SETSIZE && !CPU_COUNT(&one); cpu++)
+		if (CPU_ISSET(cpu, &all)) {
+			CPU_SET(cpu, &one);
+			CPU_CLR(cpu, &rest);
+		}
+	sched_setaffinity(0, sizeof(one), &one);
+	pthread_setaffinity_np(provider, sizeof(rest), &rest);
+}
+
 static uint64_t ours(unsigned depth)
 {
 	static const struct vm_disk disk = {.format = VM_FORMAT_RAW, .chain = 1};
@@ -73,6 +92,7 @@ static uint64_t ours(unsigned depth)
 		state = 0;
 	if (!hosted_open(h, c) || !hosted_handshake(c))
 		exit(1);
+	set_apart(h->thread);
 	for (unsigned i = 0; i < depth; i++)
 		submit(c, i, &state);
 	for (; monotonic_ns() < end; n++) {
