@@ -63,6 +63,20 @@ def debian(build):
     return fetch("fetch-debian", "--cache", os.path.join(build, "material", "debian"))
 
 
+# A line of the kernel's, which may come in the middle of somebody else's.
+KERNEL_LINE = r"(?:\[ *\d+\.\d{6}\] [^\n]*\n)"
+
+
+def find_words(text, words, start=0):
+    """Where these words are, also with lines of the kernel's in them: (start, end), or None."""
+    at = text.find(words, start)
+    if at >= 0:
+        return at, at + len(words)
+    pattern = f"{KERNEL_LINE}*".join(re.escape(c) for c in words)
+    found = re.compile(pattern).search(text, start)
+    return found.span() if found else None
+
+
 class Console:
     """`bulkhead console` of one VM with pipes: what the guest prints, and a way to type."""
 
@@ -89,9 +103,9 @@ class Console:
         """Position after the next `text` at or after start."""
         deadline = time.monotonic() + seconds
         while True:
-            at = self.text.find(text, start)
-            if at >= 0:
-                return at + len(text)
+            found = find_words(self.text, text, start)
+            if found:
+                return found[1]
             left = deadline - time.monotonic()
             if left <= 0:
                 raise Failure(f"no {text!r} on the console within {seconds} s; it ends with:\n"
@@ -117,8 +131,9 @@ class Console:
         self.type(f"{command}; echo 'end-of-''output' $?\n")
         end = self.wait_for("end-of-output ", seconds, start)
         self.wait_for(PROMPT, seconds, end)
-        status = int(re.match(r"\d+", self.text[end:]).group())
-        body = self.text[start:end - len("end-of-output ")].replace("\r\n", "\n")
+        status = int(re.match(KERNEL_LINE + r"*(\d+)", self.text[end:]).group(1))
+        body = self.text[start:find_words(self.text, "end-of-output ", start)[0]]
+        body = body.replace("\r\n", "\n")
         return status, body.split("\n", 1)[1] if "\n" in body else ""
 
     def close(self):
