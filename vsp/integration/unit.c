@@ -16,7 +16,7 @@
 
 /* ---- what the services have to say ---- */
 
-static void send_values(struct integration *g)
+static int send_values(struct integration *g)
 {
 	static struct msg_event_values m;
 	struct values *v = &g->services.values;
@@ -25,11 +25,10 @@ static void send_values(struct integration *g)
 	control_header(&m.h, MSG_EVENT_VALUES, 0);
 	m.count = v->count;
 	memcpy(m.pair, v->pair, v->count * sizeof(v->pair[0]));
-	v->changed = false;
-	process_send(&g->process, &m.h);
+	return process_event(&g->process, &m.h);
 }
 
-static void send_memory(struct integration *g)
+static int send_memory(struct integration *g)
 {
 	struct memory *m = &g->services.memory;
 	struct msg_event_memory e = {
@@ -40,10 +39,11 @@ static void send_memory(struct integration *g)
 		.target_bytes = m->target_bytes,
 	};
 
-	m->changed = false;
 	control_header(&e.h, MSG_EVENT_MEMORY, 0);
-	process_send(&g->process, &e.h);
+	return process_event(&g->process, &e.h);
 }
+
+static void changed(void *arg);
 
 static void send_report(void *arg)
 {
@@ -58,11 +58,16 @@ static void send_report(void *arg)
 	g->report_due = false;
 	g->reported_ns = monotonic_ns();
 	control_header(&m.h, MSG_EVENT_INTEGRATION, 0);
-	process_send(&g->process, &m.h);
+	if (process_event(&g->process, &m.h)) {
+		changed(g); /* what has no room now is told the next time, as it is then */
+		return;
+	}
 	if (g->services.values.changed)
-		send_values(g);
+		g->services.values.changed = send_values(g) != 0;
 	if (g->services.memory.changed)
-		send_memory(g);
+		g->services.memory.changed = send_memory(g) != 0;
+	if (g->services.values.changed || g->services.memory.changed)
+		changed(g);
 }
 
 static void set_beat(struct integration *g)

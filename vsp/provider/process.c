@@ -12,6 +12,8 @@
 /* Which end of a channel is ours: the worker and the partition have the others. */
 enum { PROVIDER_END = 0, SIGNAL_END = 1 };
 
+#define AGAIN_NS 100000000ull
+
 void process_must(struct process *p, int err, const char *what)
 {
 	char why[CONTROL_TEXT_BYTES];
@@ -33,10 +35,43 @@ static void on_wake(void *arg)
 
 /* ---- the unit socket ---- */
 
+/* -EAGAIN: there is no room. mgmtd that has gone is noticed where its messages are read. */
+static int try_send(struct process *p, const struct msg_header *h)
+{
+	int err = msgsock_send(p->unit_fd, h, NULL, 0);
+
+	if (err && err != -EAGAIN && err != -EPIPE)
+		fatal("mgmtd does not take a message (type %u): %s", h->type, strerror(-err));
+	return err == -EAGAIN ? err : 0;
+}
+
+/* Timer: while something waits. */
+static void send_waiting(void *arg)
+{
+	struct process *p = arg;
+	unsigned sent = 0;
+
+	while (sent < p->waiting && !try_send(p, (void *)p->message[sent].bytes))
+		sent++;
+	p->waiting -= sent;
+	memmove(p->message, p->message + sent, p->waiting * sizeof(p->message[0]));
+	if (p->waiting)
+		loop_timer_set(p->again_timer, monotonic_ns() + AGAIN_NS);
+}
+
+int process_event(struct process *p, const struct msg_header *h)
+{
+	return p->waiting ? -EAGAIN : try_send(p, h);
+}
+
 void process_send(struct process *p, const struct msg_header *h)
 {
-	if (msgsock_send(p->unit_fd, h, NULL, 0) < 0)
-		fatal("mgmtd does not take a message (type %u)", h->type);
+	if (!process_event(p, h))
+		return;
+	if (p->waiting == PROCESS_WAITING)
+		fatal("mgmtd does not take its messages (type %u)", h->type);
+	memcpy(p->message[p->waiting++].bytes, h, h->bytes);
+	loop_timer_set(p->again_timer, monotonic_ns() + AGAIN_NS);
 }
 
 void process_done(struct process *p, uint64_t cookie, int error, const char *text)
@@ -113,6 +148,9 @@ void process_set_up(struct process *p, const char *name, const struct process_op
 	if (!p->loop)
 		process_must(p, -errno, "make the event loop");
 	loop_on_wake(p->loop, on_wake, p);
+	p->again_timer = loop_add_timer(p->loop, send_waiting, p);
+	if (!p->again_timer)
+		process_must(p, -errno, "make a timer");
 	start_provider(p);
 	if (!loop_add_fd(p->loop, p->unit_fd, EPOLLIN, unit_ready, p))
 		process_must(p, -errno, "watch the unit socket");

@@ -45,6 +45,9 @@ struct process_ops {
 	size_t max_fds;
 };
 
+/* More than mgmtd asks before it reads an answer. */
+#define PROCESS_WAITING 16u
+
 struct process {
 	const char *name; /* of the role, for messages */
 	const struct process_ops *ops;
@@ -55,6 +58,12 @@ struct process {
 	struct guestmem gm;
 	int ram_fd, unit_fd; /* owned */
 	struct provider provider;
+	/* what mgmtd's socket has no room for, oldest first */
+	struct loop_source *again_timer;
+	unsigned waiting;
+	struct {
+		uint8_t bytes[MSG_MAX_BYTES] __attribute__((aligned(8)));
+	} message[PROCESS_WAITING];
 };
 
 /* Takes over all that providers have in common, and the first descriptors of l; the provider begins
@@ -64,9 +73,12 @@ void process_set_up(struct process *p, const char *name, const struct process_op
 /* err of a step of start-up: if not 0, the end: "cannot WHAT: ...". */
 void process_must(struct process *p, int err, const char *what);
 
-/* To mgmtd: an answer or an event. One that does not even read its answers is broken, which ends
- * the process. */
+/* To mgmtd: an answer, or an event that comes once. When mgmtd stands still and its socket is full, it
+ * waits here, and goes out in turn; beyond PROCESS_WAITING of them mgmtd is broken, which ends the
+ * process. */
 void process_send(struct process *p, const struct msg_header *h);
+/* An event that the caller repeats, as it is by then: 0, or -EAGAIN: there is no room, it is dropped. */
+int process_event(struct process *p, const struct msg_header *h);
 /* UNIT_DONE. error: 0 or a positive errno. */
 void process_done(struct process *p, uint64_t cookie, int error, const char *text);
 

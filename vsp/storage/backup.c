@@ -204,9 +204,9 @@ static void tell(struct storage *s)
 
 	if (m.percent == s->backup.told)
 		return;
-	s->backup.told = m.percent;
 	control_header(&m.h, MSG_EVENT_PROGRESS, s->backup.cookie);
-	process_send(&s->process, &m.h);
+	if (!process_event(&s->process, &m.h))
+		s->backup.told = m.percent;
 }
 
 void backup_settle(struct storage *s)

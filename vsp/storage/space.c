@@ -120,7 +120,10 @@ static void tell(struct storage *s, _Atomic uint32_t *posted, bool full)
 	if (!place)
 		return;
 	control_header(&m.h, MSG_EVENT_SPACE, 0);
-	process_send(&s->process, &m.h);
+	if (full)
+		process_send(&s->process, &m.h);
+	else
+		process_event(&s->process, &m.h); /* it comes again while that is so */
 }
 
 void space_settle(struct storage *s)

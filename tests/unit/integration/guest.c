@@ -2,8 +2,10 @@
 #include "guest.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "bus/log.h"
@@ -11,6 +13,7 @@
 enum { WAIT_MS = 10000 };
 
 uint64_t guest_ram = GUEST_RAM;
+int guest_room;
 
 static void must(int err, const char *what)
 {
@@ -46,6 +49,10 @@ void guest_make(struct guest *g, int fds[GUEST_FDS])
 	must(msgsock_pair(unit), "unit socket");
 	g->unit = unit[0];
 	fds[0] = unit[1];
+	must(fcntl(unit[1], F_SETFL, O_NONBLOCK), "unit socket"); /* as the broker makes it */
+	if (guest_room)
+		must(setsockopt(unit[1], SOL_SOCKET, SO_SNDBUF, &guest_room, sizeof(guest_room)),
+		     "room of the unit socket");
 	must(guestmem_create(guest_ram, &fds[1], &fds[2]), "RAM");
 	must(guestmem_map(&g->gm, fds[1], fds[2], guest_ram), "RAM");
 	must(channel_create("p", PROVIDER_RING_BYTES, provider), "channel");

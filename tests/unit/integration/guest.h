@@ -38,6 +38,7 @@ struct guest {
 void guest_make(struct guest *g, int fds[GUEST_FDS]);
 struct vm_config guest_config(void);
 extern uint64_t guest_ram; /* bytes: GUEST_RAM, or what a test has put there before */
+extern int guest_room; /* bytes of the unit socket for what mgmtd has not read; 0: as usual */
 /* Takes what the worker hears until a message of this type, or ten seconds are over: false. */
 bool guest_wait(struct guest *g, uint32_t type, uint32_t *value);
 void guest_offers(struct guest *g); /* all of them have come */

@@ -23,6 +23,7 @@ static union {
 	struct msg_error error;
 	struct msg_unit_done done;
 	struct msg_event_memory memory;
+	struct msg_event_integration integration;
 	uint8_t bytes[MSG_MAX_BYTES];
 } msg;
 
@@ -69,6 +70,13 @@ static void start(void)
 static void start_large(void)
 {
 	guest_ram = 8ull << 30;
+	start();
+}
+
+/* Room for a few messages to mgmtd: the least that Linux gives. */
+static void start_narrow(void)
+{
+	guest_room = 1;
 	start();
 }
 
@@ -132,6 +140,37 @@ static void agree(unsigned service, uint16_t major, uint16_t minor)
 	ck_assert(guest_send(&g, service, packet, (size_t)n));
 }
 
+/* A daemon that stands still, and a socket with room for a few messages: answers wait and come in
+ * order, what is told of the guest comes when there is room. */
+START_TEST(a_daemon_that_does_not_read_costs_nothing)
+{
+	enum { QUESTIONS = 14, FIRST = 1000 };
+	uint64_t answered = FIRST;
+	bool told = false;
+
+	run();
+	for (uint64_t i = FIRST; i < FIRST + QUESTIONS; i++) {
+		struct msg_plain m = {0};
+
+		guest_ask(&g, &m.h, MSG_UNIT_THAW, i);
+	}
+	agree(SERVICE_HEARTBEAT, 3, 0);
+	serve(SERVICE_HEARTBEAT, 0);
+	usleep(500000); /* in which it could speak */
+	while ((answered < FIRST + QUESTIONS || !told) &&
+	       guest_answer(&g, &msg, sizeof(msg), 10000)) {
+		if (msg.h.type == MSG_UNIT_DONE) {
+			ck_assert_uint_eq(msg.h.cookie, answered++);
+			ck_assert_int_eq(msg.done.error, EALREADY);
+		} else if (msg.h.type == MSG_EVENT_INTEGRATION) {
+			told = msg.integration.heartbeat == HEARTBEAT_OK;
+		}
+	}
+	ck_assert_uint_eq(answered, FIRST + QUESTIONS);
+	ck_assert(told);
+}
+END_TEST
+
 START_TEST(a_machine_s_life)
 {
 	struct msg_unit_shutdown down = {.action = GUEST_SHUT_DOWN};
@@ -191,7 +230,8 @@ END_TEST
 int main(void)
 {
 	Suite *suite = suite_create("integration process");
-	TCase *t = tcase_create("process"), *large = tcase_create("large");
+	TCase *t = tcase_create("process"), *large = tcase_create("large"),
+	      *narrow = tcase_create("narrow");
 	SRunner *r;
 	int failed;
 
@@ -202,7 +242,11 @@ int main(void)
 	tcase_add_checked_fixture(large, start_large, stop);
 	tcase_add_test(large, pages_that_the_guest_gives_back_are_zero_afterwards);
 	suite_add_tcase(suite, t);
+	tcase_set_timeout(narrow, 60);
+	tcase_add_checked_fixture(narrow, start_narrow, stop);
+	tcase_add_test(narrow, a_daemon_that_does_not_read_costs_nothing);
 	suite_add_tcase(suite, large);
+	suite_add_tcase(suite, narrow);
 	r = srunner_create(suite);
 	srunner_run_all(r, CK_ENV);
 	failed = srunner_ntests_failed(r);
