@@ -116,7 +116,7 @@ enum verdict api_wait_for_job(struct api_ctx *ctx, const struct job *job, uint32
 typedef enum verdict api_handler(struct api_ctx *ctx);
 api_handler on_hello, on_host;
 api_handler on_vm_create, on_vm_define, on_vm_export, on_vm_list, on_vm_show, on_vm_action,
-	on_vm_value, on_vm_disk, on_vm_memory, on_vm_backup;
+	on_vm_value, on_vm_disk, on_vm_memory, on_vm_backup, on_vm_restore;
 api_handler on_disk_job, on_vm_undo;
 api_handler on_job_list, on_job_get, on_job_cancel;
 api_handler on_copy_begin, on_copy_data; /* copy.c */

@@ -26,6 +26,7 @@ static const struct {
 	{CASE(VM_DISK), KEY_ROLE_ADMIN, on_vm_disk, "change disks"},
 	{CASE(VM_MEMORY), KEY_ROLE_OPERATE, on_vm_memory, "run machines"},
 	{CASE(VM_BACKUP), KEY_ROLE_OPERATE, on_vm_backup, "back up machines"},
+	{CASE(VM_RESTORE), KEY_ROLE_ADMIN, on_vm_restore, "restore machines"},
 	{CASE(VM_UNDO), KEY_ROLE_OPERATE, on_vm_undo, "decide about undo disks"},
 	{CASE(DISK_JOB), KEY_ROLE_ADMIN, on_disk_job, "work on images of disks"},
 	{CASE(JOB_LIST), KEY_ROLE_VIEW, on_job_list, "list jobs"},

@@ -34,11 +34,53 @@ struct backup {
 	struct loop_source *timer;
 };
 
+/* How large each copy is: what is cut off later is found out. */
+static int write_list(struct backup *b, struct fault *f)
+{
+	const struct vmc *def = &b->vm->def;
+	char *text = calloc(1, 1 + def->ndisks * 96), name[64];
+	size_t at = 0;
+	struct stat st;
+	int rc = text ? 0 : -ENOMEM;
+
+	for (unsigned i = 0; !rc && i < def->ndisks; i++) {
+		if (def->disk[i].kind == VM_DVD)
+			continue;
+		backup_disk_name(&def->disk[i], name, sizeof(name));
+		if (fstatat(b->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW))
+			rc = -errno;
+		else
+			at += (size_t)snprintf(text + at, 96, "%s %llu\n", name,
+					       (unsigned long long)st.st_size);
+	}
+	if (!rc)
+		rc = file_write(b->dir_fd, BACKUP_LIST, text, at, 0640);
+	free(text);
+	return rc ? fault_set(f, fault_code(rc), NULL, "cannot write the list of its disks: %s",
+			      strerror(-rc))
+		  : 0;
+}
+
+/* The definition belongs to the disks; a backup that has one is whole. */
+static int write_definition(struct backup *b, struct fault *f)
+{
+	size_t bytes;
+	char *text = vmc_write(&b->vm->def, &bytes);
+	int rc = text ? file_write(b->dir_fd, "machine.vmc", text, bytes, 0640) : -ENOMEM;
+
+	free(text);
+	return rc ? fault_set(f, fault_code(rc), NULL, "cannot write the definition: %s",
+			      strerror(-rc))
+		  : 0;
+}
+
 static void finish(struct backup *b)
 {
 	struct vm *vm = b->vm;
 
 	vm->backup = NULL;
+	if (!b->fault.code && !write_list(b, &b->fault))
+		write_definition(b, &b->fault);
 	if (b->fault.code)
 		tree_remove(b->vm_fd, b->name);
 	else
@@ -155,8 +197,7 @@ static void copy(struct backup *b)
 	}
 	d = &def->disk[b->disk];
 	b->job->doing = "copying its disks";
-	snprintf(name, sizeof(name), "disk-%u-%u.%s", d->controller, d->lun,
-		 d->format == VM_FORMAT_RAW ? "img" : vmc_disk_format_name(d->format));
+	backup_disk_name(d, name, sizeof(name));
 	fd = openat(b->dir_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
 	if (fd < 0) {
 		wrong(b, fault_code(errno), "is there room in the state folder?", strerror(errno));
@@ -316,19 +357,6 @@ static int make_folder(struct backup *b, struct fault *f)
 	return 0;
 }
 
-/* The definition belongs to the disks. */
-static int write_definition(struct backup *b, struct fault *f)
-{
-	size_t bytes;
-	char *text = vmc_write(&b->vm->def, &bytes);
-	int rc = text ? file_write(b->dir_fd, "machine.vmc", text, bytes, 0640) : -ENOMEM;
-
-	free(text);
-	return rc ? fault_set(f, fault_code(rc), NULL, "cannot write the definition: %s",
-			      strerror(-rc))
-		  : 0;
-}
-
 static void drop(struct backup *b)
 {
 	if (b->dir_fd >= 0) {
@@ -355,7 +383,7 @@ static struct backup *make(struct api_ctx *ctx, struct vm *vm)
 	b->seconds = r->seconds ? r->seconds : BACKUP_S;
 	snprintf(b->name, sizeof(b->name), "%s", r->name);
 	b->timer = loop_add_timer(vm->d->loop, on_timer, b);
-	if (!b->timer || make_folder(b, &ctx->fault) || write_definition(b, &ctx->fault) ||
+	if (!b->timer || make_folder(b, &ctx->fault) ||
 	    !(b->job = job_new(vm->d, "backup", vm->def.name, ctx->who->user))) {
 		drop(b);
 		return NULL;

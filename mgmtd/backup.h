@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Backups of running machines: see backup.c. One at a time a machine.
+ * Backups of running machines: see backup.c, one at a time a machine; and back: restore.c.
  */
 #ifndef BULKHEAD_MGMTD_BACKUP_H
 #define BULKHEAD_MGMTD_BACKUP_H
@@ -14,5 +14,10 @@ void backup_progress(struct vm *vm, uint64_t cookie, uint32_t percent);
 void backup_gone(struct vm *vm);
 /* False: the job is no backup of this machine's. */
 bool backup_cancel(struct vm *vm, const struct job *job, const char *user);
+
+/* Of a whole backup: the sizes of its copies, a line "NAME BYTES" each; its definition comes last. */
+#define BACKUP_LIST "disks"
+/* The copy of that disk, in the backup's folder. */
+void backup_disk_name(const struct vmc_disk *d, char *name, size_t size);
 
 #endif

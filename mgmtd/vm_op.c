@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "mgmtd/api.h"
+#include "mgmtd/backup.h"
 #include "mgmtd/disks.h"
 
 enum { BROKER = ANSWERER_BROKER, DISKS = ANSWERER_DISKS };
@@ -286,6 +287,8 @@ static void begin(struct vm *vm, enum vm_op op, const char *user)
 	snprintf(vm->op_user, sizeof(vm->op_user), "%s", user ? user : "");
 	if (ops[op].trigger != TRIGGER_COUNT)
 		vm_move(vm, ops[op].trigger);
+	if (op == OP_OFF)
+		backup_gone(vm); /* it asks the storage process for nothing after the close */
 	if (op == OP_OFF && vm->run.creating)
 		return; /* vm_answer() goes on when the broker has said what became of it */
 	if (op == OP_OFF && !vm->run.id)

@@ -95,8 +95,8 @@ int vmc_check_memory(uint64_t bytes, char *why, size_t why_size);
 /* The most it may get, and the least. */
 uint64_t vmc_maximum(const struct vmc *v);
 uint64_t vmc_minimum(const struct vmc *v);
-/* Minimum, start and maximum together: 0, or -EINVAL with a sentence in why. */
 bool vmc_has_dynamic(const struct vmc *v); /* its memory may become less or more */
+/* Minimum, start and maximum together: 0, or -EINVAL with a sentence in why. */
 int vmc_check_dynamic(const struct vmc *v, char *why, size_t why_size);
 int vmc_parse_backend(const char *text, uint32_t *backend);
 const char *vmc_backend_name(uint32_t backend);

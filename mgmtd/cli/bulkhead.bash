@@ -30,7 +30,7 @@ _bulkhead() {
 		case $command in
 		"")
 			words="create list show start console pause resume reset shutdown freeze thaw off delete define export
-				backup copy memory values events jobs host keys disk version help
+				backup restore copy memory values events jobs host keys disk version help
 				--json --server --key --server-key --timeout"
 			;;
 		copy)

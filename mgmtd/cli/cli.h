@@ -93,7 +93,7 @@ typedef int command(struct cli *c, int argc, char **argv);
 command cmd_create, cmd_define, cmd_export, cmd_list, cmd_show;
 command cmd_start, cmd_pause, cmd_resume, cmd_reset, cmd_shutdown, cmd_off, cmd_freeze, cmd_thaw, cmd_delete;
 command cmd_console, cmd_events, cmd_jobs, cmd_host, cmd_keys, cmd_version, cmd_values,
-	cmd_copy, cmd_memory, cmd_backup;
+	cmd_copy, cmd_memory, cmd_backup, cmd_restore;
 command cmd_disk_job, cmd_undo;
 
 /* ---- cmd_action.c */

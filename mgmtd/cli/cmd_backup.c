@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * backup: copies of a running machine's disks.
+ * backup: copies of a running machine's disks; restore: a machine of such copies.
  */
 #include "mgmtd/cli/cli.h"
 
@@ -54,4 +54,40 @@ int cmd_backup(struct cli *c, int argc, char **argv)
 	b.vm = argv[optind];
 	b.name = argc - optind == 2 ? argv[optind + 1] : name;
 	return run(c, &b);
+}
+
+static int run_restore(struct cli *c, Bulkhead__VmRestoreRequest *b)
+{
+	Bulkhead__Request r = BULKHEAD__REQUEST__INIT;
+	Bulkhead__Reply *reply;
+	int status;
+
+	r.body_case = BULKHEAD__REQUEST__BODY_VM_RESTORE;
+	r.vm_restore = b;
+	status = call(c, &r, &reply);
+	if (status)
+		return status;
+	if (!c->timeout_s)
+		c->timeout_s = 3600;
+	return end_job(c, reply);
+}
+
+/* restore VM/BACKUP [--name NEW] */
+int cmd_restore(struct cli *c, int argc, char **argv)
+{
+	static const struct option options[] = {{"name", required_argument, NULL, 'n'}, {NULL}};
+	Bulkhead__VmRestoreRequest b = BULKHEAD__VM_RESTORE_REQUEST__INIT;
+	int opt;
+
+	opterr = 0;
+	optind = 1;
+	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (opt != 'n')
+			return fail_usage(c, "unknown option or no name: %s", argv[optind - 1]);
+		b.name = optarg;
+	}
+	if (argc - optind != 1)
+		return fail_usage(c, "restore VM/BACKUP [--name NEW]");
+	b.backup = argv[optind];
+	return run_restore(c, &b);
 }

@@ -50,6 +50,7 @@ static const struct {
 	{"define", cmd_define, "FILE.vmc", "replace the definition of one that is off"},
 	{"export", cmd_export, "VM", "its definition on standard output"},
 	{"backup", cmd_backup, "[--force] [--for SECONDS] VM [NAME]", "copy a running one's disks"},
+	{"restore", cmd_restore, "VM/BACKUP [--name NEW]", "make a machine of such copies"},
 	{"copy", cmd_copy, "[--overwrite] [--create-path] FILE VM:/PATH", "a file into the guest"},
 	{"memory", cmd_memory, "VM [SIZE | auto]", "dynamic memory: what it has, is to have"},
 	{"values", cmd_values, "VM [set KEY VALUE | remove KEY]", "what host and guest tell each other"},
