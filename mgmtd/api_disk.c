@@ -14,6 +14,8 @@ static const struct {
 	[BULKHEAD__DISK_ACTION__DISK_DETACH] = {DISK_REMOVE, "detach"},
 	[BULKHEAD__DISK_ACTION__DISK_RESIZE] = {DISK_RESIZE, "resize"},
 	[BULKHEAD__DISK_ACTION__DISK_LIMIT] = {DISK_LIMIT, "limit"},
+	[BULKHEAD__DISK_ACTION__DISK_INSERT] = {DISK_INSERT, "insert"},
+	[BULKHEAD__DISK_ACTION__DISK_EJECT] = {DISK_EJECT, "eject"},
 };
 
 static int wrong(struct api_ctx *ctx, const char *hint, const char *what)
@@ -32,10 +34,19 @@ static int read_place(struct api_ctx *ctx, const Bulkhead__VmDisk *m, struct vmc
 	return 0;
 }
 
+static int read_path(struct api_ctx *ctx, const Bulkhead__VmDisk *m, struct vmc_disk *d)
+{
+	bool empty = !m->path[0] && d->kind == VM_DVD;
+
+	if ((!empty && m->path[0] != '/') || strlen(m->path) >= VMC_PATH_MAX ||
+	    strpbrk(m->path, "\r\n"))
+		return wrong(ctx, "write the absolute path of an image", "not a path of an image");
+	d->path = strdup(m->path);
+	return d->path ? 0 : wrong(ctx, NULL, "out of memory");
+}
+
 static int read_disk(struct api_ctx *ctx, const Bulkhead__VmDisk *m, struct vmc_disk *d)
 {
-	if (m->path[0] != '/' || strlen(m->path) >= VMC_PATH_MAX || strpbrk(m->path, "\r\n"))
-		return wrong(ctx, "write the absolute path of an image", "not a path of an image");
 	if (m->kind[0] && vmc_parse_disk_kind(m->kind, &d->kind))
 		return wrong(ctx, NULL, "the kind is neither disk nor dvd");
 	if (m->format[0] && vmc_parse_disk_format(m->format, &d->format))
@@ -43,8 +54,7 @@ static int read_disk(struct api_ctx *ctx, const Bulkhead__VmDisk *m, struct vmc_
 	d->has_format = m->format[0];
 	d->read_only = m->read_only;
 	d->shared = m->shared;
-	d->path = strdup(m->path);
-	return d->path ? 0 : wrong(ctx, NULL, "out of memory");
+	return read_path(ctx, m, d);
 }
 
 static int read_change(struct api_ctx *ctx, struct disk_change *c)
@@ -60,13 +70,16 @@ static int read_change(struct api_ctx *ctx, struct disk_change *c)
 	c->disk.bytes_per_s = m->bytes_per_s;
 	c->set_iops = r->set_iops;
 	c->set_rate = r->set_bytes_per_s;
+	c->force = r->force;
 	if (c->action == DISK_ADD)
 		return read_disk(ctx, m, &c->disk);
 	if (c->action == DISK_RESIZE)
 		c->bytes = r->bytes;
 	if (c->action == DISK_RESIZE && (c->bytes < 512 || c->bytes > INT64_MAX))
 		return wrong(ctx, NULL, "not a possible size");
-	return m->has_lun ? 0 : wrong(ctx, NULL, "which LUN?");
+	if (!m->has_lun)
+		return wrong(ctx, NULL, "which LUN?");
+	return c->action == DISK_INSERT ? read_path(ctx, m, &c->disk) : 0;
 }
 
 enum verdict on_vm_disk(struct api_ctx *ctx)

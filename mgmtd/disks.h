@@ -165,6 +165,8 @@ unsigned vm_disks_one(const struct vm *vm, unsigned controller, unsigned lun, st
 		      int *fds);
 /* The disk is the machine's no longer. */
 void vm_disks_drop(struct vm *vm, unsigned controller, unsigned lun);
+/* The drive at that place stays, and has no medium now. */
+void vm_disks_eject(struct vm *vm, unsigned controller, unsigned lun);
 /* Its limits are now these. */
 void vm_disks_limit(struct vm *vm, const struct vmc_disk *d);
 void vm_disks_given(struct vm *vm); /* the storage process has them */

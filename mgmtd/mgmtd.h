@@ -229,6 +229,7 @@ struct disk_change {
 	struct vmc_disk disk;
 	uint64_t bytes; /* of a resize */
 	bool set_iops, set_rate; /* of a limit: the other stays */
+	bool force;              /* of an eject */
 };
 
 struct vm {

@@ -94,6 +94,24 @@ static int check_limit(struct vm *vm, struct disk_change *c, struct fault *f)
 	return 0;
 }
 
+static int check_medium(struct vm *vm, const struct disk_change *c, struct fault *f)
+{
+	const struct vmc_disk *d = vmc_find_disk(&vm->def, c->disk.controller, c->disk.lun);
+	bool empty = d && !d->path[0];
+
+	if (check_there(vm, c, f))
+		return -1;
+	if (d->kind != VM_DVD)
+		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_INVALID, NULL,
+				 "disk %u:%u is no CD/DVD drive", d->controller, d->lun);
+	if (empty == (c->action == DISK_INSERT))
+		return 0;
+	return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_WRONG_STATE,
+			 empty ? NULL : "\"bulkhead disk eject\" first",
+			 "there is %s medium in the drive at %u:%u", empty ? "no" : "a",
+			 d->controller, d->lun);
+}
+
 static int check_change(struct vm *vm, struct disk_change *c, struct fault *f)
 {
 	switch (c->action) {
@@ -101,6 +119,9 @@ static int check_change(struct vm *vm, struct disk_change *c, struct fault *f)
 		return check_add(vm, c, f);
 	case DISK_LIMIT:
 		return check_limit(vm, c, f);
+	case DISK_INSERT:
+	case DISK_EJECT:
+		return check_medium(vm, c, f);
 	default:
 		return check_there(vm, c, f);
 	}
@@ -114,7 +135,8 @@ static int check_undo(struct vm *vm, const struct disk_change *c, struct fault *
 {
 	const struct vmc_disk *d = vmc_find_disk(&vm->def, c->disk.controller, c->disk.lun);
 
-	if (c->action == DISK_LIMIT)
+	/* What has undo disks stays as it is. */
+	if (c->action == DISK_LIMIT || c->action == DISK_INSERT || c->action == DISK_EJECT)
 		return 0;
 	if (vm->state == STATE_OFF)
 		return undo_check_change(vm, "given other disks", f);
@@ -156,17 +178,30 @@ static void set_limits(struct vm *vm, struct vmc_disk *d, const struct disk_chan
 	vm_disks_limit(vm, d);
 }
 
+static void insert(struct vm *vm, struct disk_change *c)
+{
+	struct vmc_disk *d = vmc_find_disk(&vm->def, c->disk.controller, c->disk.lun);
+
+	free(d->path);
+	d->path = c->disk.path;
+	c->disk.path = NULL;
+}
+
 /* In the definition, in memory and on disk. */
 static int apply(struct vm *vm, const char *user, struct fault *f)
 {
 	static const char *const events[] = {"vm.disk-attached", "vm.disk-detached",
-					     "vm.disk-resized", "vm.disk-limited"};
-	static const char *const words[] = {"attached", "detached", "resized", "limited"};
+					     "vm.disk-resized", "vm.disk-limited",
+					     "vm.medium-inserted", "vm.medium-ejected"};
+	static const char *const words[] = {"attached", "detached", "resized",
+					    "limited",  "inserted", "ejected"};
 	struct disk_change *c = &vm->change;
 	bool add = c->action == DISK_ADD;
 	char path[EVENT_TEXT_BYTES / 2];
 	struct vmc_disk *d;
 
+	if (c->action == DISK_INSERT)
+		insert(vm, c);
 	if (add) {
 		vm->def.disk[vm->def.ndisks++] = c->disk;
 		d = &vm->def.disk[vm->def.ndisks - 1];
@@ -181,7 +216,9 @@ static int apply(struct vm *vm, const char *user, struct fault *f)
 		return 0;
 	if (c->action == DISK_LIMIT)
 		set_limits(vm, d, c);
-	else if (!add)
+	else if (c->action == DISK_EJECT)
+		d->path[0] = '\0';
+	else if (c->action == DISK_REMOVE)
 		vmc_remove_disk(&vm->def, d);
 	return inventory_save(vm->d, vm, f);
 }
@@ -228,13 +265,14 @@ int vm_disk_send(struct vm *vm, struct fault *f)
 	memset(&m, 0, sizeof(m));
 	m.action = c->action;
 	m.bytes = c->bytes;
+	m.force = c->force && c->action == DISK_EJECT;
 	m.disk = (struct vm_disk){.controller = c->disk.controller,
 				  .lun = c->disk.lun,
 				  .format = VM_FORMAT_RAW,
 				  .chain = 1,
 				  .iops = c->disk.iops,
 				  .bytes_per_s = c->disk.bytes_per_s};
-	if (c->action == DISK_ADD)
+	if (c->action == DISK_ADD || c->action == DISK_INSERT)
 		n = vm_disks_one(vm, c->disk.controller, c->disk.lun, &m.disk, fd);
 	control_header(&m.h, MSG_UNIT_DISK, vm->cookie);
 	rc = unit < 0 ? -EPIPE : msgsock_send(unit, &m.h, fd, n);
@@ -251,6 +289,8 @@ int vm_disk_done(struct vm *vm, struct fault *f)
 
 	if (vm->change.action == DISK_REMOVE)
 		vm_disks_drop(vm, vm->change.disk.controller, vm->change.disk.lun);
+	if (vm->change.action == DISK_EJECT)
+		vm_disks_eject(vm, vm->change.disk.controller, vm->change.disk.lun);
 	vm_disk_forget(vm);
 	return rc;
 }

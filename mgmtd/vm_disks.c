@@ -265,6 +265,17 @@ static struct image *open_one(struct vm_disks *v, const struct vmc_disk *d, stru
 	return image_open(v->vm->d, path, flags, what, v->owner, f);
 }
 
+static struct slot *find(const struct vm *vm, unsigned controller, unsigned lun)
+{
+	for (unsigned i = 0; vm->disks && i < CONTROL_MAX_DISKS; i++) {
+		struct slot *s = &vm->disks->slot[i];
+
+		if (s->used && s->disk.controller == controller && s->disk.lun == lun)
+			return s;
+	}
+	return NULL;
+}
+
 static int add(struct vm_disks *v, const struct vmc_disk *d, bool *look, struct fault *f)
 {
 	struct slot *slot = v->slot;
@@ -286,14 +297,37 @@ static int add(struct vm_disks *v, const struct vmc_disk *d, bool *look, struct 
 				 "more than %d disks", CONTROL_MAX_DISKS);
 	slot->disk = *d;
 	slot->disk.path = strdup(d->path);
+	slot->chain.count = 0;
 	slot->used = true;
 	slot->looked_at = false;
 	if (!slot->disk.path)
 		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_BUSY, NULL, "out of memory");
+	if (!d->path[0]) /* a drive without a medium */
+		return 0;
 	slot->chain.image[0] = open_one(v, d, f);
 	slot->chain.count = slot->chain.image[0] != NULL;
 	*look |= needs_look(d);
 	return slot->chain.count ? 0 : -1;
+}
+
+/* A medium for a drive that is there. */
+static int insert(struct vm_disks *v, const struct vmc_disk *d, struct fault *f)
+{
+	struct slot *s = find(v->vm, d->controller, d->lun);
+	char *path = strdup(d->path);
+
+	if (!s || !path || s->chain.count) {
+		free(path);
+		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_BUSY, NULL,
+				 s && s->chain.count ? "the drive at %u:%u is not empty"
+						     : "no drive at %u:%u, or no memory",
+				 d->controller, d->lun);
+	}
+	free(s->disk.path);
+	s->disk.path = path;
+	s->chain.image[0] = open_one(v, &s->disk, f);
+	s->chain.count = s->chain.image[0] != NULL;
+	return s->chain.count ? 0 : -1;
 }
 
 static int add_all(struct vm_disks *v, bool *look, struct fault *f)
@@ -302,6 +336,8 @@ static int add_all(struct vm_disks *v, bool *look, struct fault *f)
 	int rc = 0;
 
 	*look = false;
+	if (vm->op == OP_DISK && vm->change.action == DISK_INSERT)
+		return insert(v, &vm->change.disk, f);
 	if (vm->op == OP_DISK && vm->change.action != DISK_ADD)
 		return 0;
 	if (vm->op == OP_DISK) { /* a daemon that died while it attached may have left one */
@@ -386,17 +422,6 @@ static unsigned fds_of(const struct slot *s, int *fds, unsigned max)
 	return n;
 }
 
-static struct slot *find(const struct vm *vm, unsigned controller, unsigned lun)
-{
-	for (unsigned i = 0; vm->disks && i < CONTROL_MAX_DISKS; i++) {
-		struct slot *s = &vm->disks->slot[i];
-
-		if (s->used && s->disk.controller == controller && s->disk.lun == lun)
-			return s;
-	}
-	return NULL;
-}
-
 unsigned vm_disks_fds(const struct vm *vm, int *fds, unsigned max)
 {
 	unsigned n = 0;
@@ -421,6 +446,17 @@ unsigned vm_disks_one(const struct vm *vm, unsigned controller, unsigned lun, st
 		return 0;
 	describe(vm, s, disk);
 	return fds_of(s, fds, CONTROL_MAX_CHAIN);
+}
+
+void vm_disks_eject(struct vm *vm, unsigned controller, unsigned lun)
+{
+	struct slot *s = find(vm, controller, lun);
+
+	if (!s)
+		return;
+	chain_close(&s->chain);
+	s->chain.count = 0;
+	s->disk.path[0] = '\0';
 }
 
 void vm_disks_limit(struct vm *vm, const struct vmc_disk *d)

@@ -182,6 +182,8 @@ static void op_failed(struct vm *vm, const struct fault *f)
 		vm_disks_drop(vm, vm->change.disk.controller, vm->change.disk.lun);
 		undo_remove(vm, &vm->change.disk);
 	}
+	if (vm->op == OP_DISK && vm->change.action == DISK_INSERT)
+		vm_disks_eject(vm, vm->change.disk.controller, vm->change.disk.lun);
 	vm_disk_forget(vm);
 	vm->op = OP_NONE;
 	vm->cookie = 0;

@@ -23,7 +23,7 @@ enum { VMC_LINKED = VM_DVD + 1 };
 
 /* A virtual disk or DVD. */
 struct vmc_disk {
-	char *path;               /* absolute, owned */
+	char *path;               /* absolute, owned; "": a DVD drive without a medium */
 	uint8_t controller, lun;  /* places are unique */
 	uint8_t kind, format;     /* enum vm_disk_kind or VMC_LINKED, enum vm_disk_format */
 	bool read_only;           /* always for a DVD */

@@ -159,6 +159,8 @@ static int check(const struct vmc *v, struct vmc_disk *d, char *why, size_t why_
 				d->lun);
 	if (!d->has_format)
 		d->format = d->kind == VM_DVD ? VM_FORMAT_RAW : format_of(d->path);
+	if (!d->path[0] && d->kind != VM_DVD)
+		return snprintf(why, why_size, "a disk without an image; only a DVD drive can be empty");
 	if (d->kind == VM_DVD && d->format != VM_FORMAT_RAW)
 		return snprintf(why, why_size, "a DVD is a raw image (ISO)");
 	if (d->shared && (d->kind != VM_DISK || d->format != VM_FORMAT_RAW || d->read_only))

@@ -291,8 +291,12 @@ static int read_disk(struct reader *r, const xmlNode *n, const char *text, const
 				    value ? (const char *)value : "", &d);
 		xmlFree(value);
 	}
-	if (!rc)
+	if (!rc && !text[0] && d.kind == VM_DVD) {
+		d.path = strdup("");
+		rc = d.path ? 0 : -ENOMEM;
+	} else if (!rc) {
 		rc = read_path(r, n, text, &d.path);
+	}
 	if (!rc && vmc_add_disk(r->v, &d, why, sizeof(why)))
 		rc = vmc_wrong(r, n, "disk", "give each disk a place of its own, see vmc(5)", "%s",
 			       why);

@@ -126,7 +126,8 @@ static bool disk_ok(const struct vm_disk *d, const struct why *why)
 	    !in_range("disk kind", d->kind, VM_DISK, VM_DVD, why) ||
 	    !in_range("read-only", d->read_only, 0, 1, why) ||
 	    !in_range("disk format", d->format, VM_FORMAT_RAW, VM_FORMAT_VHDX, why) ||
-	    !in_range("length of the disk's chain", d->chain, 1, CONTROL_MAX_CHAIN, why) ||
+	    !in_range("length of the disk's chain", d->chain, d->kind != VM_DVD, CONTROL_MAX_CHAIN,
+		      why) ||
 	    !text_ok("serial number", d->serial, sizeof(d->serial), why))
 		return false;
 	if (!in_range("shared", d->shared, 0, 1, why) ||
@@ -340,8 +341,13 @@ static bool unit_disk_ok(const void *msg, size_t nfds, const struct why *why)
 	return in_range("disk action", m->action, 0, DISK_ACTIONS - 1, why) &&
 	       in_range("bytes", m->bytes, m->action == DISK_RESIZE ? 512 : 0,
 			m->action == DISK_RESIZE ? INT64_MAX : 0, why) &&
+	       in_range("force", m->force, 0, m->action == DISK_EJECT, why) &&
 	       disk_ok(&m->disk, why) && in_range("shared", m->disk.shared, 0, 0, why) &&
-	       fds_ok(nfds, m->action == DISK_ADD ? m->disk.chain : 0, why);
+	       fds_ok(nfds,
+		      m->action == DISK_ADD      ? m->disk.chain
+		      : m->action == DISK_INSERT ? 1
+						 : 0,
+		      why);
 }
 
 static bool start_integration_ok(const void *msg, size_t nfds, const struct why *why)

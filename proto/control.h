@@ -173,7 +173,7 @@ struct vm_disk {
 	uint8_t kind;                           /* enum vm_disk_kind */
 	uint8_t read_only;                      /* 1; always for a DVD */
 	uint8_t format;                         /* enum vm_disk_format: of its own image */
-	uint8_t chain;                          /* descriptors: 1 and its parents */
+	uint8_t chain;                          /* descriptors: 1 and its parents; 0: a DVD drive is empty */
 	uint8_t shared;                         /* 1: with other machines; a raw disk, writable */
 	uint8_t pad;
 	uint16_t low_space;                     /* MiB left on its file system: less is told; 0: never */
@@ -357,16 +357,18 @@ enum vm_disk_action {
 	DISK_REMOVE,  /* answered when it is closed: nothing of it is in use any more */
 	DISK_RESIZE,  /* to bytes, more than it has */
 	DISK_LIMIT,   /* to disk.iops and disk.bytes_per_s */
+	DISK_INSERT,  /* a medium into an empty CD/DVD drive; fds: the image, for reading */
+	DISK_EJECT,   /* and out of it; of one that the guest has locked only with force */
 	DISK_ACTIONS
 };
 
 /* What is changed is the disk at that place; but for DISK_ADD and DISK_LIMIT the rest of disk is not looked at. UNIT_DONE's error:
  * EEXIST, ENOENT: the place is taken, is empty; EBUSY: the guest has not taken note yet that the disk that was there has
- * gone; others: the image. */
+ * gone, or has locked the drive; others: the image. */
 struct msg_unit_disk {
 	struct msg_header h;
 	uint32_t action;                        /* enum vm_disk_action */
-	uint32_t pad;
+	uint32_t force;                         /* DISK_EJECT: 0 or 1; else 0 */
 	uint64_t bytes; /* DISK_RESIZE; else 0 */
 	struct vm_disk disk;
 };

@@ -113,6 +113,8 @@ int call_vm_show(struct cli *c, char *vm, print_vm_fn *print);
 
 /* ---- cmd_create.c */
 struct vmc_disk;
+/* The path as the server needs it, malloc'd, into *to, which is freed first. */
+int take_path(struct cli *c, const char *what, const char *path, char **to);
 /* PATH[,ro][,format=F][,controller=N][,lun=N][,kind=dvd] into *d, whose path is the caller's. */
 int take_disk(struct cli *c, const char *arg, struct vmc_disk *d);
 

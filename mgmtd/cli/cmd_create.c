@@ -123,7 +123,7 @@ static const struct option options[] = {
 
 /* The server opens the file, so its path must be absolute; on this host we can look whether it is
  * there at all. */
-static int take_path(struct cli *c, const char *what, const char *path, char **to)
+int take_path(struct cli *c, const char *what, const char *path, char **to)
 {
 	free(*to);
 	*to = NULL;
@@ -223,7 +223,10 @@ int take_disk(struct cli *c, const char *arg, struct vmc_disk *d)
 	*d = (struct vmc_disk){0};
 	if (!copy)
 		return fail_with(c, EXIT_FAILED, NULL, "out of memory");
-	status = take_path(c, "disk", strsep(&rest, ","), &d->path);
+	if (copy[0] == ',') /* an empty drive */
+		status = (d->path = strdup(strsep(&rest, ","))) ? EXIT_OK : EXIT_FAILED;
+	else
+		status = take_path(c, "disk", strsep(&rest, ","), &d->path);
 	while (!status && (o = strsep(&rest, ",")))
 		if (disk_option(d, o))
 			status = fail_usage(c,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * disk attach, detach, resize, limit: disks of virtual machines, by the server.
+ * disk attach, detach, resize, limit, insert, eject: disks of virtual machines, by the server.
  */
 #include "mgmtd/cli/cli.h"
 
@@ -127,6 +127,46 @@ static int limit(struct cli *c, int argc, char **argv)
 	return status ? status : ask(c, argv[optind], BULKHEAD__DISK_ACTION__DISK_LIMIT, &d);
 }
 
+static int insert(struct cli *c, int argc, char **argv)
+{
+	Bulkhead__VmDisk m = BULKHEAD__VM_DISK__INIT;
+	char *path = NULL;
+	int status;
+
+	if (argc != 4)
+		return fail_usage(c, "disk insert VM CONTROLLER:LUN FILE.iso");
+	status = take_place(c, argv[2], &m);
+	if (!status)
+		status = take_path(c, "insert", argv[3], &path);
+	m.path = path;
+	if (!status)
+		status = change(c, argv[1], BULKHEAD__DISK_ACTION__DISK_INSERT, &m);
+	free(path);
+	return status;
+}
+
+static int eject(struct cli *c, int argc, char **argv)
+{
+	static const struct option options[] = {{"force", no_argument, NULL, 'f'}, {NULL}};
+	static const char usage[] = "disk eject [--force] VM CONTROLLER:LUN";
+	Bulkhead__VmDisk m = BULKHEAD__VM_DISK__INIT;
+	Bulkhead__VmDiskRequest d = BULKHEAD__VM_DISK_REQUEST__INIT;
+	int opt, status;
+
+	opterr = 0;
+	optind = 1;
+	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (opt != 'f')
+			return fail_usage(c, "%s", usage);
+		d.force = true;
+	}
+	if (argc - optind != 2)
+		return fail_usage(c, "%s", usage);
+	d.disk = &m;
+	status = take_place(c, argv[optind + 1], &m);
+	return status ? status : ask(c, argv[optind], BULKHEAD__DISK_ACTION__DISK_EJECT, &d);
+}
+
 static const struct {
 	const char *name;
 	command *run;
@@ -138,6 +178,8 @@ static const struct {
 	{"resize", resize, "VM CONTROLLER:LUN SIZE", "a larger size, while it runs"},
 	{"limit", limit, "VM CONTROLLER:LUN [--iops N|none] [--rate 20MiB|none]",
 	 "requests and bytes a second, also while it runs"},
+	{"insert", insert, "VM CONTROLLER:LUN FILE.iso", "a medium into an empty CD/DVD drive"},
+	{"eject", eject, "[--force] VM CONTROLLER:LUN", "and out of it"},
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 

@@ -99,7 +99,8 @@ static void print_definition(FILE *f, const Bulkhead__Vm *vm)
 	for (size_t i = 0; i < vm->n_disks; i++) {
 		const Bulkhead__VmDisk *d = vm->disks[i];
 
-		fprintf(f, "%s %u:%u:\t%s (%s%s%s", d->kind, d->controller, d->lun, d->path,
+		fprintf(f, "%s %u:%u:\t%s (%s%s%s", d->kind, d->controller, d->lun,
+			d->path[0] ? d->path : "empty",
 			d->format, d->read_only ? ", read-only" : "", d->shared ? ", shared" : "");
 		if (d->iops)
 			fprintf(f, ", at most %u requests/s", d->iops);

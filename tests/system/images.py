@@ -78,6 +78,13 @@ class Images:
         os.chmod(self.path(name), 0o666)
         return self.path(name)
 
+    def iso(self, name, mib):
+        """What a drive takes for a medium: so many MiB of noise."""
+        with open(self.path(name), "wb") as f:
+            f.write(os.urandom(mib << 20))
+        self.share(name)
+        return self.path(name)
+
     def empty(self, name, size):
         self.run("create", self.path(name), size)
         return self.share(name)

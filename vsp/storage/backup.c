@@ -154,7 +154,7 @@ static int copy(struct storage *s, const struct msg_unit_backup *m, int fd)
 	struct backup *b = &s->backup;
 
 	b->unit = unit_at(s, m);
-	if (!b->held || !b->unit) {
+	if (!b->held || !b->unit || !b->unit->scsi.disk) {
 		snprintf(b->why, sizeof(b->why), "there is no disk at %u:%u that stands still",
 			 m->controller, m->lun);
 		return -ENOENT;

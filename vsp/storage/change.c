@@ -52,7 +52,7 @@ static void close_it(struct storage *s)
 {
 	struct change *c = &s->change;
 	struct scsi_unit *u = &c->unit->scsi;
-	int err = u->read_only ? 0 : disk_flush(u->disk);
+	int err = u->read_only ? 0 : disk_flush(u->disk); /* a drive may have no medium */
 
 	if (err) {
 		snprintf(c->why, sizeof(c->why),
@@ -82,6 +82,11 @@ static void resize_it(struct storage *s)
 		snprintf(c->why, sizeof(c->why), "disk %u:%u cannot be resized: %s",
 			 c->unit->disk.controller, c->unit->disk.lun, strerror(-err));
 	worked(s, err);
+}
+
+static void medium_it(struct storage *s)
+{
+	worked(s, medium_work(&s->change));
 }
 
 static void start_work(struct storage *s, void (*work)(struct storage *))
@@ -194,6 +199,19 @@ static void removed(struct storage *s)
 	answer(s, c->error);
 }
 
+/* Its requests are held, and when those before have ended the work begins. */
+static void freeze(struct storage *s)
+{
+	struct change *c = &s->change;
+
+	limit_release(s, c->unit);
+	c->unit->frozen = true;
+	c->unit->held = NULL;
+	c->unit->last = &c->unit->held;
+	c->stage = CHANGE_DRAINING;
+	change_settle(s);
+}
+
 /* ---- resizing ---- */
 
 static int begin_resize(struct storage *s, const struct vm_disk *d)
@@ -217,12 +235,7 @@ static int begin_resize(struct storage *s, const struct vm_disk *d)
 			 d->controller, d->lun, (unsigned long long)disk_size(u->disk));
 		return -EINVAL;
 	}
-	limit_release(s, c->unit);
-	c->unit->frozen = true;
-	c->unit->held = NULL;
-	c->unit->last = &c->unit->held;
-	c->stage = CHANGE_DRAINING;
-	change_settle(s);
+	freeze(s);
 	return 0;
 }
 
@@ -238,7 +251,30 @@ static void resized(struct storage *s)
 	answer(s, c->error);
 }
 
-/* ---- limits */
+/* ---- media ---- */
+
+static int begin_medium(struct storage *s, const struct msg_unit_disk *m, const int *fds)
+{
+	int err = find_unit(s, &m->disk);
+
+	if (!err)
+		err = medium_begin(s, m, fds);
+	if (!err)
+		freeze(s);
+	return err;
+}
+
+static void medium_done(struct storage *s)
+{
+	struct change *c = &s->change;
+
+	if (!c->error)
+		medium_changed(c);
+	storvsp_thaw(s, c->unit);
+	answer(s, c->error);
+}
+
+/* ---- limits ---- */
 
 static int set_limits(struct storage *s, const struct vm_disk *d)
 {
@@ -262,6 +298,9 @@ static int begin(struct storage *s, const struct msg_unit_disk *m, const int *fd
 		return begin_remove(s, &m->disk);
 	case DISK_RESIZE:
 		return begin_resize(s, &m->disk);
+	case DISK_INSERT:
+	case DISK_EJECT:
+		return begin_medium(s, m, fds);
 	default:
 		return set_limits(s, &m->disk);
 	}
@@ -303,7 +342,9 @@ void change_settle(struct storage *s)
 	if (c->stage == CHANGE_DRAINING) {
 		atomic_store(&s->want_wake, true); /* first this, then look */
 		if (!atomic_load(&c->unit->outstanding))
-			start_work(s, c->action == DISK_REMOVE ? close_it : resize_it);
+			start_work(s, c->action == DISK_REMOVE   ? close_it
+				      : c->action == DISK_RESIZE ? resize_it
+								 : medium_it);
 	}
 	if (c->stage != CHANGE_WORKED)
 		return;
@@ -311,6 +352,8 @@ void change_settle(struct storage *s)
 		added(s);
 	else if (c->action == DISK_REMOVE)
 		removed(s);
-	else
+	else if (c->action == DISK_RESIZE)
 		resized(s);
+	else
+		medium_done(s);
 }

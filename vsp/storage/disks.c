@@ -35,10 +35,10 @@ static const enum disk_format formats[] = {
 	[VM_FORMAT_VHDX] = DISK_FORMAT_VHDX,
 };
 
-static int open_image(const struct vm_disk *d, const int *fds, struct disk **disk, char *why,
-		      size_t why_size)
+int disk_image_open(const struct vm_disk *d, const int *fds, unsigned count, struct disk **disk,
+		    char *why, size_t why_size)
 {
-	struct chain chain = {fds, d->chain, 1};
+	struct chain chain = {fds, count, 1};
 	char reason[160] = "";
 	struct disk_options options = {
 		.format = formats[d->format],
@@ -57,7 +57,7 @@ static int open_image(const struct vm_disk *d, const int *fds, struct disk **dis
 			 reason[0] ? reason : strerror(-err));
 		close(fds[0]);
 	}
-	for (unsigned i = chain.taken; i < d->chain; i++) /* the image names fewer parents */
+	for (unsigned i = chain.taken; i < count; i++) /* the image names fewer parents */
 		close(fds[i]);
 	return err;
 }
@@ -73,9 +73,11 @@ int disk_unit_open(struct storage *s, struct stor_unit *u, const int *fds, char 
 	memset(&u->counters, 0, sizeof(u->counters));
 	*scsi = (struct scsi_unit){.kind = d->kind == VM_DVD ? SCSI_CDROM : SCSI_DISK,
 				   .read_only = d->read_only};
-	err = open_image(d, fds, &scsi->disk, why, why_size);
-	if (err)
-		return err;
+	if (d->chain) { /* else a drive without a medium */
+		err = disk_image_open(d, fds, d->chain, &scsi->disk, why, why_size);
+		if (err)
+			return err;
+	}
 	if (d->serial[0])
 		snprintf(scsi->serial, sizeof(scsi->serial), "%.*s", (int)SCSI_SERIAL_BYTES,
 			 d->serial);

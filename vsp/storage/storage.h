@@ -5,6 +5,7 @@
  *   main.c      start-up, system-call policy
  *   disks.c     images: opening the chains that were handed over, closing them
  *   change.c    disks that come and go while the machine runs
+ *   medium.c    media of CD/DVD drives, likewise
  *   units.c     units at their places on the controllers
  *   storvsp.c   the storage protocol: controllers, their channels, packets
  *   inflight.c  what another process needs to go on if this one dies
@@ -153,7 +154,8 @@ struct request {
  *
  *   add     change_begin ──────────────────► WORKING ──► WORKED ──► the unit is there, answer
  *   remove  the unit is gone ──► DRAINING ──► WORKING ──► WORKED ──► answer
- *   resize  its requests are held ──► DRAINING ──► WORKING ──► WORKED ──► they go on, answer
+ *   resize, insert, eject
+ *           its requests are held ──► DRAINING ──► WORKING ──► WORKED ──► they go on, answer
  *
  * Stages but WORKED are set by main. */
 enum change_stage { CHANGE_NONE, CHANGE_DRAINING, CHANGE_WORKING, CHANGE_WORKED };
@@ -248,6 +250,10 @@ struct storage {
  */
 int disks_open(struct storage *s, const struct vm_disk *disk, const int *fds, char *why,
 	       size_t why_size);
+/* Opens d's image, whose descriptors are chain, taken over also on failure; 0 or a negative errno and
+ * why. Any thread. */
+int disk_image_open(const struct vm_disk *d, const int *fds, unsigned chain, struct disk **disk,
+		    char *why, size_t why_size);
 /* Flushes and closes every image; nothing may be outstanding. The first error, and why. */
 int disks_close(struct storage *s, char *why, size_t why_size);
 /* One of them, u->disk; fds, disk.chain of them, are taken over also on failure. Any thread. */
@@ -258,6 +264,11 @@ int disk_unit_open(struct storage *s, struct stor_unit *u, const int *fds, char 
 void change_begin(struct storage *s, const struct msg_unit_disk *m, const int *fds, size_t nfds);
 /* Goes on with what is under way, if it can. */
 void change_settle(struct storage *s);
+
+/* medium.c, of change.c. Main: whether the change can begin: 0 or a negative errno and c->why. */
+int medium_begin(struct storage *s, const struct msg_unit_disk *m, const int *fds);
+int medium_work(struct change *c);     /* a pool thread */
+void medium_changed(struct change *c); /* main: it has worked */
 
 /* units.c: puts a unit at its place and takes it away again: for all requests from now on. */
 void storvsp_install(struct storage *s, struct stor_unit *u);

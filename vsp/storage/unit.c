@@ -42,6 +42,7 @@ static void reset(struct storage *s, struct msg_unit_done *done)
 		s->unit[i].scsi.write_through = false;
 		s->unit[i].scsi.attentions = 0;
 		s->unit[i].scsi.ejected = s->unit[i].scsi.locked = false;
+		s->unit[i].scsi.media_event = 0;
 	}
 }
 

@@ -127,6 +127,36 @@ def limits(disks):
     check("and nothing has changed", shown() == (7, 0), shown())
 
 
+def media(disks):
+    """Of a machine that is Off; those of a running one are for the system tests."""
+    iso = os.path.join(disks.folder("media"), "a, b.iso")
+    with open(iso, "wb") as f:
+        f.write(bytes(64 << 10))
+    vm = disks.create(",kind=dvd,lun=4", disks.make(os.path.join(disks.folder("media"), "d.vhd")))
+    run = disks.stack.run
+
+    def medium():
+        return disks.json("show", vm)["disks"][0]["path"]
+
+    check("a drive can be empty", medium() == "" and "empty (raw" in run("show", vm).stdout, medium())
+    for place, words in (("0:0", "no CD/DVD drive"), ("0:7", "no disk"), ("0:4", "no medium")):
+        done = run("disk", "eject", vm, place)
+        check(f"eject refused: {words}", done.returncode and words in done.stderr, done.stderr)
+    done = run("disk", "insert", vm, "0:4", iso)
+    check("a medium is put in", done.returncode == 0 and medium() == iso, done.stderr)
+    done = run("disk", "insert", vm, "0:4", iso)
+    check("but not a second one", done.returncode and "eject" in done.stderr, done.stderr)
+    done = run("disk", "eject", "--force", vm, "0:4")
+    check("and taken out", done.returncode == 0 and medium() == "", done.stderr)
+    done = run("disk", "insert", vm, "0:0", iso)
+    check("a disk takes no medium", done.returncode and "no CD/DVD drive" in done.stderr, done.stderr)
+    done = run("start", vm)
+    check("a machine with an empty drive starts", done.returncode == 0, done.stderr)
+    check("its storage process is told that it is empty",
+          sorted(disks.chain_lengths(vm)[-2:]) == [0, 1], disks.chain_lengths(vm))
+    run("off", vm)
+
+
 def who_uses_what(disks):
     base, left = disks.chain("shared", length=2)
     right = disks.make(disks.stack.path("shared/right.vhd"), base)
@@ -159,6 +189,7 @@ def main():
         what_is_said(disks)
         linked(disks)
         limits(disks)
+        media(disks)
         who_uses_what(disks)
         left = [fd for fd in os.listdir(f"/proc/{stack.mgmtd.pid}/fd")
                 if ".vhd" in os.readlink(f"/proc/{stack.mgmtd.pid}/fd/{fd}")]

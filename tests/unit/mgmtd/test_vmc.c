@@ -37,6 +37,7 @@ static const struct {
 	{"disk-dvd-vhd", 7, 3, "disk", "a DVD is a raw image", false},
 	{"disk-kind", 6, 3, "disk", "the kind is not disk, dvd or linked", true},
 	{"disk-format", 6, 3, "disk", "the format is not raw, vhd or vhdx", true},
+	{"disk-empty", 6, 3, "disk", "no path", false},
 	{"disk-iops-0", 6, 3, "disk", "requests a second", true},
 	{"disk-lun-64", 6, 3, "disk", "LUNs are 0 to 63", true},
 	{"disk-rate-63", 6, 3, "disk", "at least 64", false},
@@ -283,7 +284,9 @@ START_TEST(disks_get_what_was_left_out)
 	char *text = load("pass", "disks.vmc", &bytes);
 
 	ck_assert_int_eq(vmc_read(text, bytes, &v, &err), 0);
-	ck_assert_uint_eq(v.ndisks, 5);
+	ck_assert_uint_eq(v.ndisks, 6);
+	ck_assert_uint_eq(v.disk[5].kind, VM_DVD);
+	ck_assert_str_eq(v.disk[5].path, ""); /* a drive without a medium */
 	ck_assert(v.disk[4].shared && !v.disk[0].shared);
 	ck_assert_str_eq(v.disk[0].path, "/images/root.vhd");
 	ck_assert_uint_eq(v.disk[0].controller, 0);

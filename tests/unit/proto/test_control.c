@@ -214,6 +214,29 @@ static void unit_disk_remove(void)
 	m.disk.disk = (struct vm_disk){.controller = 1, .format = VM_FORMAT_RAW, .chain = 1};
 }
 
+static void unit_disk_insert(void)
+{
+	m.disk.action = DISK_INSERT;
+	m.disk.disk = (struct vm_disk){
+		.kind = VM_DVD, .read_only = 1, .format = VM_FORMAT_RAW, .chain = 1};
+}
+
+static void unit_disk_eject(void)
+{
+	unit_disk_insert();
+	m.disk.action = DISK_EJECT;
+	m.disk.force = 1;
+	m.disk.disk.chain = 0;
+}
+
+/* A drive without a medium. */
+static void unit_disk_add_empty(void)
+{
+	unit_disk_insert();
+	m.disk.action = DISK_ADD;
+	m.disk.disk.chain = 0;
+}
+
 static void unit_disk_limit(void)
 {
 	m.disk.action = DISK_LIMIT;
@@ -516,6 +539,9 @@ static const struct kind {
 	{MSG_UNIT_DISK, sizeof(struct msg_unit_disk), 2, unit_disk_add},
 	{MSG_UNIT_DISK, sizeof(struct msg_unit_disk), 0, unit_disk_remove},
 	{MSG_UNIT_DISK, sizeof(struct msg_unit_disk), 0, unit_disk_limit},
+	{MSG_UNIT_DISK, sizeof(struct msg_unit_disk), 1, unit_disk_insert},
+	{MSG_UNIT_DISK, sizeof(struct msg_unit_disk), 0, unit_disk_eject},
+	{MSG_UNIT_DISK, sizeof(struct msg_unit_disk), 0, unit_disk_add_empty},
 	{MSG_EVENT_DISKS, sizeof(struct msg_event_disks), 0, event_disks},
 	{MSG_READY, sizeof(struct msg_ready), 0, ready},
 	{MSG_FAILED, sizeof(struct msg_error), 0, error_msg},
@@ -887,6 +913,8 @@ static const struct number {
 	NUMBER(unit_disk_remove, disk.disk.kind, 2),
 	NUMBER(unit_disk_remove, disk.bytes, 512),
 	NUMBER(unit_disk_limit, disk.disk.bytes_per_s, CONTROL_MIN_RATE - 1),
+	NUMBER(unit_disk_eject, disk.force, 2),
+	NUMBER(unit_disk_insert, disk.force, 1),
 	NUMBER(unit_disk_limit, disk.disk.bytes_per_s, 1ull << 63),
 	NUMBER(vm_create_disks, create.disk[1].bytes_per_s, 1),
 	NUMBER(event_disks, counted.count, CONTROL_MAX_DISKS + 1),

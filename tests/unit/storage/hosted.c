@@ -303,8 +303,10 @@ void hosted_unit(struct hosted *h, uint16_t type)
 void hosted_disk_ask(struct hosted *h, enum vm_disk_action action, const struct vm_disk *disk,
 		     const int *fds)
 {
-	struct msg_unit_disk m = {.action = action, .disk = *disk, .bytes = h->resize_bytes};
+	struct msg_unit_disk m = {.action = action, .disk = *disk, .force = action == DISK_EJECT && h->force};
 
+	if (action == DISK_RESIZE)
+		m.bytes = h->resize_bytes;
 	control_header(&m.h, MSG_UNIT_DISK, 2);
 	must(msgsock_send(h->unit, &m.h, fds, fds ? disk->chain : 0), "disk message");
 }

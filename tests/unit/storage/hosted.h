@@ -51,6 +51,7 @@ struct hosted {
 	uint64_t resize_bytes; /* of DISK_RESIZE */
 	pid_t process; /* of the provider; 0: it is a thread of ours */
 	struct hosted_kept kept;
+	bool force; /* of DISK_EJECT */
 	int refuse; /* answer offers with this errno */
 	struct hosted_channel channel[HOSTED_CHANNELS];
 };

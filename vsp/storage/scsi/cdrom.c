@@ -2,6 +2,7 @@
  *
  * What a CD/DVD drive answers beyond a disk (MMC-6): one session, one data track.
  */
+#include <stdatomic.h>
 #include <string.h>
 
 #include "vsp/storage/scsi/internal.h"
@@ -52,30 +53,51 @@ static void read_toc(const struct scsi_unit *u, struct scsi_command *cmd)
 	scsi_reply(cmd, d, n, be16(&cmd->cdb[7]));
 }
 
-/* Profile DVD-ROM, current; no optional features. */
-static void get_configuration(struct scsi_command *cmd)
+static bool has_medium(const struct scsi_unit *u)
+{
+	return u->disk && !u->ejected;
+}
+
+/* Profile DVD-ROM, current if there is a medium; no optional features. */
+static void get_configuration(const struct scsi_unit *u, struct scsi_command *cmd)
 {
 	uint8_t d[8 + 8] = {0};
 
 	put32(d, sizeof(d) - 4);
-	put16(&d[6], 0x0010);
+	put16(&d[6], has_medium(u) ? 0x0010 : 0);
 	d[10] = 0x03; /* feature 0, profile list: persistent, current */
 	d[11] = 4;
 	put16(&d[12], 0x0010);
-	d[14] = 1;
+	d[14] = has_medium(u);
 	scsi_reply(cmd, d, sizeof(d), be16(&cmd->cdb[7]));
 }
 
-/* Polled media events: nothing new; the medium is there, or the tray is open (MMC-6 6.6.3.6). */
-static void event_status(const struct scsi_unit *u, struct scsi_command *cmd)
+void scsi_medium_event(struct scsi_unit *u, enum scsi_medium_event event)
+{
+	u->media_event = event;
+	if (event == MEDIUM_NEW)
+		scsi_attention(u, ATTENTION_MEDIUM_CHANGED);
+}
+
+/* Polled events of the media class: what is new, and whether a medium is there or the tray open
+ * (MMC-6 6.6). For other classes: that there are none. */
+static void event_status(struct scsi_unit *u, struct scsi_command *cmd)
 {
 	uint8_t d[8] = {0, 6, 0x04, 0x10, 0, u->ejected ? 0x01 : u->disk ? 0x02 : 0};
+	size_t n = sizeof(d);
 
 	if (!(cmd->cdb[1] & 1)) {
 		scsi_fail(cmd, SENSE_INVALID_FIELD_IN_CDB);
 		return;
 	}
-	scsi_reply(cmd, d, sizeof(d), be16(&cmd->cdb[7]));
+	if (!(cmd->cdb[4] & 0x10)) {
+		d[1] = 2;
+		d[2] = 0x80;
+		n = 4;
+	} else if (be16(&cmd->cdb[7]) > 4) {
+		d[4] = atomic_exchange(&u->media_event, 0);
+	}
+	scsi_reply(cmd, d, n, be16(&cmd->cdb[7]));
 }
 
 static void disc_information(struct scsi_command *cmd)
@@ -95,10 +117,13 @@ static void start_stop(struct scsi_unit *u, struct scsi_command *cmd)
 	if (!start && u->locked) {
 		scsi_fail(cmd, SENSE_REMOVAL_PREVENTED);
 	} else if (!start) {
+		if (!u->ejected && u->disk)
+			scsi_medium_event(u, MEDIUM_REMOVED);
 		u->ejected = true;
 	} else if (u->ejected) {
 		u->ejected = false;
-		scsi_attention(u, ATTENTION_MEDIUM_CHANGED);
+		if (u->disk)
+			scsi_medium_event(u, MEDIUM_NEW);
 	}
 }
 
@@ -110,6 +135,17 @@ bool scsi_tray(struct scsi_unit *u, struct scsi_command *cmd)
 		return true;
 	case 0x1e: /* PREVENT ALLOW MEDIUM REMOVAL */
 		u->locked = cmd->cdb[4] & 1;
+		return true;
+	default:
+		return false;
+	}
+}
+
+bool scsi_drive(struct scsi_unit *u, struct scsi_command *cmd)
+{
+	switch (cmd->cdb[0]) {
+	case 0x46:
+		get_configuration(u, cmd);
 		return true;
 	case 0x4a:
 		event_status(u, cmd);
@@ -124,9 +160,6 @@ bool scsi_cdrom(const struct scsi_unit *u, struct scsi_command *cmd)
 	switch (cmd->cdb[0]) {
 	case 0x43:
 		read_toc(u, cmd);
-		return true;
-	case 0x46:
-		get_configuration(cmd);
 		return true;
 	case 0x51:
 		disc_information(cmd);

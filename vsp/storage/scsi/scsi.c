@@ -142,7 +142,7 @@ static bool without_medium(struct scsi_unit *u, struct scsi_command *cmd)
 		scsi_report_luns(cmd);
 		return true;
 	default:
-		return false;
+		return u->kind == SCSI_CDROM && scsi_drive(u, cmd);
 	}
 }
 

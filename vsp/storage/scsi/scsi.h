@@ -45,6 +45,7 @@ struct scsi_unit {
 	char serial[SCSI_SERIAL_BYTES + 1];
 	_Atomic bool ejected;       /* CD/DVD: the guest has opened the tray */
 	_Atomic bool locked;        /* and may not: it has prevented it */
+	_Atomic uint8_t media_event; /* to report once: enum scsi_medium_event, 0: none */
 	_Atomic bool write_through; /* MODE SELECT cleared WCE: each write is durable */
 	struct reserve *reserve;    /* of a shared disk; borrowed; NULL: it is nobody else's */
 	_Atomic uint32_t attentions; /* to report once each: bit per enum scsi_attention */
@@ -63,6 +64,15 @@ enum scsi_attention {
 	ATTENTIONS
 };
 void scsi_attention(struct scsi_unit *unit, enum scsi_attention attention);
+
+/* Of a CD/DVD drive, for whoever asks for events (MMC-6 table 336). */
+enum scsi_medium_event {
+	MEDIUM_EJECT_REQUEST = 1, /* somebody wants to have it, and the guest has locked it */
+	MEDIUM_NEW,
+	MEDIUM_REMOVED,
+};
+/* A new medium is a unit attention, too. The host sets disk, while no command is under way. */
+void scsi_medium_event(struct scsi_unit *unit, enum scsi_medium_event event);
 
 /* One command and its outcome. */
 struct scsi_command {
