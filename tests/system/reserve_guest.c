@@ -5,8 +5,8 @@
  *   reserve_guest DEVICE in ACTION             prints what comes back, in hexadecimal
  *   reserve_guest DEVICE out ACTION TYPE KEY SERVICE_KEY
  *
- * Numbers are hexadecimal; actions and types are SPC-4's. Prints "good", "conflict" or
- * "sense KEY ASC ASCQ". A unit attention is reported and the command repeated.
+ * Numbers are hexadecimal; actions and types are SPC-4's. Prints "good", "conflict" (and if the driver
+ * took it for an error of the adapter, that) or "sense KEY ASC ASCQ". A unit attention is reported and the command repeated.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -49,7 +49,9 @@ static int run(int fd, uint8_t cdb[10], uint8_t *data, unsigned bytes, int direc
 		printf("sense %x %02x %02x\n", sense[2] & 15, sense[12], sense[13]);
 		return (sense[2] & 15) == UNIT_ATTENTION;
 	}
-	if (io.status == CONFLICT)
+	if (io.status == CONFLICT && io.host_status)
+		printf("conflict, host status %#x\n", io.host_status);
+	else if (io.status == CONFLICT)
 		printf("conflict\n");
 	else if (io.status)
 		printf("status %#x\n", io.status);

@@ -85,6 +85,21 @@ static int out(unsigned i, unsigned action, unsigned type, uint8_t key, uint8_t 
 	return run(i, cdb, 24);
 }
 
+static int move(unsigned i, uint8_t key, uint8_t service_key, unsigned to, uint8_t flags)
+{
+	const uint8_t cdb[16] = {0x5f, 7, 0, [8] = 48};
+
+	memset(data, 0, 48);
+	data[7] = key;
+	data[15] = service_key;
+	data[17] = flags;
+	data[19] = 1;
+	data[23] = 24;
+	data[24] = 4;
+	data[32] = 0xa0 + to;
+	return run(i, cdb, 48);
+}
+
 static int in(unsigned i, unsigned action)
 {
 	const uint8_t cdb[16] = {0x5e, action, [7] = 2};
@@ -244,7 +259,8 @@ START_TEST(wrong_parameters_are_refused)
 {
 	const uint8_t longer[16] = {0x5f, REGISTER, 0, [8] = 28};
 
-	ck_assert_int_eq(out(0, 7, 0, 0, 1), SENSE(5, 0x24, 0x00)); /* REGISTER AND MOVE */
+	ck_assert_int_eq(out(0, 8, 0, 0, 1), SENSE(5, 0x24, 0x00)); /* no such action */
+	ck_assert_int_eq(out(0, 7, 0, 0, 1), SENSE(5, 0x1a, 0x00)); /* a list without TransportID */
 	ck_assert_int_eq(in(0, 4), SENSE(5, 0x24, 0x00));
 	ck_assert_int_eq(run(0, longer, 28), SENSE(5, 0x1a, 0x00));
 	ck_assert_int_eq(out(0, REGISTER, 0, 0, 0xA1), 0);
@@ -340,6 +356,41 @@ START_TEST(who_wants_the_image_alone_is_kept_out)
 }
 END_TEST
 
+START_TEST(the_holder_moves_the_reservation)
+{
+	ck_assert_int_eq(move(0, 0xA1, 0xB2, 1, 0), CONFLICT); /* not registered */
+	ck_assert_int_eq(out(0, REGISTER, 0, 0, 0xA1), 0);
+	ck_assert_int_eq(move(0, 0xA1, 0xB2, 1, 0), SENSE(5, 0x24, 0x00)); /* nothing to move */
+	ck_assert_int_eq(out(0, RESERVE, 1, 0xA1, 0), 0);
+	ck_assert_int_eq(move(0, 0xA2, 0xB2, 1, 0), CONFLICT);
+	ck_assert_int_eq(move(0, 0xA1, 0, 1, 0), SENSE(5, 0x26, 0x00));    /* no key for it */
+	ck_assert_int_eq(move(0, 0xA1, 0xB2, 0, 0), SENSE(5, 0x26, 0x00)); /* to itself */
+	ck_assert_int_eq(move(0, 0xA1, 0xB2, 9, 0), SENSE(5, 0x26, 0x00)); /* nobody */
+	ck_assert_int_eq(move(0, 0xA1, 0xB2, 1, 1), SENSE(5, 0x26, 0x00)); /* APTPL */
+	ck_assert_int_eq(write_block(0), 0);
+	ck_assert_int_eq(write_block(1), CONFLICT);
+
+	ck_assert_int_eq(move(0, 0xA1, 0xB2, 1, 0), 0);
+	ck_assert_int_eq(write_block(0), CONFLICT);
+	ck_assert_int_eq(write_block(1), 0);
+	ck_assert_int_eq(in(2, 1), 0); /* READ RESERVATION */
+	ck_assert_uint_eq(data[3], 2); /* generation: a registration and the move */
+	ck_assert_uint_eq(data[15], 0xB2);
+	ck_assert_uint_eq(data[21], 1);
+	ck_assert_int_eq(move(0, 0xA1, 0xC3, 2, 0), CONFLICT); /* its own no longer */
+
+	ck_assert_int_eq(move(1, 0xB2, 0xC3, 2, 2), 0); /* UNREG */
+	ck_assert_int_eq(write_block(2), 0);
+	ck_assert_int_eq(in(2, 0), 0);
+	ck_assert_uint_eq(data[7], 16); /* two keys are left */
+	ck_assert_int_eq(out(1, RELEASE, 1, 0xB2, 0), CONFLICT);
+
+	ck_assert_int_eq(out(2, RELEASE, 1, 0xC3, 0), 0);
+	ck_assert_int_eq(out(2, RESERVE, 8, 0xC3, 0), 0); /* all registrants: none to move */
+	ck_assert_int_eq(move(2, 0xC3, 0xB2, 1, 0), CONFLICT);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("reserve");
@@ -355,6 +406,7 @@ int main(void)
 	tcase_add_loop_test(t, preempting_takes_the_reservation_and_fences_its_holder, 0, 2);
 	tcase_add_test(t, with_all_registrants_the_last_one_releases);
 	tcase_add_test(t, clearing_forgets_everything);
+	tcase_add_test(t, the_holder_moves_the_reservation);
 	tcase_add_test(t, capabilities_and_full_status_are_as_laid_out);
 	tcase_add_test(t, wrong_parameters_are_refused);
 	tcase_add_test(t, a_machine_that_dies_keeps_its_registration_until_it_is_preempted);

@@ -17,10 +17,14 @@ enum {
 	PREEMPT,
 	PREEMPT_AND_ABORT,
 	REGISTER_AND_IGNORE,
+	REGISTER_AND_MOVE,
 };
 enum { SCOPE_LU = 0, PARAMETERS = 24, TRANSPORT_ID = 24, STATUS = 24 + TRANSPORT_ID };
 #define PARAMETER_SPEC_I_PT 0x08
 #define PARAMETER_APTPL     0x01
+#define PARAMETER_UNREG     0x02 /* of REGISTER AND MOVE */
+#define SRP_PORT            0x04 /* protocol identifier of our TransportIDs */
+#define RELATIVE_PORT       1
 
 /* ---- IN ---- */
 
@@ -63,9 +67,9 @@ static size_t read_full_status(const struct reserve_state *st, uint8_t *d)
 			p[12] = 0x01; /* R_HOLDER */
 			p[13] = SCOPE_LU << 4 | st->type;
 		}
-		put16(p + 18, 1); /* relative target port */
+		put16(p + 18, RELATIVE_PORT);
 		put32(p + 20, TRANSPORT_ID);
-		p[24] = 0x04; /* SRP */
+		p[24] = SRP_PORT;
 		memcpy(p + 32, st->seat[i].owner, 16);
 		n += STATUS;
 	}
@@ -110,6 +114,8 @@ struct out {
 	struct reserve_state *st;
 	uint64_t key, service_key;
 	unsigned type;
+	bool unregister;      /* of REGISTER AND MOVE: who moves it leaves, */
+	uint8_t to_whom[16];  /* and who gets it */
 	uint32_t tell[ATTENTIONS]; /* seats, by attention */
 	uint32_t drain;            /* seats whose commands must have ended */
 };
@@ -251,6 +257,39 @@ static void do_preempt(struct out *o)
 	}
 }
 
+static unsigned seat_of(const struct reserve_state *st, const uint8_t owner[16])
+{
+	static const uint8_t nobody[16];
+	unsigned seat = 0;
+
+	if (!memcmp(owner, nobody, sizeof(nobody)))
+		return RESERVE_SEATS;
+	while (seat < RESERVE_SEATS && memcmp(st->seat[seat].owner, owner, 16))
+		seat++;
+	return seat;
+}
+
+/* The holder gives the reservation to another machine, registered with this key from now on (SPC-4
+ * 5.9.8). That must have a seat: it shares the disk, or did. */
+static void do_move(struct out *o)
+{
+	unsigned own = o->r->seat, to = seat_of(o->st, o->to_whom);
+
+	if (o->st->type == RESERVE_NONE) {
+		scsi_fail(o->cmd, SENSE_INVALID_FIELD_IN_CDB);
+	} else if (reserve_all_registrants(o->st->type) || !holds(o->st, own)) {
+		conflict(o);
+	} else if (!o->service_key || to == own || to == RESERVE_SEATS) {
+		scsi_fail(o->cmd, SENSE_INVALID_PARAMETER);
+	} else {
+		o->st->seat[to].key = o->service_key;
+		o->st->holder = (uint8_t)to;
+		if (o->unregister)
+			o->st->seat[own].key = 0;
+		o->st->generation++;
+	}
+}
+
 static void act(struct out *o, unsigned action)
 {
 	bool reg = action == REGISTER || action == REGISTER_AND_IGNORE;
@@ -274,9 +313,36 @@ static void act(struct out *o, unsigned action)
 	case CLEAR:
 		do_clear(o);
 		break;
+	case REGISTER_AND_MOVE:
+		do_move(o);
+		break;
 	default:
 		do_preempt(o);
 	}
+}
+
+/* Its parameter list is longer, by the TransportID, and differs in the flags' place. */
+static bool parse_move(struct out *o)
+{
+	struct scsi_command *cmd = o->cmd;
+	uint8_t p[PARAMETERS + TRANSPORT_ID];
+	const uint8_t *id = p + PARAMETERS;
+
+	if (be32(&cmd->cdb[5]) != sizeof(p)) {
+		scsi_fail(cmd, SENSE_PARAMETER_LENGTH);
+		return false;
+	}
+	if (!scsi_parameters(cmd, p, sizeof(p)))
+		return false;
+	o->key = be64(p);
+	o->service_key = be64(p + 8);
+	o->unregister = p[17] & PARAMETER_UNREG;
+	memcpy(o->to_whom, id + 8, sizeof(o->to_whom));
+	if (!(p[17] & PARAMETER_APTPL) && be16(p + 18) == RELATIVE_PORT &&
+	    be32(p + 20) == TRANSPORT_ID && id[0] == SRP_PORT)
+		return true;
+	scsi_fail(cmd, SENSE_INVALID_PARAMETER);
+	return false;
 }
 
 /* Reads the command: false: it has failed. */
@@ -288,6 +354,8 @@ static bool parse(struct out *o)
 	uint8_t p[PARAMETERS];
 
 	o->type = cmd->cdb[2] & 0x0f;
+	if (action == REGISTER_AND_MOVE)
+		return parse_move(o);
 	if (action > REGISTER_AND_IGNORE ||
 	    (typed && (cmd->cdb[2] >> 4 != SCOPE_LU || !reserve_type_ok(o->type)))) {
 		scsi_fail(cmd, SENSE_INVALID_FIELD_IN_CDB);
