@@ -102,6 +102,9 @@ static void fill_processes(struct arena *a, const struct vm *vm, Bulkhead__Vm *m
 	for (unsigned i = 0; i < ROLE_COUNT; i++)
 		if (vm->run.process[i].pid)
 			m->processes[m->n_processes++] = fill_process(a, i, &vm->run.process[i]);
+	for (unsigned i = 0, at = 0; i < ROLE_COUNT; i++)
+		if (vm->run.process[i].pid)
+			m->processes[at++]->restarts = vm->run.restarts[i].count;
 }
 
 static Bulkhead__DiskCounters *fill_counters(struct arena *a, const struct vm *vm,

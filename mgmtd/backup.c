@@ -284,11 +284,11 @@ static void on_timer(void *arg)
 	}
 }
 
-void backup_gone(struct vm *vm)
+void backup_gone(struct vm *vm, const char *why)
 {
 	if (!vm->backup)
 		return;
-	wrong(vm->backup, BULKHEAD__ERROR_CODE__ERROR_FAILED, NULL, "it was turned off");
+	wrong(vm->backup, BULKHEAD__ERROR_CODE__ERROR_FAILED, NULL, why);
 	finish(vm->backup);
 }
 

@@ -11,7 +11,7 @@
 bool backup_answer(struct vm *vm, uint64_t cookie, int error, const char *text);
 void backup_progress(struct vm *vm, uint64_t cookie, uint32_t percent);
 /* Its processes end. */
-void backup_gone(struct vm *vm);
+void backup_gone(struct vm *vm, const char *why);
 /* False: the job is no backup of this machine's. */
 bool backup_cancel(struct vm *vm, const struct job *job, const char *user);
 

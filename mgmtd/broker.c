@@ -66,6 +66,26 @@ static void on_gone(struct daemon *d, const struct msg_vm_gone *m)
 	vm_ended(vm, text);
 }
 
+static void on_lost(struct daemon *d, const struct msg_vm_gone *m)
+{
+	struct vm *vm = vm_find_run(d, m->id);
+	char text[CONTROL_TEXT_BYTES];
+
+	log_printable(text, sizeof(text), m->text, strlen(m->text));
+	if (vm)
+		restart_lost(vm, m, text);
+}
+
+static void on_restarted(struct daemon *d, const struct msg_vm_restarted *m, int fd)
+{
+	struct vm *vm = awaiting(d, m->h.cookie);
+
+	if (vm && vm->op == OP_RELAUNCH && m->role == vm->run.relaunched)
+		restart_done(vm, m, fd);
+	else
+		close(fd);
+}
+
 static void autostart(struct daemon *d)
 {
 	struct fault f = {0};
@@ -104,6 +124,12 @@ static void on_message(struct broker *b, const uint8_t *buf, int *fds, size_t nf
 	case MSG_VM_CREATED:
 		on_created(b->d, (const struct msg_vm_created *)buf, fds, nfds);
 		return;
+	case MSG_VM_RESTARTED:
+		on_restarted(b->d, (const struct msg_vm_restarted *)buf, fds[0]);
+		return;
+	case MSG_VM_LOST:
+		on_lost(b->d, (const struct msg_vm_gone *)buf);
+		break;
 	case MSG_VM_GONE:
 		on_gone(b->d, (const struct msg_vm_gone *)buf);
 		break;

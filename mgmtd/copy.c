@@ -173,13 +173,13 @@ bool copy_answer(struct vm *vm, uint64_t cookie, int error, const char *text)
 	return true;
 }
 
-void copy_gone(struct vm *vm)
+void copy_gone(struct vm *vm, const char *why)
 {
 	struct fault f = {0};
 
 	if (!vm->copy)
 		return;
-	fault_set(&f, BULKHEAD__ERROR_CODE__ERROR_FAILED, NULL, "%s was turned off", vm->def.name);
+	fault_set(&f, BULKHEAD__ERROR_CODE__ERROR_FAILED, NULL, "%s", why);
 	finish(vm->copy, &f);
 }
 

@@ -160,6 +160,9 @@ int vm_disks_begin(struct vm *vm, struct fault *f);
 /* The descriptors in the order of proto/control.h, still ours, and what the message says of them. */
 unsigned vm_disks_fds(const struct vm *vm, int *fds, unsigned max);
 void vm_disks_fill(const struct vm *vm, struct vm_disk *disk);
+/* All that the machine has now, with their descriptors, still its own; how many. */
+unsigned vm_disks_now(const struct vm *vm, struct vm_disk *disk, int *fds, unsigned max,
+		      unsigned *nfds);
 /* The same for one disk; fds: room for CONTROL_MAX_CHAIN. How many there are. */
 unsigned vm_disks_one(const struct vm *vm, unsigned controller, unsigned lun, struct vm_disk *disk,
 		      int *fds);
@@ -172,6 +175,9 @@ void vm_disks_limit(struct vm *vm, const struct vmc_disk *d);
 void vm_disks_given(struct vm *vm); /* the storage process has them */
 void vm_disks_end(struct vm *vm);
 /* The image that the disk at that place writes; NULL: there is none. */
+/* Whether its storage process holds back what the guest has written, up to the next flush: tables of
+ * images that are no raw ones. */
+bool vm_disks_cached(const struct vm *vm);
 const char *vm_disks_path(const struct vm *vm, unsigned controller, unsigned lun);
 
 /* ---- space.c */

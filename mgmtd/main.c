@@ -29,6 +29,7 @@ static const char usage[] =
 	"  --api-socket PATH    API socket (RUN-DIR/api)\n"
 	"  --tcp-port PORT      also listen on 127.0.0.1:PORT (off)\n"
 	"  --low-space MIB      warn when a file system with images has less left (1024; 0: never)\n"
+	"  --restarts N         start a provider that ends again, N times in 10 minutes (5; 0: never)\n"
 	"  --user NAME          if started by root: become NAME before anything else\n"
 	"  --debug              more messages\n"
 	"  --policy             print the system calls that the daemon may make\n"
@@ -41,6 +42,7 @@ enum {
 	OPT_API,
 	OPT_TCP,
 	OPT_LOW_SPACE,
+	OPT_RESTARTS,
 	OPT_USER,
 	OPT_DEBUG,
 	OPT_SECCOMP,
@@ -56,6 +58,7 @@ static const struct option options[] = {
 	{"api-socket", required_argument, NULL, OPT_API},
 	{"tcp-port", required_argument, NULL, OPT_TCP},
 	{"low-space", required_argument, NULL, OPT_LOW_SPACE},
+	{"restarts", required_argument, NULL, OPT_RESTARTS},
 	{"user", required_argument, NULL, OPT_USER},
 	{"debug", no_argument, NULL, OPT_DEBUG},
 	{"no-seccomp", no_argument, NULL, OPT_SECCOMP},
@@ -98,6 +101,7 @@ static void parse_options(int argc, char **argv, struct settings *s, enum log_le
 	int o;
 
 	*s = (struct settings){.state_dir = "/var/lib/bulkhead", .run_dir = "/run/bulkhead",
+				.restarts = RESTARTS_DEFAULT,
 				.low_space_mib = 1024};
 	while ((o = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (o) {
@@ -118,6 +122,9 @@ static void parse_options(int argc, char **argv, struct settings *s, enum log_le
 			break;
 		case OPT_LOW_SPACE:
 			s->low_space_mib = parse_number("--low-space", optarg);
+			break;
+		case OPT_RESTARTS:
+			s->restarts = parse_number("--restarts", optarg);
 			break;
 		case OPT_USER:
 			s->user = optarg;

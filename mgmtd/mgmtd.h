@@ -74,6 +74,7 @@ struct settings {
 	unsigned tcp_port;    /* on loopback; 0: none */
 	const char *user;     /* to become, if started by root */
 	bool no_seccomp;      /* for debugging only */
+	unsigned restarts; /* of one provider within RESTART_WINDOW_S; 0: its end is the machine's */
 	unsigned low_space_mib; /* warn when a file system with images has less left; 0: never */
 };
 
@@ -191,6 +192,7 @@ enum vm_op {
 	OP_FREEZE,
 	OP_THAW,
 	OP_DISK, /* a change of its disks: vm->change */
+	OP_RELAUNCH, /* another process in a provider's place: vm->run.relaunched */
 	OP_OFF,
 	OP_COUNT
 };
@@ -221,6 +223,13 @@ struct run {
 	uint32_t nvalues;
 	struct disk_counted counted[CONTROL_MAX_DISKS]; /* what the storage process said last */
 	uint32_t ncounted;
+	uint32_t lost;       /* bit per role: providers that have ended, and are to be started again */
+	unsigned relaunched; /* of OP_RELAUNCH: the role */
+	char lost_why[CONTROL_TEXT_BYTES]; /* of the last */
+	struct {
+		unsigned count, recent; /* restarts; those since window_ns */
+		uint64_t window_ns;
+	} restarts[ROLE_COUNT];
 };
 
 /* What becomes of a disk; its path is owned. */
@@ -309,6 +318,8 @@ void vm_fail(struct vm *vm, const struct fault *f);
 void vm_turn_off(struct vm *vm, const char *reason);
 /* The answer that answerer owes: error 0 or a positive errno with text. Others are ignored. */
 void vm_answer(struct vm *vm, unsigned answerer, uint64_t cookie, int error, const char *text);
+/* The answer that this role owed will not come. */
+void vm_role_lost(struct vm *vm, unsigned role, const char *text);
 /* The same for a step that is ours; f NULL, or without a code: done. */
 void vm_step_done(struct vm *vm, uint64_t cookie, const struct fault *f);
 /* What op is called while it goes on: "being started"; NULL if there is none. */
@@ -324,6 +335,19 @@ int vm_created(struct vm *vm, const struct msg_vm_created *m, int *fds, size_t n
 	       struct fault *f);
 /* Closes every descriptor of the run. */
 void vm_release(struct vm *vm);
+
+/* ---- restart.c: providers that ended are started again */
+
+enum { RESTARTS_DEFAULT = 5, RESTART_WINDOW_S = 600 };
+
+void restart_lost(struct vm *vm, const struct msg_vm_gone *m, const char *text);
+int restart_send(struct vm *vm, struct fault *f);
+/* VM_RESTARTED with its descriptor, which it takes. */
+void restart_done(struct vm *vm, const struct msg_vm_restarted *m, int fd);
+/* It runs. */
+void restart_finished(struct vm *vm);
+/* Nothing else is under way: begins what is due. */
+void restart_go_on(struct vm *vm);
 
 /* ---- vm_disk.c: disks that come and go */
 

@@ -330,6 +330,25 @@ static int insert(struct vm_disks *v, const struct vmc_disk *d, struct fault *f)
 	return s->chain.count ? 0 : -1;
 }
 
+/* The disks that the machine has now, whose process has gone, and with it every lock. */
+static int reopen_all(struct vm_disks *v, bool *look, struct fault *f)
+{
+	for (unsigned i = 0; i < CONTROL_MAX_DISKS; i++) {
+		struct slot *slot = &v->slot[i];
+
+		if (!slot->used || !slot->chain.count) /* none, or an empty drive */
+			continue;
+		chain_close(&slot->chain);
+		slot->looked_at = false;
+		slot->chain.image[0] = open_one(v, &slot->disk, f);
+		slot->chain.count = slot->chain.image[0] != NULL;
+		if (!slot->chain.count)
+			return -1;
+		*look |= needs_look(&slot->disk);
+	}
+	return 0;
+}
+
 static int add_all(struct vm_disks *v, bool *look, struct fault *f)
 {
 	const struct vm *vm = v->vm;
@@ -338,6 +357,8 @@ static int add_all(struct vm_disks *v, bool *look, struct fault *f)
 	*look = false;
 	if (vm->op == OP_DISK && vm->change.action == DISK_INSERT)
 		return insert(v, &vm->change.disk, f);
+	if (vm->op == OP_RELAUNCH)
+		return reopen_all(v, look, f);
 	if (vm->op == OP_DISK && vm->change.action != DISK_ADD)
 		return 0;
 	if (vm->op == OP_DISK) { /* a daemon that died while it attached may have left one */
@@ -435,6 +456,34 @@ void vm_disks_fill(const struct vm *vm, struct vm_disk *disk)
 {
 	for (unsigned i = 0; vm->disks && i < vm->def.ndisks; i++)
 		describe(vm, &vm->disks->slot[i], &disk[i]);
+}
+
+unsigned vm_disks_now(const struct vm *vm, struct vm_disk *disk, int *fds, unsigned max,
+		      unsigned *nfds)
+{
+	unsigned n = 0;
+
+	*nfds = 0;
+	for (unsigned i = 0; vm->disks && i < CONTROL_MAX_DISKS; i++) {
+		const struct slot *s = &vm->disks->slot[i];
+
+		if (!s->used)
+			continue;
+		describe(vm, s, &disk[n++]);
+		*nfds += fds_of(s, fds + *nfds, max - *nfds);
+	}
+	return n;
+}
+
+bool vm_disks_cached(const struct vm *vm)
+{
+	for (unsigned i = 0; vm->disks && i < CONTROL_MAX_DISKS; i++) {
+		const struct slot *s = &vm->disks->slot[i];
+
+		if (s->used && !s->disk.read_only && s->disk.format != VM_FORMAT_RAW)
+			return true;
+	}
+	return false;
 }
 
 unsigned vm_disks_one(const struct vm *vm, unsigned controller, unsigned lun, struct vm_disk *disk,

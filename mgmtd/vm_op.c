@@ -89,6 +89,15 @@ static const struct step disk_steps[] = {
 	{ROLE_STORAGE, MSG_UNIT_DISK, 120, 0, "changing its disks"},
 };
 
+/* What the machine is doing goes on meanwhile; of the last three, the one for what was lost. */
+static const struct step relaunch_steps[] = {
+	{DISKS, 0, 120, 0, "looking at its disks"},
+	{BROKER, MSG_VM_RESTART, 60, 0, "starting the process again"},
+	{ROLE_STORAGE, MSG_UNIT_RUN, 30, 0, "starting the disks"},
+	{ROLE_INTEGRATION, MSG_UNIT_RUN, 30, 0, "starting the services"},
+	{ROLE_SOCKET, MSG_UNIT_RUN, 30, 0, "starting the sockets"},
+};
+
 /* Disks that are not closed in time, or whose process has gone, are as after a power cut. */
 static const struct step off_steps[] = {
 	{ROLE_STORAGE, MSG_UNIT_CLOSE, 60, 0, "closing the disks"},
@@ -123,6 +132,8 @@ static const struct op {
 		     "its file systems are thawed"},
 	[OP_DISK] = {"having its disks changed", STEPS(disk_steps), TRIGGER_COUNT, TRIGGER_COUNT,
 		     NULL, NULL},
+	[OP_RELAUNCH] = {"having a process started again", STEPS(relaunch_steps), TRIGGER_COUNT,
+			 TRIGGER_COUNT, NULL, NULL},
 	[OP_OFF] = {"being turned off", STEPS(off_steps), TRIGGER_OFF, TRIGGER_ENDED, NULL, NULL},
 };
 
@@ -152,6 +163,8 @@ static int send_step(struct vm *vm, const struct step *s, struct fault *f)
 		return broker_send(&vm->d->broker, &destroy.h, NULL, 0, f);
 	case MSG_UNIT_DISK:
 		return vm_disk_send(vm, f);
+	case MSG_VM_RESTART:
+		return restart_send(vm, f);
 	default:
 		rc = unit_send(vm, s->to, s->message);
 		if (rc)
@@ -192,6 +205,7 @@ static void op_failed(struct vm *vm, const struct fault *f)
 	arm(vm, 0);
 	job_end(vm->d, job, f);
 	guest_event_pending(vm);
+	restart_go_on(vm);
 }
 
 static void go_on(struct vm *vm);
@@ -264,7 +278,10 @@ static void finish(struct vm *vm);
 static bool lacks(const struct vm *vm, unsigned to)
 {
 	if (to == DISKS)
-		return vm->op == OP_START && !vm->def.ndisks;
+		return (vm->op == OP_START && !vm->def.ndisks) ||
+		       (vm->op == OP_RELAUNCH && vm->run.relaunched != ROLE_STORAGE);
+	if (to != BROKER && vm->op == OP_RELAUNCH)
+		return to != vm->run.relaunched || vm->state != STATE_RUNNING;
 	return to != BROKER &&
 	       (!(vm->run.roles & 1u << to) || (vm->op == OP_OFF && vm->run.unit[to].fd < 0));
 }
@@ -290,7 +307,8 @@ static void begin(struct vm *vm, enum vm_op op, const char *user)
 	if (ops[op].trigger != TRIGGER_COUNT)
 		vm_move(vm, ops[op].trigger);
 	if (op == OP_OFF)
-		backup_gone(vm); /* it asks the storage process for nothing after the close */
+		/* it asks the storage process for nothing after the close */
+		backup_gone(vm, "the machine is turned off");
 	if (op == OP_OFF && vm->run.creating)
 		return; /* vm_answer() goes on when the broker has said what became of it */
 	if (op == OP_OFF && !vm->run.id)
@@ -315,6 +333,8 @@ static void finish(struct vm *vm)
 	}
 	if (vm->op == OP_DISK)
 		vm_disk_done(vm, &f);
+	if (vm->op == OP_RELAUNCH)
+		restart_finished(vm);
 	vm->op = OP_NONE;
 	vm->cookie = 0;
 	vm->job = NULL;
@@ -331,6 +351,7 @@ static void finish(struct vm *vm)
 	vm->op_user[0] = '\0';
 	job_end(vm->d, job, &f);
 	guest_event_pending(vm);
+	restart_go_on(vm);
 }
 
 void vm_answer(struct vm *vm, unsigned answerer, uint64_t cookie, int error, const char *text)
@@ -367,6 +388,17 @@ void vm_answer(struct vm *vm, unsigned answerer, uint64_t cookie, int error, con
 			  "the broker could not end its processes: %s", text);
 	vm->step++;
 	go_on(vm);
+}
+
+void vm_role_lost(struct vm *vm, unsigned role, const char *text)
+{
+	if (vm->op == OP_RELAUNCH && vm->run.relaunched == role) { /* from the beginning */
+		vm->op = OP_NONE;
+		vm->cookie = 0;
+		arm(vm, 0);
+	} else if (vm->op != OP_NONE && vm->cookie && vm->answerer == role) {
+		vm_answer(vm, role, vm->cookie, EPIPE, text);
+	}
 }
 
 void vm_step_done(struct vm *vm, uint64_t cookie, const struct fault *f)

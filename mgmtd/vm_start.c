@@ -94,6 +94,7 @@ int vm_send_create(struct vm *vm, struct fault *f)
 			       "%s", why);
 	else
 		vm_disks_fill(vm, m.disk);
+	m.config.restart = vm->d->settings.restarts > 0;
 	vm->run.roles = 0;
 	for (unsigned i = 0; i < ROLE_COUNT; i++)
 		if (vm_has_role(&m.config, i))
@@ -147,8 +148,8 @@ int vm_created(struct vm *vm, const struct msg_vm_created *m, int *fds, size_t n
 
 void vm_release(struct vm *vm)
 {
-	backup_gone(vm);
-	copy_gone(vm);
+	backup_gone(vm, "the machine was turned off");
+	copy_gone(vm, "the machine was turned off");
 	space_forget(vm);
 	vm_disks_end(vm);
 	sockets_close(vm);
@@ -169,6 +170,8 @@ void vm_release(struct vm *vm)
 	vm->run.memory_target = 0;
 	vm->run.nvalues = 0;
 	vm->run.ncounted = 0;
+	vm->run.lost = 0;
+	memset(vm->run.restarts, 0, sizeof(vm->run.restarts));
 	vm->run.id = 0;
 	vm->run.creating = false;
 	vm->run.guest_ns = 0;

@@ -162,7 +162,7 @@ int vmc_config(const struct vmc *v, uint64_t run, struct vm_config *c, char *why
 	c->disks = v->ndisks;
 	c->integration = v->integration;
 	c->controllers = v->controllers;
-	c->sockets = v->sockets;
+	c->sockets = v->sockets; /* restart is the daemon's setting */
 	c->hibernation = !vmc_has_dynamic(v);
 	memcpy(c->uuid, v->uuid, sizeof(c->uuid));
 	snprintf(c->name, sizeof(c->name), "%s", v->name);

@@ -110,7 +110,8 @@ static bool config_ok(const struct vm_config *c, const struct why *why)
 	       in_range("controllers", c->controllers, 0, CONTROL_CONTROLLERS, why) &&
 	       in_range("integration", c->integration, 0, 1, why) &&
 	       in_range("sockets", c->sockets, 0, 1, why) &&
-	       in_range("hibernation", c->hibernation, 0, 1, why) && name_ok(c->name, why) &&
+	       in_range("hibernation", c->hibernation, 0, 1, why) &&
+	       in_range("restart", c->restart, 0, 1, why) && name_ok(c->name, why) &&
 	       text_ok("kernel command line", c->cmdline, sizeof(c->cmdline), why);
 }
 
@@ -272,6 +273,40 @@ static bool vm_gone_ok(const void *msg, size_t nfds, const struct why *why)
 	       text_ok("text", m->text, sizeof(m->text), why);
 }
 
+static bool is_provider(uint32_t role, const struct why *why)
+{
+	return role == ROLE_STORAGE || role == ROLE_INTEGRATION || role == ROLE_SOCKET ||
+	       bad(why, "role %u is no provider", role);
+}
+
+static bool vm_lost_ok(const void *msg, size_t nfds, const struct why *why)
+{
+	return is_provider(((const struct msg_vm_gone *)msg)->role, why) &&
+	       vm_gone_ok(msg, nfds, why);
+}
+
+static bool vm_restart_ok(const void *msg, size_t nfds, const struct why *why)
+{
+	const struct msg_vm_restart *m = msg;
+	const struct vm_config c = {.disks = m->disks};
+	size_t disk_fds;
+	if (m->id == 0)
+		return bad(why, "id is 0");
+	if (!is_provider(m->role, why) ||
+	    !in_range("disks", m->disks, 0, m->role == ROLE_STORAGE ? CONTROL_MAX_DISKS : 0, why) ||
+	    !disks_ok(&c, m->disk, &disk_fds, why))
+		return false;
+	return fds_ok(nfds, disk_fds, why);
+}
+
+static bool vm_restarted_ok(const void *msg, size_t nfds, const struct why *why)
+{
+	const struct msg_vm_restarted *m = msg;
+	if (m->id == 0)
+		return bad(why, "id is 0");
+	return is_provider(m->role, why) && process_ok(&m->process, why) && fds_ok(nfds, 1, why);
+}
+
 /* What every START message says of the confinement. */
 static bool confine_ok(uint32_t uid, uint32_t gid, uint32_t flags, const struct why *why)
 {
@@ -357,7 +392,7 @@ static bool start_integration_ok(const void *msg, size_t nfds, const struct why 
 		return false;
 	if (!m->config.integration)
 		return bad(why, "an integration process nobody wants");
-	return fds_ok(nfds, FIXED_CHILD_FDS, why);
+	return in_range("again", m->again, 0, 1, why) && fds_ok(nfds, FIXED_CHILD_FDS, why);
 }
 
 static bool start_job_ok(const void *msg, size_t nfds, const struct why *why)
@@ -375,7 +410,7 @@ static bool start_socket_ok(const void *msg, size_t nfds, const struct why *why)
 		return false;
 	if (!m->config.sockets)
 		return bad(why, "a socket process nobody wants");
-	return fds_ok(nfds, FIXED_CHILD_FDS, why);
+	return in_range("again", m->again, 0, 1, why) && fds_ok(nfds, FIXED_CHILD_FDS, why);
 }
 
 static bool event_connect_ok(const void *msg, size_t nfds, const struct why *why)
@@ -575,6 +610,9 @@ static const struct declaration declarations[] = {
 	{MSG_VM_CREATED, ANY_FDS, sizeof(struct msg_vm_created), vm_created_ok, "VM_CREATED"},
 	{MSG_VM_DESTROY, NO_FDS, sizeof(struct msg_vm_destroy), vm_destroy_ok, "VM_DESTROY"},
 	{MSG_VM_GONE, NO_FDS, sizeof(struct msg_vm_gone), vm_gone_ok, "VM_GONE"},
+	{MSG_VM_LOST, NO_FDS, sizeof(struct msg_vm_gone), vm_lost_ok, "VM_LOST"},
+	{MSG_VM_RESTART, ANY_FDS, sizeof(struct msg_vm_restart), vm_restart_ok, "VM_RESTART"},
+	{MSG_VM_RESTARTED, 1, 1, sizeof(struct msg_vm_restarted), vm_restarted_ok, "VM_RESTARTED"},
 	{MSG_START_PARTITION, ANY_FDS, sizeof(struct msg_start_partition), start_partition_ok,
 	 "START_PARTITION"},
 	{MSG_START_WORKER, ANY_FDS, sizeof(struct msg_start_worker), start_worker_ok,

@@ -10,6 +10,7 @@
  *
  *   mgmtd ----VM_CREATE, VM_DESTROY, HOST_INFO----> vmmcore broker
  *   mgmtd <---VM_CREATED, VM_GONE, ...------------- vmmcore broker
+ *   mgmtd ----VM_RESTART--------------------------> vmmcore broker
  *   broker ---START_PARTITION / _WORKER / ...-----> child       (its descriptor 3)
  *   broker <--READY / FAILED----------------------- child
  *   mgmtd ----UNIT_*------------------------------> each child on a socket of its own
@@ -52,6 +53,9 @@ enum control_type {
 	MSG_VM_CREATED,
 	MSG_VM_DESTROY,         /* answered by MSG_OK when every process and resource is gone */
 	MSG_VM_GONE,            /* event: a process of the VM ended; the broker has ended the rest */
+	MSG_VM_LOST,            /* event: with config.restart, a provider ended; the rest goes on */
+	MSG_VM_RESTART,         /* another in its place */
+	MSG_VM_RESTARTED,       /* answer */
 
 	/* broker to child, child to broker */
 	MSG_START_PARTITION = 32,
@@ -158,6 +162,7 @@ struct vm_config {
 	uint32_t job;                           /* 1: no VM but a job: 1 vCPU, nothing else */
 	uint32_t sockets;                       /* 1: has a socket process */
 	uint32_t hibernation;                   /* 1: ACPI's S4 is there: power off, memory on a disk */
+	uint32_t restart;                       /* 1: a provider that ends is told, not the VM's end */
 	uint8_t uuid[16];                       /* SMBIOS system UUID */
 	char name[CONTROL_NAME_BYTES];
 	char cmdline[CONTROL_CMDLINE_BYTES];
@@ -216,7 +221,7 @@ struct msg_vm_destroy {
 	uint64_t id;
 };
 
-struct msg_vm_gone {
+struct msg_vm_gone {                            /* VM_GONE, VM_LOST */
 	struct msg_header h;
 	uint64_t id;
 	uint32_t role;                          /* of the process that ended first */
@@ -224,6 +229,24 @@ struct msg_vm_gone {
 	int32_t signal;                         /* that ended it, or 0 */
 	int32_t status;                         /* exit status, if signal is 0 */
 	char text[CONTROL_TEXT_BYTES];          /* "partition (pid 12) was killed by signal 9 (Killed)" */
+};
+
+/* fds: of storage, the disks' as in VM_CREATE. */
+struct msg_vm_restart {
+	struct msg_header h;
+	uint64_t id;
+	uint32_t role;                          /* storage, integration or socket: one that was lost */
+	uint32_t disks;                         /* of storage, the disks that it has now */
+	struct vm_disk disk[CONTROL_MAX_DISKS];
+};
+
+/* fds: its unit socket */
+struct msg_vm_restarted {
+	struct msg_header h;
+	uint64_t id;
+	uint32_t role;
+	uint32_t pad;
+	struct vm_process process;
 };
 
 /* The partition's descriptors, in this order: unit socket, RAM memfd, page-generation memfd,

@@ -52,6 +52,11 @@ int outbox_send(struct outbox *o, const void *message, size_t bytes)
 	return put(o, message, (uint32_t)bytes) ? 0 : -ENOBUFS;
 }
 
+void outbox_clear(struct outbox *o)
+{
+	o->first = o->used = 0;
+}
+
 bool outbox_empty(const struct outbox *o)
 {
 	return o->used == 0;

@@ -46,11 +46,11 @@ static void send_pages(struct provider *p, const uint64_t *pages, uint32_t count
 
 /* ---- the server's calls ---- */
 
-void provider_open(void *arg, void *provider, uint32_t channel, const struct vmbus_open *open)
+static void send_open(struct provider *p, uint32_t type, uint32_t channel,
+		      const struct vmbus_open *open)
 {
-	struct provider *p = provider;
 	struct provider_open m = {
-		.type = PROVIDER_OPEN,
+		.type = type,
 		.channel = channel,
 		.page_count = open->page_count,
 		.downstream_page = open->downstream_page,
@@ -58,9 +58,38 @@ void provider_open(void *arg, void *provider, uint32_t channel, const struct vmb
 	};
 
 	memcpy(m.user_data, open->user_data, sizeof(m.user_data));
-	vmbus_route(arg, channel, p->index, true);
 	to_provider(p, &m, sizeof(m));
 	send_pages(p, open->pages, open->page_count);
+}
+
+void provider_open(void *arg, void *provider, uint32_t channel, const struct vmbus_open *open)
+{
+	struct provider *p = provider;
+
+	vmbus_route(arg, channel, p->index, true);
+	send_open(p, PROVIDER_OPEN, channel, open);
+}
+
+void provider_kept(void *arg, void *provider, uint32_t channel, const struct vmbus_offer *offer)
+{
+	struct provider_offer m = {
+		.type = PROVIDER_KEPT,
+		.cookie = channel,
+		.flags = offer->flags,
+		.mmio_mib = offer->mmio_mib,
+		.subchannel = offer->subchannel,
+		.pipe_mode = offer->pipe_mode,
+		.pipe_user = offer->pipe_user,
+	};
+
+	memcpy(m.interface, offer->interface.b, sizeof(m.interface));
+	memcpy(m.instance, offer->instance.b, sizeof(m.instance));
+	to_provider(provider, &m, sizeof(m));
+}
+
+void provider_reopen(void *arg, void *provider, uint32_t channel, const struct vmbus_open *open)
+{
+	send_open(provider, PROVIDER_REOPEN, channel, open);
 }
 
 void provider_close(void *arg, void *provider, uint32_t channel)
@@ -147,11 +176,27 @@ static bool owns(const struct provider *p, uint32_t channel)
 	return channel <= VMBUS_MAX_CHANNELS && (p->owns[channel / 8] & (1u << (channel % 8)));
 }
 
+/* Another process has come in the place of one that died. */
+static void reset(struct provider *p, uint32_t number, bool keep)
+{
+	struct vmbus_server *s = p->worker->vmbus.server;
+
+	outbox_clear(&p->out);
+	vmbus_provider_died(s, p, keep);
+	simple(p, PROVIDER_RESET_BEGIN, number, 0);
+	vmbus_provider_again(s, p);
+	simple(p, PROVIDER_RESET_DONE, number, 0);
+}
+
 /* Answers that come late, for a channel that was reset meanwhile, are no error. */
 static void said(struct provider *p, const struct provider_simple *m)
 {
 	struct vmbus_server *s = p->worker->vmbus.server;
 
+	if (m->type == PROVIDER_RESET) {
+		reset(p, m->channel, m->value);
+		return;
+	}
 	if (!owns(p, m->channel))
 		fatal("a provider names channel %u, which is not its own", m->channel);
 	switch (m->type) {

@@ -97,6 +97,8 @@ static bool on_vmbus(void *arg)
 static const struct vmbus_server_ops ops = {
 	.send = server_send,
 	.open = provider_open,
+	.kept = provider_kept,
+	.reopen = provider_reopen,
 	.close = provider_close,
 	.gpadl = provider_gpadl,
 	.gpadl_gone = provider_gpadl_gone,

@@ -149,6 +149,8 @@ int platform_boot(struct worker *w, const struct platform_boot *state);
 int outbox_send(struct outbox *o, const void *message, size_t bytes);
 /* Sends what waits. 0: all of it; -EAGAIN; another: the channel is broken. */
 int outbox_flush(struct outbox *o);
+/* Forgets what waits. */
+void outbox_clear(struct outbox *o);
 bool outbox_empty(const struct outbox *o);
 
 /* vmbus.c */
@@ -159,6 +161,8 @@ void vmbus_reset(struct worker *w);
 
 /* provider.c: the calls of struct vmbus_server_ops, and a provider's channel */
 void provider_open(void *arg, void *provider, uint32_t channel, const struct vmbus_open *open);
+void provider_kept(void *arg, void *provider, uint32_t channel, const struct vmbus_offer *offer);
+void provider_reopen(void *arg, void *provider, uint32_t channel, const struct vmbus_open *open);
 void provider_close(void *arg, void *provider, uint32_t channel);
 void provider_gpadl(void *arg, void *provider, uint32_t channel, uint32_t gpadl,
 		    const uint64_t *pages, uint32_t page_count, uint32_t byte_offset,

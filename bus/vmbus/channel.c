@@ -86,6 +86,20 @@ static void send_offer(struct vmbus_server *s, struct vmbus_chan *c)
 	vmbus_send(s, &m, sizeof(m));
 }
 
+/* The guest has not let go of the one before: drivers (Linux's, for one) take an offer of what they
+ * still know for one too many. */
+static bool is_known_yet(const struct vmbus_server *s, const struct vmbus_chan *c)
+{
+	for (uint32_t id = 1; id <= VMBUS_MAX_CHANNELS; id++) {
+		const struct vmbus_chan *o = s->channel[id];
+
+		if (o && o->state == CH_RESCINDED && !o->released &&
+		    same_offer(&o->offer, &c->offer))
+			return true;
+	}
+	return false;
+}
+
 /* Sends what the guest has not seen, as far as its room goes. Called again when there is more. */
 void vmbus_deliver_offers(struct vmbus_server *s)
 {
@@ -96,7 +110,7 @@ void vmbus_deliver_offers(struct vmbus_server *s)
 	for (uint32_t id = 1; id <= VMBUS_MAX_CHANNELS; id++) {
 		struct vmbus_chan *c = s->channel[id];
 
-		if (!c || c->state != CH_WAITING || c->closing)
+		if (!c || c->state != CH_WAITING || c->closing || is_known_yet(s, c))
 			continue;
 		if (!vmbus_server_ready(s))
 			return;
@@ -123,6 +137,17 @@ static void send_open_result(struct vmbus_server *s, const struct vmbus_chan *c,
 	vmbus_send(s, &m, sizeof(m));
 }
 
+void vmbus_fill_open(const struct vmbus_chan *c, const struct gpadl *g, struct vmbus_open *open)
+{
+	*open = (struct vmbus_open){
+		.target_vp = c->target_vp,
+		.pages = g->pages,
+		.page_count = g->page_count,
+		.downstream_page = c->downstream_page,
+	};
+	memcpy(open->user_data, c->user_data, sizeof(open->user_data));
+}
+
 void vmbus_on_open(struct vmbus_server *s, const struct vmbus_msg_open *m)
 {
 	struct vmbus_chan *c = vmbus_guest_chan(s, m->channel, "OPEN_CHANNEL");
@@ -145,13 +170,10 @@ void vmbus_on_open(struct vmbus_server *s, const struct vmbus_msg_open *m)
 	c->state = CH_OPENING;
 	c->open_id = m->open_id;
 	c->ring_gpadl = m->ring_gpadl;
-	open = (struct vmbus_open){
-		.target_vp = m->target_vp,
-		.pages = g->pages,
-		.page_count = g->page_count,
-		.downstream_page = m->downstream_page,
-	};
-	memcpy(open.user_data, m->user_data, sizeof(open.user_data));
+	c->target_vp = m->target_vp;
+	c->downstream_page = m->downstream_page;
+	memcpy(c->user_data, m->user_data, sizeof(c->user_data));
+	vmbus_fill_open(c, g, &open);
 	s->ops->open(s->arg, c->offer.provider, c->id, &open);
 }
 
@@ -264,6 +286,7 @@ void vmbus_on_released(struct vmbus_server *s, const struct vmbus_msg_channel *m
 		return; /* vmbus_close_done() goes on */
 	vmbus_gpadl_drop(s, c);
 	forget(s, c);
+	vmbus_deliver_offers(s);
 }
 
 /* ---- interrupt target ---- */
@@ -278,6 +301,7 @@ void vmbus_on_modify(struct vmbus_server *s, const struct vmbus_msg_modify *m)
 	};
 
 	if (c && c->state == CH_OPEN && m->target_vp < s->vcpus) {
+		c->target_vp = m->target_vp;
 		s->ops->target(s->arg, c->offer.provider, c->id, m->target_vp);
 		answer.status = VMBUS_STATUS_OK;
 	}

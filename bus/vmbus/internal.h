@@ -25,6 +25,8 @@ struct vmbus_chan {
 	enum channel_state state;
 	struct vmbus_offer offer;
 	uint32_t open_id, ring_gpadl;
+	uint32_t target_vp, downstream_page; /* of the open, until it is closed */
+	uint8_t user_data[120];
 	bool closing;  /* the provider has not answered our last close yet */
 	bool released; /* rescinded, and the guest has let go of the id */
 };
@@ -87,6 +89,8 @@ void vmbus_on_close(struct vmbus_server *s, const struct vmbus_msg_channel *m);
 void vmbus_on_released(struct vmbus_server *s, const struct vmbus_msg_channel *m);
 void vmbus_on_modify(struct vmbus_server *s, const struct vmbus_msg_modify *m);
 void vmbus_close_all(struct vmbus_server *s); /* back to WAITING, rescinded ones freed */
+/* What the open channel's provider is told of it. */
+void vmbus_fill_open(const struct vmbus_chan *c, const struct gpadl *g, struct vmbus_open *open);
 struct vmbus_chan *vmbus_chan(struct vmbus_server *s, uint32_t id);
 /* The same, of those that the guest knows of; complains otherwise. */
 struct vmbus_chan *vmbus_guest_chan(struct vmbus_server *s, uint32_t id, const char *what);

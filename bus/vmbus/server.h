@@ -74,6 +74,10 @@ struct vmbus_server_ops {
 	void (*gpadl_gone)(void *arg, void *provider, uint32_t channel, uint32_t gpadl);
 	/* Interrupt this vp from now on. */
 	void (*target)(void *arg, void *provider, uint32_t channel, uint32_t vp);
+	/* To a provider in a dead one's place (vmbus_provider_again()): that there is this channel; and
+	 * that it is open, to which there is no answer. */
+	void (*kept)(void *arg, void *provider, uint32_t channel, const struct vmbus_offer *offer);
+	void (*reopen)(void *arg, void *provider, uint32_t channel, const struct vmbus_open *open);
 	/* The guest's hv_sock client wants a host service: 0, and an offer or vmbus_socket_refused()
 	 * will follow; another: refused. NULL: likewise. */
 	int (*socket)(void *arg, const struct vmbus_guid *endpoint,
@@ -98,7 +102,8 @@ void vmbus_server_message(struct vmbus_server *s, uint32_t connection, const voi
 /* The guest can take messages again. */
 void vmbus_server_room(struct vmbus_server *s);
 
-/* Offers a channel; its id (1 to VMBUS_MAX_CHANNELS) or -ENOSPC, -EEXIST (same interface, instance
+/* Offers a channel; if the guest still holds a rescinded one of the same interface, instance and
+ * subchannel, it hears of it when it has let go of that. Its id (1 to VMBUS_MAX_CHANNELS) or -ENOSPC, -EEXIST (same interface, instance
  * and subchannel). */
 int vmbus_offer(struct vmbus_server *s, const struct vmbus_offer *offer);
 /* Takes the offer back. The id is free again when the guest has let go of it. */
@@ -108,6 +113,12 @@ int vmbus_rescind(struct vmbus_server *s, uint32_t channel);
 int vmbus_open_done(struct vmbus_server *s, uint32_t channel, bool ok);
 int vmbus_close_done(struct vmbus_server *s, uint32_t channel);
 int vmbus_gpadl_gone_done(struct vmbus_server *s, uint32_t channel, uint32_t gpadl);
+
+/* The provider's process has died and uses nothing any more: what it was to let go of is let go of.
+ * keep: its channels stay as they are to the guest; else they are rescinded. */
+void vmbus_provider_died(struct vmbus_server *s, void *provider, bool keep);
+/* Tells the one in its place which channels there are: kept(), and open() or reopen(). */
+void vmbus_provider_again(struct vmbus_server *s, void *provider);
 
 /* No to a request of socket(). */
 void vmbus_socket_refused(struct vmbus_server *s, const struct vmbus_guid *endpoint,

@@ -70,14 +70,14 @@ static void print_processes(const Bulkhead__Vm *vm)
 
 	if (!vm->n_processes || table_begin(&t))
 		return;
-	fprintf(t.f, "\nPROCESS\tPID\tUID\tSYSTEM CALLS\tCAPABILITIES\tCONFINEMENT\n");
+	fprintf(t.f, "\nPROCESS\tPID\tUID\tRESTARTS\tSYSTEM CALLS\tCAPABILITIES\tCONFINEMENT\n");
 	for (size_t i = 0; i < vm->n_processes; i++) {
 		const Bulkhead__VmProcess *p = vm->processes[i];
 
 		snprintf(caps, sizeof(caps), p->capabilities ? "%#" PRIx64 : "none",
 			 p->capabilities);
-		fprintf(t.f, "%s\t%d\t%u\t%u\t%s\t%s\n", p->role, p->pid, p->uid,
-			p->syscalls_allowed, caps, isolation(p, text, sizeof(text)));
+		fprintf(t.f, "%s\t%d\t%u\t%u\t%u\t%s\t%s\n", p->role, p->pid, p->uid,
+			p->restarts, p->syscalls_allowed, caps, isolation(p, text, sizeof(text)));
 	}
 	table_end(&t);
 }

@@ -11,7 +11,8 @@
  * that takes time (a child that gets ready, a child that dies) is waited for in the loop.
  *
  * A machine's life: STARTING until all children said READY, then RUNNING, then ENDING: killed,
- * reaped, cgroups removed. It is freed when the last of that is done.
+ * reaped, cgroups removed. It is freed when the last of that is done. With config.restart a provider
+ * that ends while it is RUNNING does not end it (restart.c).
  */
 #ifndef BULKHEAD_VMMCORE_BROKER_H
 #define BULKHEAD_VMMCORE_BROKER_H
@@ -103,6 +104,18 @@ struct child {
 	char failed[CONTROL_TEXT_BYTES]; /* what it said in MSG_FAILED */
 };
 
+/* parts.c: the descriptors a VM is made of */
+struct vm_parts {
+	int ram, gen;
+	int unit[ROLE_COUNT]; /* the children's ends */
+	struct channel_fds platform[2], vmbus[2], intercept[CONTROL_MAX_VCPUS][2];
+	int inflight; /* the storage process's memory of requests under way */
+	struct channel_fds provider[PROVIDER_COUNT][2], signal[PROVIDER_COUNT][2]; /* ends 0, 1 */
+	int serial[CONTROL_MAX_SERIAL];            /* the worker's ends */
+	int kvm;
+	bool again; /* what the children are told: that they take a dead one's place */
+};
+
 enum machine_state { MACHINE_STARTING, MACHINE_RUNNING, MACHINE_ENDING };
 
 struct machine {
@@ -113,6 +126,9 @@ struct machine {
 	char backend_reason[CONTROL_TEXT_BYTES];
 	enum machine_state state;
 	struct child child[ROLE_COUNT];
+	struct vm_parts parts; /* with config.restart: what a provider's next process needs; owned */
+	uint64_t restart_cookie[ROLE_COUNT]; /* of the VM_RESTART under way; with restart_unit */
+	int restart_unit[ROLE_COUNT];        /* the client's end; owned; -1: none is */
 	struct vm_cgroup cgroup;
 	/* Ends that go to the client with VM_CREATED; owned until then, -1 afterwards. */
 	int client_fds[ROLE_COUNT + CONTROL_MAX_SERIAL]; /* each role's place, there or not */
@@ -144,26 +160,47 @@ void machines_end_all(struct broker *b);
 /* Kills what runs; goes on in the loop. why: for VM_GONE or MSG_ERROR if nothing said so yet. */
 void machine_end(struct machine *m);
 
+struct machine *machine_find(struct broker *b, uint64_t id);
+/* What a VM_CREATE or VM_RESTART brought. */
+struct request {
+	const struct vm_disk *disk;
+	const int *images, *disk_fds;
+	size_t nimages, ndisk_fds;
+};
+/* Starts a process and hands it its parts; config may say of the disks other than the machine's. */
+int machine_start_child(struct machine *m, unsigned role, const struct vm_parts *parts,
+			const struct vm_config *config, const struct request *req);
+/* disks of them, opened as their rows say; why: what is wrong with them. */
+int machine_check_disks(unsigned disks, const struct vm_disk *disk, const int *fds, char *why,
+			size_t why_size);
+
+/* restart.c: another process in a provider's place */
+void machine_restart(struct client *c, const struct msg_vm_restart *msg, const int *fds,
+		     size_t nfds);
+/* Whether the end of this process is not the machine's. */
+bool restart_wanted(const struct child *ch);
+/* It has ended; ch is closed already. how: as for VM_GONE. */
+void restart_ended(struct machine *m, unsigned role, bool was_ready,
+		   const struct msg_vm_gone *how);
+void restart_ready(struct child *ch);
+void restart_timeout(struct machine *m);
+
 /* Whether a VM has a process of that role. */
 static inline bool role_exists(const struct vm_config *config, unsigned role)
 {
 	return vm_has_role(config, role);
 }
 
-/* parts.c: the descriptors a VM is made of */
-struct vm_parts {
-	int ram, gen;
-	int unit[ROLE_COUNT]; /* the children's ends */
-	struct channel_fds platform[2], vmbus[2], intercept[CONTROL_MAX_VCPUS][2];
-	int inflight; /* the storage process's memory of requests under way */
-	struct channel_fds provider[PROVIDER_COUNT][2], signal[PROVIDER_COUNT][2]; /* ends 0, 1 */
-	int serial[CONTROL_MAX_SERIAL];            /* the worker's ends */
-	int kvm;
-};
+/* parts.c */
 /* Makes everything; the clients' ends go to client_fds. On error everything is closed again. */
 int parts_make(struct vm_parts *p, const struct vm_config *config, const char *kvm_device,
 	       int client_fds[ROLE_COUNT + CONTROL_MAX_SERIAL], char *why, size_t why_size);
+void parts_clear(struct vm_parts *p);
 void parts_close(struct vm_parts *p);
+/* Moves to kept what providers' next processes need, and closes the rest. */
+void parts_keep(struct vm_parts *p, struct vm_parts *kept);
+/* A unit socket for such a process; *client: the other end. */
+int parts_unit(struct vm_parts *p, unsigned role, int *client);
 /* Tells a started child what it is; images: the kernel and modules. */
 int parts_send_partition(const struct vm_parts *p, int sock, const struct vm_config *config,
 			 uint32_t uid, uint32_t flags);

@@ -36,7 +36,7 @@ static void on_child_end(void *arg, uint32_t events);
 static void on_child_message(void *arg, uint32_t events);
 static void on_timer(void *arg);
 
-static struct machine *machine_find(struct broker *b, uint64_t id)
+struct machine *machine_find(struct broker *b, uint64_t id)
 {
 	struct machine *m;
 
@@ -72,6 +72,9 @@ static struct machine *machine_new(struct client *c, const struct vm_config *con
 	vm_cgroup_clear(&m->cgroup);
 	for (unsigned i = 0; i < ROLE_COUNT; i++)
 		child_clear(&m->child[i], m, i);
+	parts_clear(&m->parts);
+	for (unsigned i = 0; i < ROLE_COUNT; i++)
+		m->restart_unit[i] = -1;
 	for (size_t i = 0; i < sizeof(m->client_fds) / sizeof(m->client_fds[0]); i++)
 		m->client_fds[i] = -1;
 	LIST_INSERT_HEAD(&c->broker->machines, m, link);
@@ -92,6 +95,10 @@ static void machine_finish(struct machine *m)
 	for (unsigned i = 0; i < ROLE_COUNT; i++)
 		child_close(&m->child[i]); /* of one that never ran: its uid */
 	close_client_fds(m);
+	parts_close(&m->parts);
+	for (unsigned i = 0; i < ROLE_COUNT; i++)
+		if (m->restart_unit[i] >= 0)
+			close(m->restart_unit[i]);
 	log_note("VM %" PRIu64 " is gone: %s", m->config.id,
 		 m->first_recorded ? m->gone.text : "as asked");
 	if (owner && m->start_error)
@@ -183,6 +190,21 @@ static void machine_ready(struct machine *m)
 
 /* ---- the children ---- */
 
+static void describe_end(const struct child *ch, int status, int signal, const char *text,
+			 struct msg_vm_gone *how)
+{
+	struct machine *m = ch->machine;
+
+	how->role = ch->role;
+	how->pid = ch->pid;
+	how->status = status;
+	how->signal = signal;
+	control_text(how->text, sizeof(how->text), "%s%s", text,
+		     signal && vm_cgroup_oom(&m->broker->cgroups, &m->cgroup)
+			     ? "; the VM's processes used more memory than they may"
+			     : "");
+}
+
 static void record_end(struct child *ch, int status, int signal, const char *text)
 {
 	struct machine *m = ch->machine;
@@ -190,14 +212,7 @@ static void record_end(struct child *ch, int status, int signal, const char *tex
 	if (m->first_recorded || m->state == MACHINE_ENDING)
 		return;
 	m->first_recorded = true;
-	m->gone.role = ch->role;
-	m->gone.pid = ch->pid;
-	m->gone.status = status;
-	m->gone.signal = signal;
-	control_text(m->gone.text, sizeof(m->gone.text), "%s%s", text,
-		     signal && vm_cgroup_oom(&m->broker->cgroups, &m->cgroup)
-			     ? "; the VM's processes used more memory than they may"
-			     : "");
+	describe_end(ch, status, signal, text, &m->gone);
 }
 
 static void on_child_end(void *arg, uint32_t events)
@@ -212,6 +227,15 @@ static void on_child_end(void *arg, uint32_t events)
 		on_child_message(ch, EPOLLIN); /* its last words */
 	if (!child_reap(ch, &status, &signal, text, sizeof(text)))
 		return;
+	if (restart_wanted(ch)) {
+		struct msg_vm_gone how = {0};
+		bool was_ready = ch->ready;
+
+		describe_end(ch, status, signal, text, &how);
+		child_close(ch);
+		restart_ended(m, how.role, was_ready, &how);
+		return;
+	}
 	record_end(ch, status, signal, text);
 	said_why = ch->failed[0];
 	child_close(ch);
@@ -227,12 +251,16 @@ static void child_ready(struct child *ch, const struct msg_ready *msg)
 {
 	struct machine *m = ch->machine;
 
-	if (ch->ready || m->state != MACHINE_STARTING)
+	if (ch->ready || m->state == MACHINE_ENDING)
 		return;
 	ch->ready = true;
 	ch->info = msg->process;
 	ch->info.pid = ch->pid; /* the child knows only its own namespace's number */
 	ch->info.uid = ch->uid;
+	if (m->state == MACHINE_RUNNING) {
+		restart_ready(ch);
+		return;
+	}
 	for (unsigned i = 0; i < ROLE_COUNT; i++)
 		if (role_exists(&m->config, i) && !m->child[i].ready)
 			return;
@@ -292,6 +320,10 @@ static void on_timer(void *arg)
 		machine_clean(m);
 		return;
 	}
+	if (m->state == MACHINE_RUNNING) {
+		restart_timeout(m);
+		return;
+	}
 	for (unsigned i = 0; i < ROLE_COUNT; i++) {
 		struct child *ch = &m->child[i];
 
@@ -338,10 +370,10 @@ static int check_images(const int *fds, size_t nfds, char *why, size_t why_size)
 }
 
 /* Disks are files or block devices, opened as their row says; parents for reading only. */
-static int check_disks(const struct vm_config *c, const struct vm_disk *disk, const int *fds,
-		       char *why, size_t why_size)
+int machine_check_disks(unsigned disks, const struct vm_disk *disk, const int *fds, char *why,
+			size_t why_size)
 {
-	for (unsigned i = 0; i < c->disks; i++) {
+	for (unsigned i = 0; i < disks; i++) {
 		for (unsigned j = 0; j < disk[i].chain; j++, fds++) {
 			int want = j || disk[i].read_only ? O_RDONLY : O_RDWR;
 			int flags = fcntl(*fds, F_GETFL);
@@ -409,49 +441,47 @@ static int resolve_backend(struct machine *m, char *why, size_t why_size)
 	return 0;
 }
 
-/* What a VM_CREATE brought. */
-struct request {
-	const struct vm_disk *disk;
-	const int *images, *disk_fds;
-	size_t nimages, ndisk_fds;
-};
-
-static int send_start(struct machine *m, const struct vm_parts *parts, const struct request *r,
-		      unsigned role)
+static int send_start(struct machine *m, const struct vm_parts *parts,
+		      const struct vm_config *config, const struct request *r, unsigned role)
 {
 	uint32_t flags = m->broker->privileged ? 0 : SANDBOX_UNPRIVILEGED;
 	const struct child *ch = &m->child[role];
 
 	if (role == ROLE_PARTITION)
-		return parts_send_partition(parts, ch->sock, &m->config, ch->uid, flags);
+		return parts_send_partition(parts, ch->sock, config, ch->uid, flags);
 	if (role == ROLE_WORKER)
-		return parts_send_worker(parts, ch->sock, &m->config, ch->uid, flags, r->images,
+		return parts_send_worker(parts, ch->sock, config, ch->uid, flags, r->images,
 					 r->nimages);
 	if (role == ROLE_INTEGRATION)
-		return parts_send_integration(parts, ch->sock, &m->config, ch->uid, flags);
+		return parts_send_integration(parts, ch->sock, config, ch->uid, flags);
 	if (role == ROLE_JOB)
-		return parts_send_job(parts, ch->sock, &m->config, ch->uid, flags);
+		return parts_send_job(parts, ch->sock, config, ch->uid, flags);
 	if (role == ROLE_SOCKET)
-		return parts_send_socket(parts, ch->sock, &m->config, ch->uid, flags);
-	return parts_send_storage(parts, ch->sock, &m->config, r->disk, ch->uid, flags, r->disk_fds,
+		return parts_send_socket(parts, ch->sock, config, ch->uid, flags);
+	return parts_send_storage(parts, ch->sock, config, r->disk, ch->uid, flags, r->disk_fds,
 				  r->ndisk_fds);
+}
+
+int machine_start_child(struct machine *m, unsigned role, const struct vm_parts *parts,
+			const struct vm_config *config, const struct request *req)
+{
+	struct child *ch = &m->child[role];
+	int r = child_start(ch, child_program[role]);
+
+	if (!r)
+		r = child_watch(ch);
+	return r ? r : send_start(m, parts, config, req, role);
 }
 
 static int start_children(struct machine *m, const struct vm_parts *parts,
 			  const struct request *req, char *why, size_t why_size)
 {
-
 	for (unsigned i = 0; i < ROLE_COUNT; i++) {
-		struct child *ch = &m->child[i];
 		int r;
 
 		if (!role_exists(&m->config, i))
 			continue;
-		r = child_start(ch, child_program[i]);
-		if (!r)
-			r = child_watch(ch);
-		if (!r)
-			r = send_start(m, parts, req, i);
+		r = machine_start_child(m, i, parts, &m->config, req);
 		if (r) {
 			snprintf(why, why_size, "cannot start %s: %s", child_program[i],
 				 strerror(-r));
@@ -477,7 +507,10 @@ static int machine_build(struct machine *m, const struct request *req, char *why
 	if (r)
 		return r;
 	r = start_children(m, &parts, req, why, why_size);
-	parts_close(&parts);
+	if (!r && m->config.restart)
+		parts_keep(&parts, &m->parts);
+	else
+		parts_close(&parts);
 	return r;
 }
 
@@ -502,7 +535,7 @@ void machine_create(struct client *c, const struct msg_vm_create *msg, const int
 	if (!r)
 		r = check_images(fds, req.nimages, why, sizeof(why));
 	if (!r)
-		r = check_disks(config, msg->disk, req.disk_fds, why, sizeof(why));
+		r = machine_check_disks(config->disks, msg->disk, req.disk_fds, why, sizeof(why));
 	if (!r)
 		r = check_room(b, config, why, sizeof(why));
 	if (r) {

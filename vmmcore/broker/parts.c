@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What a VM is made of before any process of it runs: RAM, channels, sockets, and the messages
- * that hand them to the children. The broker keeps none of it once the children have it.
+ * that hand them to the children. Once they have it, the broker keeps what another process in a
+ * provider's place would need, if its client wants that, and nothing else.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -29,10 +30,11 @@ static void close_fd(int *fd)
 	*fd = -1;
 }
 
-static void parts_clear(struct vm_parts *p)
+void parts_clear(struct vm_parts *p)
 {
 	const struct channel_fds none = CHANNEL_FDS_NONE;
 
+	p->again = false;
 	p->ram = p->gen = p->kvm = p->inflight = -1;
 	for (unsigned i = 0; i < ROLE_COUNT; i++)
 		p->unit[i] = -1;
@@ -80,6 +82,29 @@ static int pair(int type, int *ours, int *theirs)
 	*ours = s[0];
 	*theirs = s[1];
 	return 0;
+}
+
+void parts_keep(struct vm_parts *p, struct vm_parts *kept)
+{
+	const struct channel_fds none = CHANNEL_FDS_NONE;
+
+	parts_clear(kept);
+	kept->again = true;
+	kept->ram = p->ram;
+	kept->gen = p->gen;
+	kept->inflight = p->inflight;
+	p->ram = p->gen = p->inflight = -1;
+	for (unsigned i = 0; i < PROVIDER_COUNT; i++) {
+		kept->provider[i][0] = p->provider[i][0];
+		kept->signal[i][1] = p->signal[i][1];
+		p->provider[i][0] = p->signal[i][1] = none;
+	}
+	parts_close(p);
+}
+
+int parts_unit(struct vm_parts *p, unsigned role, int *client)
+{
+	return pair(SOCK_SEQPACKET, client, &p->unit[role]);
 }
 
 static int make_sockets(struct vm_parts *p, const struct vm_config *config, int *client_fds)
@@ -238,7 +263,7 @@ int parts_send_storage(const struct vm_parts *p, int sock, const struct vm_confi
 		       size_t nimages)
 {
 	struct msg_start_storage msg = {
-		.config = *config, .uid = uid, .gid = uid, .sandbox_flags = flags};
+		.config = *config, .uid = uid, .gid = uid, .sandbox_flags = flags, .again = p->again};
 	int fds[MSG_MAX_FDS];
 	size_t n = provider_fds(p, PROVIDER_STORAGE, fds);
 
@@ -261,7 +286,7 @@ int parts_send_integration(const struct vm_parts *p, int sock, const struct vm_c
 			   uint32_t uid, uint32_t flags)
 {
 	struct msg_start_integration msg = {
-		.config = *config, .uid = uid, .gid = uid, .sandbox_flags = flags};
+		.config = *config, .uid = uid, .gid = uid, .sandbox_flags = flags, .again = p->again};
 	int fds[MSG_MAX_FDS];
 	size_t n = provider_fds(p, PROVIDER_INTEGRATION, fds);
 
@@ -283,7 +308,7 @@ int parts_send_socket(const struct vm_parts *p, int sock, const struct vm_config
 		      uint32_t flags)
 {
 	struct msg_start_socket msg = {
-		.config = *config, .uid = uid, .gid = uid, .sandbox_flags = flags};
+		.config = *config, .uid = uid, .gid = uid, .sandbox_flags = flags, .again = p->again};
 	int fds[MSG_MAX_FDS];
 	size_t n = provider_fds(p, PROVIDER_SOCKET, fds);
 

@@ -122,6 +122,7 @@ union client_message {
 	struct msg_plain plain;
 	struct msg_vm_create create;
 	struct msg_vm_destroy destroy;
+	struct msg_vm_restart restart;
 	uint8_t bytes[MSG_MAX_BYTES];
 };
 
@@ -143,6 +144,9 @@ static void dispatch(struct client *c, const union client_message *msg, size_t b
 		break;
 	case MSG_VM_DESTROY:
 		machine_destroy(c, &msg->destroy);
+		break;
+	case MSG_VM_RESTART:
+		machine_restart(c, &msg->restart, fds, nfds);
 		break;
 	default:
 		client_error(c, msg->h.cookie, EPROTO, "message type %u is not for the broker",

@@ -32,6 +32,7 @@ struct integration {
 };
 
 /* unit.c */
+void unit_offer(struct integration *g);
 int unit_start(struct integration *g); /* the timers */
 extern const struct process_ops integration_process_ops;
 extern const struct services_ops unit_services_ops;

@@ -74,6 +74,6 @@ int main(int argc, char **argv)
 			  sizeof(why)))
 		start_fail(NAME, EPERM, why);
 	start_ready(&report);
-	services_offer(&integration.services, &integration.process.provider);
+	unit_offer(&integration);
 	_exit(loop_run(integration.process.loop));
 }

@@ -231,6 +231,28 @@ const struct process_ops integration_process_ops = {
 	.message = handle,
 };
 
+/* The dead process's devices are gone. */
+static void again(struct provider *p)
+{
+	struct integration *g = p->arg;
+
+	services_offer(&g->services, p);
+}
+
+void unit_offer(struct integration *g)
+{
+	static struct provider_ops ops;
+
+	if (!g->process.again) {
+		services_offer(&g->services, &g->process.provider);
+		return;
+	}
+	ops = services_provider_ops;
+	ops.again = again;
+	g->process.provider.ops = &ops;
+	provider_reset(&g->process.provider);
+}
+
 int unit_start(struct integration *g)
 {
 	g->beat = loop_add_timer(g->process.loop, on_beat, g);

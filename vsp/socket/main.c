@@ -75,5 +75,7 @@ int main(int argc, char **argv)
 			  sizeof(why)))
 		start_fail(NAME, EPERM, why);
 	start_ready(&report);
+	if (start.again) /* its streams end */
+		provider_reset(&sockets.process.provider);
 	_exit(loop_run(sockets.process.loop));
 }

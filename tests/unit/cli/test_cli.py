@@ -80,7 +80,7 @@ class Machines(Base):
         self.bh("start", "life")
         shown = self.bh("show", "life")
         self.assertRegex(shown, r"state: +Running")
-        self.assertRegex(shown, r"partition +1000 +60000 +12 +none .*seccomp")
+        self.assertRegex(shown, r"partition +1000 +60000 +0 +12 +none .*seccomp")
         self.assertRegex(shown, r"worker +1001 +60000")
         self.assertEqual([p["role"] for p in self.json("show", "life")["processes"]],
                          ["partition", "worker"])

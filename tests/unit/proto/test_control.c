@@ -21,6 +21,8 @@ union any {
 	struct msg_vm_created created;
 	struct msg_vm_destroy destroy;
 	struct msg_vm_gone gone;
+	struct msg_vm_restart restart;
+	struct msg_vm_restarted restarted;
 	struct msg_start_partition partition;
 	struct msg_start_worker worker;
 	struct msg_start_storage storage;
@@ -129,6 +131,49 @@ static void vm_gone(void)
 	strcpy(m.gone.text, "worker (pid 12) was killed by signal 9 (Killed)");
 }
 
+static void disks(struct vm_config *c, struct vm_disk *disk)
+{
+	c->disks = 2;
+	disk[0] = (struct vm_disk){
+		.controller = 0, .lun = 63, .format = VM_FORMAT_VHDX, .chain = 2, .serial = "A-1"};
+	disk[1] = (struct vm_disk){.controller = 3,
+				   .lun = 63,
+				   .kind = VM_DVD,
+				   .read_only = 1,
+				   .format = VM_FORMAT_RAW,
+				   .chain = 1};
+}
+
+static void vm_lost(void)
+{
+	vm_gone();
+	m.gone.role = ROLE_STORAGE;
+}
+
+static void vm_restart(void)
+{
+	struct vm_config c;
+
+	config(&c, BACKEND_EMU);
+	disks(&c, m.restart.disk);
+	m.restart.id = 7;
+	m.restart.role = ROLE_STORAGE;
+	m.restart.disks = c.disks;
+}
+
+static void vm_restart_integration(void)
+{
+	m.restart.id = 7;
+	m.restart.role = ROLE_INTEGRATION;
+}
+
+static void vm_restarted(void)
+{
+	m.restarted.id = 7;
+	m.restarted.role = ROLE_SOCKET;
+	process(&m.restarted.process);
+}
+
 static void start_partition(void)
 {
 	config(&m.partition.config, BACKEND_EMU);
@@ -148,19 +193,6 @@ static void start_worker(void)
 }
 
 /* A VM with two disks, the first of them differencing: three descriptors. */
-static void disks(struct vm_config *c, struct vm_disk *disk)
-{
-	c->disks = 2;
-	disk[0] = (struct vm_disk){
-		.controller = 0, .lun = 63, .format = VM_FORMAT_VHDX, .chain = 2, .serial = "A-1"};
-	disk[1] = (struct vm_disk){.controller = 3,
-				   .lun = 63,
-				   .kind = VM_DVD,
-				   .read_only = 1,
-				   .format = VM_FORMAT_RAW,
-				   .chain = 1};
-}
-
 static void vm_create_disks(void)
 {
 	config(&m.create.config, BACKEND_AUTO);
@@ -500,6 +532,10 @@ static const struct kind {
 	{MSG_VM_CREATED, sizeof(struct msg_vm_created), 2 + 1, vm_created, true},
 	{MSG_VM_DESTROY, sizeof(struct msg_vm_destroy), 0, vm_destroy},
 	{MSG_VM_GONE, sizeof(struct msg_vm_gone), 0, vm_gone},
+	{MSG_VM_LOST, sizeof(struct msg_vm_gone), 0, vm_lost},
+	{MSG_VM_RESTART, sizeof(struct msg_vm_restart), 3, vm_restart},
+	{MSG_VM_RESTART, sizeof(struct msg_vm_restart), 0, vm_restart_integration},
+	{MSG_VM_RESTARTED, sizeof(struct msg_vm_restarted), 1, vm_restarted},
 	{MSG_START_PARTITION, sizeof(struct msg_start_partition), 3 + 2 * 3 + 2 * 3,
 	 start_partition},
 	{MSG_START_PARTITION, sizeof(struct msg_start_partition), 3 + 2 * 3 + 2 * 3 + 1,
@@ -657,6 +693,8 @@ static const struct string {
 	STRING(vm_create, create.config.cmdline),
 	STRING(vm_created, created.backend_reason),
 	STRING(vm_gone, gone.text),
+	STRING(vm_lost, gone.text),
+	STRING(vm_restart, restart.disk[0].serial),
 	STRING(start_partition, partition.config.name),
 	STRING(start_partition, partition.config.cmdline),
 	STRING(start_worker, worker.config.name),
@@ -831,6 +869,15 @@ static const struct number {
 	NUMBER(disk_done, disk_done.depth, CONTROL_MAX_CHAIN),
 	NUMBER(disk_done, disk_done.other, 2),
 	NUMBER(vm_destroy, destroy.id, 0),
+	NUMBER(vm_lost, gone.id, 0),
+	NUMBER(vm_lost, gone.role, ROLE_WORKER),
+	NUMBER(vm_restart, restart.id, 0),
+	NUMBER(vm_restart, restart.role, ROLE_PARTITION),
+	NUMBER(vm_restart, restart.disks, CONTROL_MAX_DISKS + 1),
+	NUMBER(vm_restart_integration, restart.disks, 1),
+	NUMBER(vm_restarted, restarted.id, 0),
+	NUMBER(vm_restarted, restarted.role, ROLE_JOB),
+	NUMBER(vm_restarted, restarted.process.pid, 0),
 	NUMBER(vm_gone, gone.id, 0),
 	NUMBER(vm_gone, gone.role, ROLE_COUNT),
 	NUMBER(vm_gone, gone.pid, -1),
@@ -924,6 +971,8 @@ static const struct number {
 	NUMBER(start_storage, storage.disk[1].shared, 2),
 	NUMBER(start_storage, storage.disk[1].controller, 255),
 	NUMBER(start_storage, storage.again, 2),
+	NUMBER(start_integration, integration.again, 2),
+	NUMBER(start_socket, socket.again, 2),
 	NUMBER(start_storage, storage.uid, 0),
 	NUMBER(start_storage, storage.gid, 0),
 	NUMBER(start_probe, probe.uid, 0),

@@ -20,6 +20,7 @@ static struct {
 	unsigned opens, closes, gpadls, gpadls_gone, targets;
 	uint32_t open_pages, open_downstream, open_channel, gpadl_pages, target_vp;
 	uint64_t open_first_page, gpadl_last_page;
+	unsigned kept, kept_subchannel, reopens;
 	unsigned connects; /* requests for a host service */
 	struct vmbus_guid endpoint, service;
 	bool no_sockets;
@@ -48,6 +49,24 @@ static void provider_open(void *arg, void *provider, uint32_t channel, const str
 	g.open_first_page = o->pages[0];
 	if (!g.slow)
 		ck_assert_int_eq(vmbus_open_done(g.s, channel, true), 0);
+}
+
+static void provider_kept(void *arg, void *provider, uint32_t channel,
+			  const struct vmbus_offer *offer)
+{
+	g.kept++;
+	g.kept_subchannel = offer->subchannel;
+}
+
+static void provider_reopen(void *arg, void *provider, uint32_t channel,
+			    const struct vmbus_open *o)
+{
+	g.reopens++;
+	g.open_channel = channel;
+	g.open_pages = o->page_count;
+	g.open_downstream = o->downstream_page;
+	g.open_first_page = o->pages[0];
+	g.target_vp = o->target_vp;
 }
 
 static void provider_close(void *arg, void *provider, uint32_t channel)
@@ -91,6 +110,8 @@ static int guest_socket(void *arg, const struct vmbus_guid *endpoint,
 static const struct vmbus_server_ops ops = {
 	.send = guest_send,
 	.open = provider_open,
+	.kept = provider_kept,
+	.reopen = provider_reopen,
 	.close = provider_close,
 	.gpadl = provider_gpadl,
 	.gpadl_gone = provider_gpadl_gone,
@@ -538,6 +559,104 @@ START_TEST(other_gpadls_are_given_back_when_the_provider_says_so)
 }
 END_TEST
 
+/* ---- a provider dies, and another takes its place ---- */
+
+START_TEST(an_open_channel_is_opened_again_at_the_next_provider_and_the_guest_hears_nothing)
+{
+	struct vmbus_msg_modify modify = {.h.type = VMBUS_MODIFY_CHANNEL, .target_vp = 3};
+	int id = open_one();
+
+	modify.channel = id;
+	post(&modify, sizeof(modify));
+	received(VMBUS_MODIFY_RESPONSE);
+	g.opens = g.open_pages = 0;
+	vmbus_provider_died(g.s, NULL, true);
+	vmbus_provider_again(g.s, NULL);
+	ck_assert_uint_eq(g.kept, 1);
+	ck_assert_uint_eq(g.reopens, 1);
+	ck_assert_uint_eq(g.opens + g.closes, 0);
+	ck_assert_uint_eq(g.open_channel, id);
+	ck_assert_uint_eq(g.open_pages, 8);
+	ck_assert_uint_eq(g.open_downstream, 4);
+	ck_assert_uint_eq(g.open_first_page, 100);
+	ck_assert_uint_eq(g.target_vp, 3);
+	received_nothing();
+	close_channel(id);
+	ck_assert_uint_eq(g.closes, 1);
+}
+END_TEST
+
+START_TEST(an_open_that_was_not_answered_is_asked_again)
+{
+	int id = offer(1);
+
+	g.slow = true;
+	connect_guest();
+	request_offers();
+	send_gpadl(id, 9, 8, 100);
+	open_channel(id, 9, 4);
+	g.taken = g.sent;
+	vmbus_provider_died(g.s, NULL, true);
+	vmbus_provider_again(g.s, NULL);
+	ck_assert_uint_eq(g.opens, 2);
+	ck_assert_uint_eq(g.reopens, 0);
+	received_nothing();
+	ck_assert_int_eq(vmbus_open_done(g.s, id, true), 0);
+	received(VMBUS_OPEN_RESULT);
+}
+END_TEST
+
+START_TEST(what_a_dead_provider_was_to_let_go_of_is_let_go_of)
+{
+	int id;
+
+	g.slow = true;
+	id = open_one();
+	send_gpadl(id, 20, 3, 1);
+	received(VMBUS_GPADL_CREATED);
+	teardown_gpadl(id, 20);
+	received_nothing();
+	vmbus_provider_died(g.s, NULL, true);
+	received(VMBUS_GPADL_TORNDOWN);
+	close_channel(id);
+	teardown_gpadl(id, 9);
+	received_nothing();
+	vmbus_provider_died(g.s, NULL, true);
+	received(VMBUS_GPADL_TORNDOWN);
+	vmbus_provider_again(g.s, NULL);
+	ck_assert_uint_eq(g.kept, 1);
+	ck_assert_uint_eq(g.reopens, 0);
+	ck_assert_uint_eq(vmbus_server_gpadl_pages(g.s), 0);
+}
+END_TEST
+
+START_TEST(channels_that_are_not_kept_are_rescinded_and_can_be_offered_anew)
+{
+	const struct vmbus_msg_channel *r;
+	const struct vmbus_msg_offer *o;
+	struct vmbus_msg_channel released = {.h.type = VMBUS_RELID_RELEASED};
+	int id, id2;
+
+	g.slow = true;
+	id = open_one();
+	vmbus_provider_died(g.s, NULL, false);
+	r = received(VMBUS_RESCIND_OFFER);
+	ck_assert_uint_eq(r->channel, id);
+	vmbus_provider_again(g.s, NULL);
+	ck_assert_uint_eq(g.kept + g.reopens, 0);
+	id2 = offer(1);
+	ck_assert_int_gt(id2, 0);
+	ck_assert_int_ne(id2, id);
+	received_nothing(); /* before the guest has let go of the first */
+	released.channel = id;
+	post(&released, sizeof(released));
+	o = received(VMBUS_OFFER_CHANNEL);
+	ck_assert_uint_eq(o->channel, id2);
+	ck_assert_str_eq(vmbus_channel_state(g.s, id), "free");
+	ck_assert_uint_eq(vmbus_server_gpadl_pages(g.s), 0);
+}
+END_TEST
+
 START_TEST(a_guest_cannot_make_us_hold_more_than_the_limit)
 {
 	const struct vmbus_msg_gpadl_created *c;
@@ -599,11 +718,12 @@ START_TEST(rescind_closes_and_the_id_comes_back_when_released)
 	ck_assert_uint_eq(g.closes, 1);
 	r = received(VMBUS_RESCIND_OFFER);
 	ck_assert_uint_eq(r->channel, id);
-	next = offer(1); /* the same device again: another id, as the guest still holds the old */
+	next = offer(1); /* the same device again: another id, and not before the guest has let go */
 	ck_assert_int_ne(next, id);
-	received(VMBUS_OFFER_CHANNEL);
+	received_nothing();
 	m.channel = id;
 	post(&m, sizeof(m));
+	received(VMBUS_OFFER_CHANNEL);
 	ck_assert_str_eq(vmbus_channel_state(g.s, id), "free");
 	ck_assert_uint_eq(vmbus_server_gpadl_pages(g.s), 0);
 	ck_assert_int_eq(offer(3), id);
@@ -826,6 +946,12 @@ int main(void)
 	tcase_add_test(tc, pages_of_a_ring_are_not_given_back_before_the_provider_lets_go);
 	tcase_add_test(tc, tearing_down_an_open_ring_waits_for_the_close);
 	tcase_add_test(tc, other_gpadls_are_given_back_when_the_provider_says_so);
+	tcase_add_test(
+		tc,
+		an_open_channel_is_opened_again_at_the_next_provider_and_the_guest_hears_nothing);
+	tcase_add_test(tc, an_open_that_was_not_answered_is_asked_again);
+	tcase_add_test(tc, what_a_dead_provider_was_to_let_go_of_is_let_go_of);
+	tcase_add_test(tc, channels_that_are_not_kept_are_rescinded_and_can_be_offered_anew);
 	tcase_add_test(tc, a_guest_cannot_make_us_hold_more_than_the_limit);
 	tcase_add_test(tc, interrupts_are_redirected_and_5_3_answers);
 	tcase_add_test(tc, rescind_closes_and_the_id_comes_back_when_released);
