@@ -21,6 +21,8 @@
  *   - a far return takes a null SS whose RPL is not CS's, or to code that is not 64-bit (SDM vol.
  *     2B, RET): no null selectors on the stack
  *   - LAR and LSL into ESP may leave ZF as it was
+ *   - a far return to an outer level and IRET do not set the accessed bit of SS's descriptor (SDM vol.
+ *     3A, 3.4.5.1): with these all data segments have A
  *   - a far transfer does not set the accessed bit of CS's descriptor, and a far call takes a code
  *     segment with L and D; IRET and far RET do not look at the new CS's limit: code segments have
  * A, not L and D, and 4 GiB
@@ -100,7 +102,8 @@ static uint64_t random_descriptor(uint64_t *high)
 	case 0: { /* 64-bit call gate, or a system descriptor of any type */
 		uint32_t at = code_address(), type = upto(3) ? 12 : upto(16);
 
-		*high = upto(16) ? 0 : rnd();
+		/* Never code if it is taken for a descriptor, which would lack A. */
+		*high = upto(16) ? 0 : rnd() & ~(1ull << 44);
 		return (at & 0xffff) | (uint64_t)selector() << 16 |
 		       (uint64_t)(p | dpl << 5 | type) << 40 | (uint64_t)(at >> 16) << 48;
 	}
@@ -204,6 +207,19 @@ static void no_null_ss(const struct form *f, unsigned mode)
 		*ss |= SEL_DATA;
 }
 
+/* What a far return or IRET may pop as SS has been accessed. */
+static void accessed(const struct form *f)
+{
+	if (f->op[0] != 0xca && f->op[0] != 0xcb && f->op[0] != 0xcf)
+		return;
+	for (unsigned i = 0; i < DESCRIPTORS + 8; i++) {
+		uint64_t *d = i < DESCRIPTORS ? &area.gdt[i] : &area.ldt[i - DESCRIPTORS];
+
+		if ((*d >> 43 & 3) == 2)
+			*d |= 1ull << 40;
+	}
+}
+
 static void no_rpl(void *p)
 {
 	uint16_t *u = p;
@@ -238,10 +254,12 @@ static void plain_null(const struct form *f)
 }
 
 /* Only the guest itself is there, for the supervisor only but for the area, and only its code can
- * run: wherever an instruction jumps, it arrives at an INT3 or at a page fault. */
+ * run: wherever an instruction jumps, it arrives at an INT3 or at a page fault; not in what the
+ * boot loader left behind the image, which is another with each. */
 static void make_paging(void)
 {
 	extern uint64_t page_root[512];
+	extern const uint8_t text_end[];
 	uint64_t *pdpt = (uint64_t *)(page_root[0] & PTE_ADDR);
 	uint64_t *dir = (uint64_t *)(pdpt[0] & PTE_ADDR);
 	uint64_t from = (uintptr_t)&area, end = from + sizeof area, code = (uintptr_t)area.code;
@@ -256,7 +274,9 @@ static void make_paging(void)
 				continue;
 			table[i] = at | PTE_P | PTE_W | PTE_A | PTE_D;
 			if (at >= from && at < end)
-				table[i] |= PTE_U | (at == code ? 0 : PTE_NX);
+				table[i] |= PTE_U;
+			if (at != code && at >= (uintptr_t)text_end)
+				table[i] |= PTE_NX;
 		}
 		dir[d] = (uintptr_t)table | PTE_P | PTE_W | PTE_U | PTE_A;
 	}
@@ -324,6 +344,7 @@ static const struct form *make_case(void)
 	state[IN_SP] = (uintptr_t)&area.stack[16 + upto(8)];
 	state[IN_SS] = user ? SEL_UDATA : SEL_DATA;
 	no_null_ss(f, mode);
+	accessed(f);
 	plain_null(f);
 	no_old_types(f);
 	if (f->op[1] == 0x30) /* STAR or SFMASK */
