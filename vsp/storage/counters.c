@@ -12,35 +12,6 @@
 
 #define EVERY_NS 1000000000ull
 
-enum kind { READ, WRITE, FLUSH, UNMAP, OTHER };
-
-static enum kind kind_of(uint8_t op)
-{
-	switch (op) {
-	case 0x08:
-	case 0x28:
-	case 0xa8:
-	case 0x88:
-		return READ;
-	case 0x0a:
-	case 0x2a:
-	case 0xaa:
-	case 0x8a:
-	case 0x2e:
-	case 0x8e:
-		return WRITE;
-	case 0x35:
-	case 0x91:
-		return FLUSH;
-	case 0x41:
-	case 0x42:
-	case 0x93:
-		return UNMAP;
-	default:
-		return OTHER;
-	}
-}
-
 static void add(_Atomic uint64_t *n, uint64_t more)
 {
 	atomic_fetch_add_explicit(n, more, memory_order_relaxed);
@@ -49,20 +20,20 @@ static void add(_Atomic uint64_t *n, uint64_t more)
 void counters_ended(struct stor_unit *u, const struct request *r, uint64_t now_ns)
 {
 	struct unit_counters *n = &u->counters;
-	enum kind kind = kind_of(r->cmd.cdb[0]);
+	enum scsi_work work = scsi_work(&r->cmd);
 
 	add(&n->latency_ns, now_ns - r->began_ns);
 	if (r->cmd.status != SCSI_GOOD) {
 		add(&n->errors, 1);
-	} else if (kind == READ) {
+	} else if (work == SCSI_READS) {
 		add(&n->reads, 1);
 		add(&n->read_bytes, r->cmd.transferred);
-	} else if (kind == WRITE) {
+	} else if (work == SCSI_WRITES) {
 		add(&n->writes, 1);
 		add(&n->written_bytes, r->cmd.transferred);
-	} else if (kind == FLUSH) {
+	} else if (work == SCSI_FLUSHES) {
 		add(&n->flushes, 1);
-	} else if (kind == UNMAP) {
+	} else if (work == SCSI_UNMAPS || work == SCSI_FILLS) {
 		add(&n->unmaps, 1);
 	}
 }
@@ -97,7 +68,7 @@ static bool tell(struct storage *s)
 		busy |= u->outstanding != 0;
 	}
 	/* What has no room in mgmtd's socket is told the next time. */
-	return msgsock_send(s->process.unit_fd, &m.h, NULL, 0) != 0 || busy;
+	return process_event(&s->process, &m.h) != 0 || busy;
 }
 
 static void on_timer(void *arg)

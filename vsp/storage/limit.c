@@ -20,57 +20,11 @@
 
 #define NS_PER_S 1000000000ull
 
-static unsigned be16(const uint8_t *p)
+static bool has_limit(const struct request *r)
 {
-	return (unsigned)p[0] << 8 | p[1];
-}
+	enum scsi_work work = scsi_work(&r->cmd);
 
-static uint32_t be32(const uint8_t *p)
-{
-	return (uint32_t)be16(p) << 16 | be16(p + 2);
-}
-
-/* Blocks of a command that carries none or one of them, and reads or writes all (VERIFY, WRITE SAME
- * without UNMAP). No command covers more than the unit announces. */
-static uint64_t blocks(const uint8_t *cdb)
-{
-	uint32_t n = cdb[0] & 0x80 ? be32(cdb + 10) : be16(cdb + 7);
-
-	return n < LIMIT_MAX_BLOCKS ? n : LIMIT_MAX_BLOCKS;
-}
-
-/* Whether the command has a limit, and how many bytes of the disk it moves. */
-static bool cost(const struct stor_unit *u, const struct request *r, uint64_t *bytes)
-{
-	const uint8_t *cdb = r->cmd.cdb;
-
-	*bytes = r->cmd.data_bytes;
-	switch (cdb[0]) {
-	case 0x08: /* READ 6, 10, 12, 16 */
-	case 0x28:
-	case 0xa8:
-	case 0x88:
-	case 0x0a: /* WRITE */
-	case 0x2a:
-	case 0xaa:
-	case 0x8a:
-	case 0x2e: /* WRITE AND VERIFY 10, 16 */
-	case 0x8e:
-	case 0x42: /* UNMAP: its list */
-		return true;
-	case 0x41: /* WRITE SAME 10, 16 */
-	case 0x93:
-		if (cdb[1] & 0x08)
-			return true;
-		break;
-	case 0x2f: /* VERIFY 10, 16 */
-	case 0x8f:
-		break;
-	default:
-		return false;
-	}
-	*bytes = blocks(cdb) * (u->scsi.kind == SCSI_CDROM ? 2048 : disk_sector_size(u->scsi.disk));
-	return true;
+	return work != SCSI_NOTHING && work != SCSI_FLUSHES;
 }
 
 /* When the next request may go. */
@@ -87,14 +41,15 @@ static uint64_t later(uint64_t at, uint64_t now, uint64_t count, uint64_t per_se
 	return (at > now ? at : now) + count * NS_PER_S / per_second;
 }
 
-static void pay(struct stor_unit *u, uint64_t now, uint64_t bytes)
+static void pay(struct stor_unit *u, uint64_t now, const struct request *r)
 {
 	struct disk_limit *l = &u->limit;
 
 	if (u->disk.iops)
 		l->requests_at = later(l->requests_at, now, 1, u->disk.iops);
 	if (u->disk.bytes_per_s)
-		l->bytes_at = later(l->bytes_at, now, bytes, u->disk.bytes_per_s);
+		l->bytes_at = later(l->bytes_at, now, scsi_work_bytes(&u->scsi, &r->cmd),
+				    u->disk.bytes_per_s);
 }
 
 static void wake_at(struct storage *s, uint64_t wait_ns);
@@ -116,13 +71,11 @@ static void let_go(struct storage *s, struct stor_unit *u, uint64_t now)
 {
 	struct disk_limit *l = &u->limit;
 	struct request *r = l->first;
-	uint64_t bytes;
 
 	l->first = r->next;
 	l->waiting--;
 	s->limits.waiting--;
-	cost(u, r, &bytes);
-	pay(u, now, bytes);
+	pay(u, now, r);
 	atomic_fetch_add(&u->outstanding, 1);
 	request_submit(s, r);
 }
@@ -162,13 +115,13 @@ static void refuse(struct storage *s, struct request *r)
 bool limit_admit(struct storage *s, struct stor_unit *u, struct request *r)
 {
 	struct disk_limit *l = &u->limit;
-	uint64_t now, bytes;
+	uint64_t now;
 
-	if ((!u->disk.iops && !u->disk.bytes_per_s) || !cost(u, r, &bytes))
+	if ((!u->disk.iops && !u->disk.bytes_per_s) || !has_limit(r))
 		return true;
 	now = s->limits.clock();
 	if (!s->running || (!l->first && due(u) <= now)) {
-		pay(u, now, bytes);
+		pay(u, now, r);
 		return true;
 	}
 	u->counters.limited++;

@@ -63,19 +63,12 @@ void request_work(struct storage *s, struct request *r)
 	pthread_mutex_unlock(&s->pool.lock);
 }
 
-/* READ and WRITE of 6, 10 and 16 bytes; FUA is in the same bit of the latter two. */
-static bool is_read(const struct request *r)
-{
-	uint8_t op = r->cmd.cdb[0];
-
-	return op == 0x08 || op == 0x28 || op == 0x88;
-}
-
+/* One that need not be durable. FUA is in the same bit of all but WRITE(6), which has none. */
 static bool is_quick_write(const struct request *r)
 {
-	uint8_t op = r->cmd.cdb[0];
+	const uint8_t *cdb = r->cmd.cdb;
 
-	return (op == 0x0a || ((op == 0x2a || op == 0x8a) && !(r->cmd.cdb[1] & 0x08))) &&
+	return scsi_work(&r->cmd) == SCSI_WRITES && !(cdb[0] >> 5 && cdb[1] & 0x08) &&
 	       r->cmd.data_bytes <= INLINE_BYTES && (!r->unit || !r->unit->scsi.write_through);
 }
 
@@ -168,7 +161,7 @@ static bool write_here(struct storage *s, struct request *r)
 /* Carries it out in this thread if that is quick. */
 static bool here(struct storage *s, struct request *r)
 {
-	if (is_read(r))
+	if (scsi_work(&r->cmd) == SCSI_READS)
 		return carry_out(s, r, true);
 	return is_quick_write(r) && write_here(s, r);
 }

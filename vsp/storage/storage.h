@@ -71,7 +71,6 @@ enum {
 	LIMIT_BURST_NS = 100000000, /* what a disk may do at once, as time at its limit */
 	LIMIT_WAITING = 32,         /* requests of a disk that wait for its limit, at most, ... */
 	LIMIT_ALL_WAITING = 192,    /* ... and of all disks; well below REQUESTS */
-	LIMIT_MAX_BLOCKS = 128 << 10, /* that one command moves, as VPD page B0h says */
 };
 
 struct storage;

@@ -109,9 +109,46 @@ enum scsi_result scsi_transfer(struct scsi_unit *u, struct scsi_command *cmd)
 	return write_outcome(cmd, rc, e.lba);
 }
 
-static bool is_read(const uint8_t *cdb)
+enum scsi_work scsi_work(const struct scsi_command *cmd)
 {
-	return cdb[0] == 0x08 || cdb[0] == 0x28 || cdb[0] == 0xa8 || cdb[0] == 0x88;
+	switch (cmd->cdb[0]) {
+	case 0x08: /* READ 6, 10, 12, 16 */
+	case 0x28:
+	case 0xa8:
+	case 0x88:
+		return SCSI_READS;
+	case 0x0a: /* WRITE */
+	case 0x2a:
+	case 0xaa:
+	case 0x8a:
+	case 0x2e: /* WRITE AND VERIFY 10, 16 */
+	case 0x8e:
+		return SCSI_WRITES;
+	case 0x2f: /* VERIFY 10, 16 */
+	case 0x8f:
+		return SCSI_VERIFIES;
+	case 0x35: /* SYNCHRONIZE CACHE 10, 16 */
+	case 0x91:
+		return SCSI_FLUSHES;
+	case 0x42:
+		return SCSI_UNMAPS;
+	case 0x41: /* WRITE SAME 10, 16 */
+	case 0x93:
+		return cmd->cdb[1] & 0x08 ? SCSI_UNMAPS : SCSI_FILLS;
+	default:
+		return SCSI_NOTHING;
+	}
+}
+
+uint64_t scsi_work_bytes(const struct scsi_unit *u, const struct scsi_command *cmd)
+{
+	enum scsi_work work = scsi_work(cmd);
+	uint64_t blocks;
+
+	if (work != SCSI_VERIFIES && work != SCSI_FILLS)
+		return cmd->data_bytes;
+	blocks = cdb_extent(cmd->cdb).blocks;
+	return (blocks < TRANSFER_MAX_BLOCKS ? blocks : TRANSFER_MAX_BLOCKS) * scsi_block_bytes(u);
 }
 
 /* Reservations are asked about each command while it is under way, attentions come first: neither is
@@ -122,7 +159,7 @@ bool scsi_just_reads(struct scsi_unit *u, const struct scsi_command *cmd, struct
 	uint32_t block;
 	uint64_t end;
 
-	if (!is_read(cmd->cdb) || u->reserve || u->attentions || !u->disk || u->ejected)
+	if (scsi_work(cmd) != SCSI_READS || u->reserve || u->attentions || !u->disk || u->ejected)
 		return false;
 	block = scsi_block_bytes(u);
 	end = scsi_blocks(u);

@@ -98,6 +98,21 @@ struct scsi_command {
 enum scsi_result { SCSI_DONE, SCSI_NO_SPACE, SCSI_AGAIN };
 enum scsi_result scsi_execute(struct scsi_unit *unit, struct scsi_command *cmd);
 
+/* What a command does with what is on the disk, by its operation code. */
+enum scsi_work {
+	SCSI_NOTHING, /* all others */
+	SCSI_READS,
+	SCSI_WRITES,
+	SCSI_VERIFIES,
+	SCSI_FLUSHES,
+	SCSI_UNMAPS, /* also by WRITE SAME */
+	SCSI_FILLS,  /* WRITE SAME that does not unmap */
+};
+enum scsi_work scsi_work(const struct scsi_command *cmd);
+/* How many bytes of the disk it reads or writes, at most: those of its data area, or, of one that has
+ * none or one block of it, those that it names. */
+uint64_t scsi_work_bytes(const struct scsi_unit *unit, const struct scsi_command *cmd);
+
 /* Whether all that the command does is to read one run of one file into its whole data area: where
  * that lies. The caller may then do that itself, and if every byte came, scsi_was_read() is the outcome.
  * False, or it did not come: scsi_execute(). */
