@@ -104,6 +104,8 @@ int job_error(struct cli *c, const Bulkhead__Job *job); /* of one that did not s
 
 /* Prints the error of a job that ended, or, with --json, the job; frees the reply. */
 int end_job(struct cli *c, Bulkhead__Reply *reply);
+/* Asks for a job and sees it to its end; seconds: the time it has if --timeout does not say, 0: the usual. */
+int call_job(struct cli *c, Bulkhead__Request *r, unsigned seconds);
 
 /* ---- cmd_show.c: asks; prints the machine of the answer, with --json as JSON */
 typedef void print_vm_fn(const Bulkhead__Vm *vm);

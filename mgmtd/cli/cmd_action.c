@@ -68,12 +68,22 @@ int end_job(struct cli *c, Bulkhead__Reply *reply)
 	return status;
 }
 
+int call_job(struct cli *c, Bulkhead__Request *r, unsigned seconds)
+{
+	Bulkhead__Reply *reply;
+	int status = call(c, r, &reply);
+
+	if (status)
+		return status;
+	if (!c->timeout_s)
+		c->timeout_s = seconds;
+	return end_job(c, reply);
+}
+
 static int act_with(struct cli *c, const char *vm, Bulkhead__VmAction action, uint32_t timeout_s)
 {
 	Bulkhead__Request r = BULKHEAD__REQUEST__INIT;
 	Bulkhead__VmActionRequest a = BULKHEAD__VM_ACTION_REQUEST__INIT;
-	Bulkhead__Reply *reply;
-	int status;
 
 	a.vm = (char *)vm;
 	a.action = action;
@@ -81,10 +91,7 @@ static int act_with(struct cli *c, const char *vm, Bulkhead__VmAction action, ui
 	a.timeout_s = timeout_s;
 	r.body_case = BULKHEAD__REQUEST__BODY_VM_ACTION;
 	r.vm_action = &a;
-	status = call(c, &r, &reply);
-	if (status)
-		return status;
-	return end_job(c, reply);
+	return call_job(c, &r, 0);
 }
 
 static int act(struct cli *c, const char *vm, Bulkhead__VmAction action)

@@ -12,17 +12,11 @@
 static int run(struct cli *c, Bulkhead__VmBackupRequest *b)
 {
 	Bulkhead__Request r = BULKHEAD__REQUEST__INIT;
-	Bulkhead__Reply *reply;
 	int status;
 
 	r.body_case = BULKHEAD__REQUEST__BODY_VM_BACKUP;
 	r.vm_backup = b;
-	status = call(c, &r, &reply);
-	if (status)
-		return status;
-	if (!c->timeout_s)
-		c->timeout_s = 1200;
-	status = end_job(c, reply);
+	status = call_job(c, &r, 1200);
 	if (!status && !c->json)
 		printf("backups/%s/%s\n", b->vm, b->name);
 	return status;
@@ -59,17 +53,10 @@ int cmd_backup(struct cli *c, int argc, char **argv)
 static int run_restore(struct cli *c, Bulkhead__VmRestoreRequest *b)
 {
 	Bulkhead__Request r = BULKHEAD__REQUEST__INIT;
-	Bulkhead__Reply *reply;
-	int status;
 
 	r.body_case = BULKHEAD__REQUEST__BODY_VM_RESTORE;
 	r.vm_restore = b;
-	status = call(c, &r, &reply);
-	if (status)
-		return status;
-	if (!c->timeout_s)
-		c->timeout_s = 3600;
-	return end_job(c, reply);
+	return call_job(c, &r, 3600);
 }
 
 /* restore VM/BACKUP [--name NEW] */

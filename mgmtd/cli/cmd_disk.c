@@ -15,16 +15,13 @@ static int ask(struct cli *c, const char *vm, Bulkhead__DiskAction action,
 	       Bulkhead__VmDiskRequest *d)
 {
 	Bulkhead__Request r = BULKHEAD__REQUEST__INIT;
-	Bulkhead__Reply *reply;
-	int status;
 
 	d->vm = (char *)vm;
 	d->action = action;
 	d->wait_ms = WAIT_MS;
 	r.body_case = BULKHEAD__REQUEST__BODY_VM_DISK;
 	r.vm_disk = d;
-	status = call(c, &r, &reply);
-	return status ? status : end_job(c, reply);
+	return call_job(c, &r, 0);
 }
 
 static int change(struct cli *c, const char *vm, Bulkhead__DiskAction action,

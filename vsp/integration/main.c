@@ -56,8 +56,6 @@ int main(int argc, char **argv)
 {
 	static struct msg_start_integration start;
 	static struct start_fds fds;
-	struct sandbox_report report;
-	char why[CONTROL_TEXT_BYTES] = "";
 
 	if (argc == 2 && !strcmp(argv[1], "--policy"))
 		return sandbox_policy_print(&policy);
@@ -70,10 +68,7 @@ int main(int argc, char **argv)
 	services_init(&integration.services, &integration.process.config, &unit_services_ops,
 		      &integration);
 	process_must(&integration.process, unit_start(&integration), "make timers");
-	if (sandbox_enter(&policy, start.uid, start.gid, start.sandbox_flags, &report, why,
-			  sizeof(why)))
-		start_fail(NAME, EPERM, why);
-	start_ready(&report);
+	process_enter(&integration.process, &policy, &start);
 	unit_offer(&integration);
 	_exit(loop_run(integration.process.loop));
 }

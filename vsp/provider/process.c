@@ -155,3 +155,14 @@ void process_set_up(struct process *p, const char *name, const struct process_op
 	if (!loop_add_fd(p->loop, p->unit_fd, EPOLLIN, unit_ready, p))
 		process_must(p, -errno, "watch the unit socket");
 }
+
+void process_enter(struct process *p, const struct sandbox_policy *policy, const void *start)
+{
+	const struct provider_start *s = start;
+	struct sandbox_report report;
+	char why[CONTROL_TEXT_BYTES] = "";
+
+	if (sandbox_enter(policy, s->uid, s->gid, s->sandbox_flags, &report, why, sizeof(why)))
+		start_fail(p->name, EPERM, why);
+	start_ready(&report);
+}

@@ -3,17 +3,18 @@
  * The process around a provider: what each of them takes over from the broker in the same way, and
  * its socket to mgmtd. A provider's main():
  *
- *   start_receive ──► process_set_up ──► its own set-up ──► sandbox_enter ──► start_ready
+ *   start_receive ──► process_set_up ──► its own set-up ──► process_enter
  *   ──► provider_offer ... ──► loop_run
  *
  * Its START message begins with struct provider_start; its descriptors begin with the unit socket,
  * the RAM, the page generations, the provider channel and the signal channel.
  *
- * Up to start_ready() what goes wrong is told to the broker and ends the process.
+ * Up to process_enter() what goes wrong is told to the broker and ends the process.
  */
 #ifndef BULKHEAD_VSP_PROVIDER_PROCESS_H
 #define BULKHEAD_VSP_PROVIDER_PROCESS_H
 
+#include "bus/sandbox.h"
 #include "proto/start.h"
 #include "vsp/provider/provider.h"
 
@@ -70,6 +71,8 @@ struct process {
  * paused. p: zeroed; start: as start_receive() got it. */
 void process_set_up(struct process *p, const char *name, const struct process_ops *ops, void *arg,
 		    const void *start, struct start_fds *l);
+/* The last of start-up: the sandbox, as START (start, above) has it, and the broker is told. */
+void process_enter(struct process *p, const struct sandbox_policy *policy, const void *start);
 /* err of a step of start-up: if not 0, the end: "cannot WHAT: ...". */
 void process_must(struct process *p, int err, const char *what);
 

@@ -60,8 +60,6 @@ int main(int argc, char **argv)
 {
 	static struct msg_start_socket start;
 	static struct start_fds fds;
-	struct sandbox_report report;
-	char why[CONTROL_TEXT_BYTES] = "";
 
 	if (argc == 2 && !strcmp(argv[1], "--policy"))
 		return sandbox_policy_print(&policy);
@@ -71,11 +69,8 @@ int main(int argc, char **argv)
 	start_receive(NAME, MSG_START_SOCKET, &start, sizeof(start), &fds);
 	process_set_up(&sockets.process, NAME, &sockets_process_ops, &sockets, &start, &fds);
 	process_must(&sockets.process, sockets_init(&sockets), "make timers");
-	if (sandbox_enter(&policy, start.uid, start.gid, start.sandbox_flags, &report, why,
-			  sizeof(why)))
-		start_fail(NAME, EPERM, why);
-	start_ready(&report);
-	if (start.again) /* its streams end */
+	process_enter(&sockets.process, &policy, &start);
+	if (sockets.process.again) /* its streams end */
 		provider_reset(&sockets.process.provider);
 	_exit(loop_run(sockets.process.loop));
 }
