@@ -34,6 +34,12 @@ struct backup {
 	struct loop_source *timer;
 };
 
+void backup_disk_name(const char *of, const struct vmc_disk *d, char *name, size_t size)
+{
+	snprintf(name, size, "%s-%u-%u.%s", of, d->controller, d->lun,
+		 d->format == VM_FORMAT_RAW ? "img" : vmc_disk_format_name(d->format));
+}
+
 /* How large each copy is: what is cut off later is found out. */
 static int write_list(struct backup *b, struct fault *f)
 {
@@ -46,7 +52,7 @@ static int write_list(struct backup *b, struct fault *f)
 	for (unsigned i = 0; !rc && i < def->ndisks; i++) {
 		if (def->disk[i].kind == VM_DVD)
 			continue;
-		backup_disk_name(&def->disk[i], name, sizeof(name));
+		backup_disk_name(BACKUP_DISK, &def->disk[i], name, sizeof(name));
 		if (fstatat(b->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW))
 			rc = -errno;
 		else
@@ -197,7 +203,7 @@ static void copy(struct backup *b)
 	}
 	d = &def->disk[b->disk];
 	b->job->doing = "copying its disks";
-	backup_disk_name(d, name, sizeof(name));
+	backup_disk_name(BACKUP_DISK, d, name, sizeof(name));
 	fd = openat(b->dir_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
 	if (fd < 0) {
 		wrong(b, fault_code(errno), "is there room in the state folder?", strerror(errno));

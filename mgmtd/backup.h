@@ -17,7 +17,8 @@ bool backup_cancel(struct vm *vm, const struct job *job, const char *user);
 
 /* Of a whole backup: the sizes of its copies, a line "NAME BYTES" each; its definition comes last. */
 #define BACKUP_LIST "disks"
-/* The copy of that disk, in the backup's folder. */
-void backup_disk_name(const struct vmc_disk *d, char *name, size_t size);
+/* Name of the copy of a disk; of: BACKUP_DISK in a backup's folder, among managed disks the machine. */
+#define BACKUP_DISK "disk"
+void backup_disk_name(const char *of, const struct vmc_disk *d, char *name, size_t size);
 
 #endif

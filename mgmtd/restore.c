@@ -29,17 +29,10 @@ struct restore {
 
 /* ---- names */
 
-void backup_disk_name(const struct vmc_disk *d, char *name, size_t size)
-{
-	snprintf(name, size, "disk-%u-%u.%s", d->controller, d->lun,
-		 d->format == VM_FORMAT_RAW ? "img" : vmc_disk_format_name(d->format));
-}
-
 static void managed_disk_name(const struct restore *r, const struct vmc_disk *d, char *name,
 			      size_t size)
 {
-	snprintf(name, size, "%s-%u-%u.%s", r->def.name, d->controller, d->lun,
-		 d->format == VM_FORMAT_RAW ? "img" : vmc_disk_format_name(d->format));
+	backup_disk_name(r->def.name, d, name, size);
 }
 
 /* "VM/NAME", also as "backups/VM/NAME": nothing else leads out of that folder. */
@@ -107,7 +100,7 @@ static int check_disk(const struct restore *r, int folder, const char *list,
 	uint64_t was;
 	struct stat st;
 
-	backup_disk_name(d, name, sizeof(name));
+	backup_disk_name(BACKUP_DISK, d, name, sizeof(name));
 	if (!listed(list, name, &was))
 		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_INVALID, hint,
 				 "%s does not list its %s", r->backup, name);
@@ -251,7 +244,7 @@ static void copy(struct restore *r)
 		return;
 	}
 	d = &r->def.disk[r->at];
-	backup_disk_name(d, from, sizeof(from));
+	backup_disk_name(BACKUP_DISK, d, from, sizeof(from));
 	managed_disk_name(r, d, name, sizeof(name));
 	w.format = w.out_format = d->format;
 	w.out_type = d->format != VM_FORMAT_RAW;
