@@ -110,11 +110,11 @@ static void fill_processes(struct arena *a, const struct vm *vm, Bulkhead__Vm *m
 static Bulkhead__DiskCounters *fill_counters(struct arena *a, const struct vm *vm,
 					     const struct vmc_disk *d)
 {
-	for (uint32_t i = 0; i < vm->run.ncounted; i++) {
-		const struct disk_counted *n = &vm->run.counted[i];
+	for (uint32_t i = 0; i < vm->run.counted[d->controller].count; i++) {
+		const struct disk_counted *n = &vm->run.counted[d->controller].disk[i];
 		Bulkhead__DiskCounters *m;
 
-		if (n->controller != d->controller || n->lun != d->lun)
+		if (n->lun != d->lun)
 			continue;
 		m = arena_alloc(a, sizeof(*m));
 		bulkhead__disk_counters__init(m);

@@ -221,8 +221,10 @@ struct run {
 	uint64_t heartbeat_ms;        /* wall clock: since when */
 	struct guest_value value[GUEST_VALUES]; /* what the guest says of itself */
 	uint32_t nvalues;
-	struct disk_counted counted[CONTROL_MAX_DISKS]; /* what the storage process said last */
-	uint32_t ncounted;
+	struct {
+		struct disk_counted disk[CONTROL_LUNS];
+		uint32_t count;
+	} counted[CONTROL_CONTROLLERS]; /* what the storage process said last */
 	uint32_t lost;       /* bit per role: providers that have ended, and are to be started again */
 	unsigned relaunched; /* of OP_RELAUNCH: the role */
 	char lost_why[CONTROL_TEXT_BYTES]; /* of the last */

@@ -72,8 +72,8 @@ static void on_event(struct vm *vm, unsigned role, const struct msg_event_guest 
 
 static void on_counted(struct vm *vm, const struct msg_event_disks *m)
 {
-	vm->run.ncounted = m->count;
-	memcpy(vm->run.counted, m->disk, m->count * sizeof(m->disk[0]));
+	vm->run.counted[m->controller].count = m->count;
+	memcpy(vm->run.counted[m->controller].disk, m->disk, m->count * sizeof(m->disk[0]));
 }
 
 static void broke_protocol(struct vm *vm, unsigned role, const char *why)

@@ -169,7 +169,8 @@ void vm_release(struct vm *vm)
 	vm->run.memory = (struct msg_event_memory){0};
 	vm->run.memory_target = 0;
 	vm->run.nvalues = 0;
-	vm->run.ncounted = 0;
+	for (unsigned i = 0; i < CONTROL_CONTROLLERS; i++)
+		vm->run.counted[i].count = 0;
 	vm->run.lost = 0;
 	memset(vm->run.restarts, 0, sizeof(vm->run.restarts));
 	vm->run.id = 0;

@@ -573,11 +573,12 @@ static bool event_space_ok(const void *msg, size_t nfds, const struct why *why)
 static bool event_disks_ok(const void *msg, size_t nfds, const struct why *why)
 {
 	const struct msg_event_disks *m = msg;
-	bool ok = in_range("count", m->count, 0, CONTROL_MAX_DISKS, why);
+	bool ok = in_range("controller", m->controller, 0, CONTROL_CONTROLLERS - 1, why) &&
+		  in_range("count", m->count, 0, CONTROL_LUNS, why);
 
 	for (uint32_t i = 0; ok && i < m->count; i++)
-		ok = in_range("controller", m->disk[i].controller, 0, CONTROL_CONTROLLERS - 1,
-			      why) &&
+		ok = in_range("controller of a disk", m->disk[i].controller, m->controller,
+			      m->controller, why) &&
 		     in_range("LUN", m->disk[i].lun, 0, CONTROL_LUNS - 1, why);
 	return ok;
 }

@@ -24,12 +24,13 @@ struct disk_counted {
 	uint64_t limited;    /* requests that had to wait for the disk's limits */
 };
 
-/* Sent when something has changed, at most about once a second. */
+/* Of one controller, all that it has: all disks of a machine do not fit in a message. Sent when
+ * something has changed, at most about once a second. */
 struct msg_event_disks {
 	struct msg_header h;
+	uint32_t controller;
 	uint32_t count; /* of disk */
-	uint32_t pad;
-	struct disk_counted disk[CONTROL_MAX_DISKS];
+	struct disk_counted disk[CONTROL_LUNS];
 };
 
 #endif

@@ -38,45 +38,54 @@ void counters_ended(struct stor_unit *u, const struct request *r, uint64_t now_n
 	}
 }
 
-static bool tell(struct storage *s)
+static struct disk_counted counted(const struct stor_unit *u)
+{
+	const struct unit_counters *n = &u->counters;
+
+	return (struct disk_counted){
+		.controller = u->disk.controller,
+		.lun = u->disk.lun,
+		.queue = u->outstanding,
+		.reads = n->reads,
+		.read_bytes = n->read_bytes,
+		.writes = n->writes,
+		.written_bytes = n->written_bytes,
+		.flushes = n->flushes,
+		.unmaps = n->unmaps,
+		.errors = n->errors,
+		.latency_ns = n->latency_ns,
+		.limited = n->limited,
+	};
+}
+
+/* Whether there is more to tell soon. What has no room in mgmtd's socket is told the next time. */
+static bool tell(struct storage *s, const struct controller *c)
 {
 	static struct msg_event_disks m;
 	bool busy = false;
 
 	memset(&m, 0, sizeof(m));
 	control_header(&m.h, MSG_EVENT_DISKS, 0);
-	for (unsigned i = 0; i < CONTROL_MAX_DISKS; i++) {
-		struct stor_unit *u = &s->unit[i];
-		struct unit_counters *n = &u->counters;
-
-		if (!u->used)
+	m.controller = c->index;
+	for (unsigned i = 0; i < CONTROL_LUNS; i++) {
+		if (!c->unit[i])
 			continue;
-		m.disk[m.count++] = (struct disk_counted){
-			.controller = u->disk.controller,
-			.lun = u->disk.lun,
-			.queue = u->outstanding,
-			.reads = n->reads,
-			.read_bytes = n->read_bytes,
-			.writes = n->writes,
-			.written_bytes = n->written_bytes,
-			.flushes = n->flushes,
-			.unmaps = n->unmaps,
-			.errors = n->errors,
-			.latency_ns = n->latency_ns,
-			.limited = n->limited,
-		};
-		busy |= u->outstanding != 0;
+		m.disk[m.count++] = counted(c->unit[i]);
+		busy |= c->unit[i]->outstanding != 0;
 	}
-	/* What has no room in mgmtd's socket is told the next time. */
 	return process_event(&s->process, &m.h) != 0 || busy;
 }
 
 static void on_timer(void *arg)
 {
 	struct storage *s = arg;
+	bool more = false;
 
 	s->telling = false;
-	if (tell(s))
+	for (unsigned i = 0; i < CONTROL_CONTROLLERS; i++)
+		if (s->controller[i].channel[0].ch)
+			more |= tell(s, &s->controller[i]);
+	if (more)
 		counters_begun(s);
 }
 

@@ -174,8 +174,9 @@ void unit_disk_add(void)
 
 void event_disks(void)
 {
+	m.counted.controller = 3;
 	m.counted.count = 2;
-	m.counted.disk[1].controller = 3;
+	m.counted.disk[0].controller = m.counted.disk[1].controller = 3;
 	m.counted.disk[1].lun = 63;
 }
 

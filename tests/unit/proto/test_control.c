@@ -362,8 +362,9 @@ static const struct number {
 	NUMBER(unit_disk_insert, disk.force, 1),
 	NUMBER(unit_disk_limit, disk.disk.bytes_per_s, 1ull << 63),
 	NUMBER(vm_create_disks, create.disk[1].bytes_per_s, 1),
-	NUMBER(event_disks, counted.count, CONTROL_MAX_DISKS + 1),
-	NUMBER(event_disks, counted.disk[1].controller, CONTROL_CONTROLLERS),
+	NUMBER(event_disks, counted.count, CONTROL_LUNS + 1),
+	NUMBER(event_disks, counted.controller, CONTROL_CONTROLLERS),
+	NUMBER(event_disks, counted.disk[1].controller, 2), /* another one's */
 	NUMBER(event_disks, counted.disk[1].lun, CONTROL_LUNS),
 	NUMBER(unit_disk_add, disk.disk.shared, 1),
 	NUMBER(start_storage, storage.disk[1].shared, 2),

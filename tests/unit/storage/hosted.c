@@ -278,8 +278,9 @@ static bool next_done(struct hosted *h, struct msg_unit_done *done)
 	for (;;) {
 		ptrdiff_t n = msgsock_recv(h->unit, &m, sizeof(m), NULL, 0, &nfds);
 
-		if (n == sizeof(m.counted) && m.h.type == MSG_EVENT_DISKS) {
-			h->counted = m.counted;
+		if (n == sizeof(m.counted) && m.h.type == MSG_EVENT_DISKS &&
+		    m.counted.controller < CONTROL_CONTROLLERS) {
+			h->counted[m.counted.controller] = m.counted;
 		} else if (n == sizeof(m.space) && m.h.type == MSG_EVENT_SPACE) {
 			h->full += m.space.full;
 		} else {

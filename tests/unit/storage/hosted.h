@@ -47,7 +47,7 @@ struct hosted {
 	int ram_fd;
 	uint32_t signals, rescinds;
 	uint32_t full; /* events: no room for a write */
-	struct msg_event_disks counted; /* what was told last */
+	struct msg_event_disks counted[CONTROL_CONTROLLERS]; /* what was told last */
 	uint64_t resize_bytes; /* of DISK_RESIZE */
 	pid_t process; /* of the provider; 0: it is a thread of ours */
 	struct hosted_kept kept;

@@ -591,7 +591,7 @@ START_TEST(what_a_disk_does_is_counted_and_told)
 	const uint64_t pages[] = {600};
 	struct storvsc_io io = transfer(0x2a, 0, 8, pages, 1);
 	struct storvsc_io flush = {.id = 4, .cdb = {0x35}, .cdb_bytes = 10};
-	const struct disk_counted *n = &h->counted.disk[0];
+	const struct disk_counted *n = &h->counted[0].disk[0];
 
 	for (unsigned i = 0; i < 3; i++)
 		expect_good(&io, 4096);
@@ -605,7 +605,7 @@ START_TEST(what_a_disk_does_is_counted_and_told)
 		usleep(100000);
 		hosted_unit(h, MSG_UNIT_RUN);
 	}
-	ck_assert_uint_eq(h->counted.count, 2);
+	ck_assert_uint_eq(h->counted[0].count, 2);
 	ck_assert_uint_eq(n->controller, 0);
 	ck_assert_uint_eq(n->lun, 0);
 	ck_assert_uint_eq(n->writes, 3);
@@ -616,7 +616,7 @@ START_TEST(what_a_disk_does_is_counted_and_told)
 	ck_assert_uint_eq(n->errors, 1);
 	ck_assert_uint_eq(n->queue, 0);
 	ck_assert_uint_gt(n->latency_ns, 0);
-	ck_assert_uint_eq(h->counted.disk[1].reads, 0);
+	ck_assert_uint_eq(h->counted[0].disk[1].reads, 0);
 }
 END_TEST
 
