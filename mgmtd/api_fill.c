@@ -71,6 +71,7 @@ Bulkhead__Event *fill_event(struct arena *a, const struct event *event)
 	e->vm = arena_string(a, event->vm);
 	e->user = arena_string(a, event->user);
 	e->text = arena_string(a, event->text);
+	e->detail = arena_string(a, event->detail ? event->detail : "");
 	return e;
 }
 

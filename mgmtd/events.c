@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The event log: a text file with one event a line, seven fields separated by tabs, in the state
- * folder; the newest EVENTS_KEPT of them also in memory. When events.log has grown to FILE_MAX it
+ * folder, and an eighth if it has details (lines, whose ends are written as "\n"); the newest EVENTS_KEPT of them also in memory. When events.log has grown to FILE_MAX it
  * becomes events.log.1, and so on up to events.log.4: at most 5 MiB in all.
  */
 #include "mgmtd/mgmtd.h"
@@ -31,6 +31,7 @@ const struct event *event_get(const struct event_log *log, uint64_t id)
 
 static void keep(struct event_log *log, const struct event *e)
 {
+	free(log->ring[e->id % EVENTS_KEPT].detail);
 	log->ring[e->id % EVENTS_KEPT] = *e;
 	log->next_id = e->id + 1;
 	if (log->count < EVENTS_KEPT)
@@ -49,6 +50,21 @@ static bool field(char **line, char *to, size_t size)
 	return true;
 }
 
+static char *unescape(const char *s)
+{
+	char *out = malloc(strlen(s) + 1), *to = out;
+
+	for (; out && *s; s++) {
+		if (*s == '\\' && s[1])
+			*to++ = *++s == 'n' ? '\n' : *s;
+		else
+			*to++ = *s;
+	}
+	if (out)
+		*to = '\0';
+	return out;
+}
+
 static bool parse(char *line, struct event *e)
 {
 	char id[24], time[24], severity[16];
@@ -64,6 +80,8 @@ static bool parse(char *line, struct event *e)
 	for (e->severity = SEV_ERROR; e->severity > SEV_INFO; e->severity--)
 		if (!strcmp(severity, severities[e->severity]))
 			break;
+	if (e->id && line)
+		e->detail = unescape(line);
 	return e->id != 0;
 }
 
@@ -76,8 +94,12 @@ static void load(struct event_log *log, const char *name)
 	if (file_read(log->dir_fd, name, FILE_MAX * 2, &text, &bytes))
 		return;
 	for (rest = text; (line = strsep(&rest, "\n"));) {
-		if (!parse(line, &e) || e.id < log->next_id)
-			continue; /* torn by a crash, or out of order */
+		if (!parse(line, &e))
+			continue; /* torn by a crash */
+		if (e.id < log->next_id) {
+			free(e.detail);
+			continue; /* out of order */
+		}
 		if (e.id != log->next_id)
 			log->count = 0; /* a gap: what is before it cannot be addressed */
 		keep(log, &e);
@@ -110,6 +132,10 @@ void events_close(struct event_log *log)
 	if (log->fd >= 0)
 		close(log->fd);
 	log->fd = -1;
+	for (unsigned i = 0; i < EVENTS_KEPT; i++) {
+		free(log->ring[i].detail);
+		log->ring[i].detail = NULL;
+	}
 }
 
 /* ---- writing */
@@ -130,42 +156,82 @@ static void rotate(struct event_log *log)
 	open_file(log);
 }
 
+/* A tab, and the details without ends of lines. Bytes of it. */
+static size_t escape(char *to, const char *detail)
+{
+	char *at = to;
+
+	*at++ = '\t';
+	for (; *detail; detail++) {
+		if (*detail == '\n' || *detail == '\\')
+			*at++ = '\\';
+		*at++ = *detail == '\n' ? 'n' : *detail;
+	}
+	return (size_t)(at - to);
+}
+
 static void append(struct event_log *log, const struct event *e)
 {
-	char line[1024];
-	int n;
+	size_t size = 1024 + (e->detail ? strlen(e->detail) * 2 : 0), n;
+	char *line;
 
 	if (log->fd < 0)
 		return;
-	n = snprintf(line, sizeof(line), "%" PRIu64 "\t%" PRIu64 "\t%s\t%s\t%s\t%s\t%s\n", e->id,
-		     e->time_ms, severities[e->severity], e->kind, e->vm, e->user, e->text);
-	if (log->bytes + (uint64_t)n > FILE_MAX)
+	line = malloc(size);
+	if (!line)
+		return;
+	n = (size_t)snprintf(line, size, "%" PRIu64 "\t%" PRIu64 "\t%s\t%s\t%s\t%s\t%s", e->id,
+			     e->time_ms, severities[e->severity], e->kind, e->vm, e->user, e->text);
+	if (e->detail)
+		n += escape(line + n, e->detail);
+	line[n++] = '\n';
+	if (log->bytes + n > FILE_MAX)
 		rotate(log);
 	/* A full disk must not stop machines: the event is still in memory and in the journal. */
-	if (log->fd >= 0 && write(log->fd, line, (size_t)n) == n)
-		log->bytes += (uint64_t)n;
+	if (log->fd >= 0 && write(log->fd, line, n) == (ssize_t)n)
+		log->bytes += n;
+	free(line);
+}
+
+static void add(struct daemon *d, struct event *e, const char *kind, const char *vm, const char *user,
+		const char *fmt, va_list ap)
+{
+	static const enum log_level levels[] = {LOG_NOTE, LOG_WARN, LOG_ERROR};
+	char text[EVENT_TEXT_BYTES];
+	int n = vsnprintf(text, sizeof(text), fmt, ap);
+
+	e->id = d->events.next_id;
+	e->time_ms = wall_ms();
+	log_printable(e->text, sizeof(e->text), text,
+		      n < (int)sizeof(text) ? (size_t)n : sizeof(text) - 1);
+	snprintf(e->kind, sizeof(e->kind), "%s", kind);
+	snprintf(e->vm, sizeof(e->vm), "%s", vm ? vm : "");
+	snprintf(e->user, sizeof(e->user), "%s", user ? user : "");
+	keep(&d->events, e);
+	append(&d->events, e);
+	log_at(levels[e->severity], "%s%s%s: %s%s%s", kind, e->vm[0] ? " " : "", e->vm, e->text,
+	       e->user[0] ? ", by " : "", e->user);
+	wait_wake(d, WAIT_EVENT);
 }
 
 void event_add(struct daemon *d, enum severity severity, const char *kind, const char *vm,
 	       const char *user, const char *fmt, ...)
 {
-	static const enum log_level levels[] = {LOG_NOTE, LOG_WARN, LOG_ERROR};
-	struct event e = {.id = d->events.next_id, .time_ms = wall_ms(), .severity = severity};
-	char text[EVENT_TEXT_BYTES];
+	struct event e = {.severity = severity};
 	va_list ap;
-	int n;
 
 	va_start(ap, fmt);
-	n = vsnprintf(text, sizeof(text), fmt, ap);
+	add(d, &e, kind, vm, user, fmt, ap);
 	va_end(ap);
-	log_printable(e.text, sizeof(e.text), text,
-		      n < (int)sizeof(text) ? (size_t)n : sizeof(text) - 1);
-	snprintf(e.kind, sizeof(e.kind), "%s", kind);
-	snprintf(e.vm, sizeof(e.vm), "%s", vm ? vm : "");
-	snprintf(e.user, sizeof(e.user), "%s", user ? user : "");
-	keep(&d->events, &e);
-	append(&d->events, &e);
-	log_at(levels[severity], "%s%s%s: %s%s%s", kind, e.vm[0] ? " " : "", e.vm, e.text,
-	       e.user[0] ? ", by " : "", e.user);
-	wait_wake(d, WAIT_EVENT);
+}
+
+void event_add_detail(struct daemon *d, enum severity severity, const char *kind, const char *vm,
+		      const char *detail, const char *fmt, ...)
+{
+	struct event e = {.severity = severity, .detail = strdup(detail)};
+	va_list ap;
+
+	va_start(ap, fmt);
+	add(d, &e, kind, vm, NULL, fmt, ap);
+	va_end(ap);
 }

@@ -4,6 +4,7 @@
  */
 #include "mgmtd/mgmtd.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include "proto/api.pb-c.h"
@@ -118,15 +119,6 @@ void guest_event(struct vm *vm, unsigned role, uint32_t event, uint32_t value, c
 {
 	if (!state_is_live(vm->state) || vm->op == OP_OFF)
 		return;
-	/* News, not a request: what follows (a reset, a crash kernel) is the guest's own affair. */
-	if (event == GUEST_CRASH) {
-		if (guest_may_log(vm))
-			event_add(vm->d, SEV_ERROR, "vm.guest-crash", vm->def.name, NULL, "%s",
-				  text);
-		else if (vm->events > FLOOD)
-			flooded(vm, role);
-		return;
-	}
 	if (vm->op == OP_NONE) {
 		act(vm, event, value, text);
 		return;
@@ -138,6 +130,42 @@ void guest_event(struct vm *vm, unsigned role, uint32_t event, uint32_t value, c
 	vm->pending_event = event;
 	vm->pending_value = value;
 	snprintf(vm->pending_text, sizeof(vm->pending_text), "%s", text);
+}
+
+/* What a kernel's last lines say of why: the line of the panic itself, else the last one. A kernel's
+ * line may begin with "<6>" and with the time in brackets. */
+static void headline(const char *text, char *out, size_t size)
+{
+	const char *at = strstr(text, "Kernel panic"), *end;
+
+	if (!at) {
+		end = text + strlen(text);
+		while (end > text && (end[-1] == '\n' || end[-1] == ' '))
+			end--;
+		for (at = end; at > text && at[-1] != '\n';)
+			at--;
+	} else {
+		end = at + strcspn(at, "\n");
+	}
+	snprintf(out, size, "%.*s", (int)(end - at), at);
+}
+
+/* News, not a request: what follows (a reset, a crash kernel) is the guest's own affair. */
+void guest_crash(struct vm *vm, const struct msg_event_crash *m)
+{
+	char why[160];
+	const uint64_t *p = m->parameter;
+
+	if (!state_is_live(vm->state) || vm->op == OP_OFF)
+		return;
+	headline(m->text, why, sizeof(why));
+	if (guest_may_log(vm))
+		event_add_detail(vm->d, SEV_ERROR, "vm.guest-crash", vm->def.name, m->text,
+				 "vCPU %u: the guest's system crashed: %s%scrash registers %" PRIx64
+				 " %" PRIx64 " %" PRIx64 " %" PRIx64 " %" PRIx64,
+				 m->vcpu, why, why[0] ? "; " : "", p[0], p[1], p[2], p[3], p[4]);
+	else if (vm->events > FLOOD)
+		flooded(vm, ROLE_PARTITION);
 }
 
 void guest_event_pending(struct vm *vm)

@@ -90,6 +90,7 @@ struct event {
 	char vm[CONTROL_NAME_BYTES];
 	char user[KEY_USER_BYTES];
 	char text[EVENT_TEXT_BYTES];
+	char *detail; /* lines, fit to be shown; NULL: none. The log's */
 };
 
 struct event_log {
@@ -106,6 +107,10 @@ void events_close(struct event_log *log);
 /* vm and user may be NULL. Also logs the line and wakes whoever waits for events. */
 void event_add(struct daemon *d, enum severity severity, const char *kind, const char *vm,
 	       const char *user, const char *fmt, ...) __attribute__((format(printf, 6, 7)));
+/* With more to say: lines, fit to be shown; copied. */
+void event_add_detail(struct daemon *d, enum severity severity, const char *kind, const char *vm,
+		      const char *detail, const char *fmt, ...)
+	__attribute__((format(printf, 6, 7)));
 /* NULL if it is not in memory. */
 const struct event *event_get(const struct event_log *log, uint64_t id);
 
@@ -392,6 +397,7 @@ void guest_event(struct vm *vm, unsigned role, uint32_t event, uint32_t value, c
 bool guest_may_log(struct vm *vm);
 /* Does what came while an operation was under way. */
 void guest_event_pending(struct vm *vm);
+void guest_crash(struct vm *vm, const struct msg_event_crash *m);
 
 /* ---- broker.c */
 

@@ -115,6 +115,8 @@ static bool receive(struct vm *vm, unsigned role)
 		on_done(vm, role, (const struct msg_unit_done *)buf);
 	else if (h->type == MSG_EVENT_GUEST)
 		on_event(vm, role, (const struct msg_event_guest *)buf);
+	else if (h->type == MSG_EVENT_CRASH && role == ROLE_PARTITION)
+		guest_crash(vm, (const struct msg_event_crash *)buf);
 	else if (h->type == MSG_EVENT_SPACE && role == ROLE_STORAGE)
 		space_event(vm, (const struct msg_event_space *)buf);
 	else if (h->type == MSG_EVENT_DISKS && role == ROLE_STORAGE)

@@ -47,20 +47,31 @@ static size_t printable_char(const unsigned char *s, size_t n)
 	return c < 0x20 || (c >= 0x7F && c < 0xA0) ? 0 : len;
 }
 
-/* A terminated string that can be shown to people and logged as it is. */
-bool control_text_ok(const char *field, const char *s, size_t size, const struct why *why)
+static bool shown_ok(const char *field, const char *s, size_t size, bool lines, const struct why *why)
 {
 	size_t len = strnlen(s, size);
 	if (len == size)
 		return bad(why, "%s is not terminated", field);
 	for (size_t i = 0; i < len;) {
-		size_t n = printable_char((const unsigned char *)s + i, len - i);
+		size_t n = lines && s[i] == '\n' ? 1
+						 : printable_char((const unsigned char *)s + i, len - i);
 		if (!n)
 			return bad(why, "%s has a control character or is not UTF-8 at byte %zu",
 				   field, i);
 		i += n;
 	}
 	return true;
+}
+
+/* A terminated string that can be shown to people and logged as it is. */
+bool control_text_ok(const char *field, const char *s, size_t size, const struct why *why)
+{
+	return shown_ok(field, s, size, false, why);
+}
+
+static bool lines_ok(const char *field, const char *s, size_t size, const struct why *why)
+{
+	return shown_ok(field, s, size, true, why);
 }
 
 bool control_in_range(const char *field, uint64_t v, uint64_t min, uint64_t max,
@@ -586,8 +597,15 @@ static bool event_disks_ok(const void *msg, size_t nfds, const struct why *why)
 static bool event_guest_ok(const void *msg, size_t nfds, const struct why *why)
 {
 	const struct msg_event_guest *m = msg;
-	return in_range("event", m->event, GUEST_POWER_OFF, GUEST_CRASH, why) &&
+	return in_range("event", m->event, GUEST_POWER_OFF, GUEST_FAULT, why) &&
 	       text_ok("text", m->text, sizeof(m->text), why);
+}
+
+static bool event_crash_ok(const void *msg, size_t nfds, const struct why *why)
+{
+	const struct msg_event_crash *m = msg;
+	return in_range("vcpu", m->vcpu, 0, CONTROL_MAX_VCPUS - 1, why) &&
+	       lines_ok("text", m->text, sizeof(m->text), why);
 }
 
 struct declaration {
@@ -652,6 +670,7 @@ static const struct declaration declarations[] = {
 	{MSG_UNIT_DONE, NO_FDS, sizeof(struct msg_unit_done), unit_done_ok, "UNIT_DONE"},
 	{MSG_EVENT_SPACE, NO_FDS, sizeof(struct msg_event_space), event_space_ok, "EVENT_SPACE"},
 	{MSG_EVENT_GUEST, NO_FDS, sizeof(struct msg_event_guest), event_guest_ok, "EVENT_GUEST"},
+	{MSG_EVENT_CRASH, NO_FDS, sizeof(struct msg_event_crash), event_crash_ok, "EVENT_CRASH"},
 	{MSG_UNIT_SHUTDOWN, NO_FDS, sizeof(struct msg_unit_shutdown), unit_shutdown_ok,
 	 "UNIT_SHUTDOWN"},
 	{MSG_UNIT_VALUES, NO_FDS, sizeof(struct msg_unit_values), unit_values_ok, "UNIT_VALUES"},
@@ -708,6 +727,18 @@ void control_header(struct msg_header *h, uint16_t type, uint64_t cookie)
 	*h = (struct msg_header){MSG_VERSION, type, d ? d->bytes : 0, cookie};
 }
 
+/* What would be refused becomes '?'. */
+static void make_shown(char *dst, size_t len, bool lines)
+{
+	for (size_t i = 0; i < len;) {
+		size_t step = lines && dst[i] == '\n' ? 1
+						      : printable_char((unsigned char *)dst + i, len - i);
+		if (!step)
+			dst[i] = '?';
+		i += step ? step : 1;
+	}
+}
+
 void control_text(char *dst, size_t size, const char *fmt, ...)
 {
 	va_list ap;
@@ -718,12 +749,17 @@ void control_text(char *dst, size_t size, const char *fmt, ...)
 		dst[0] = '\0';
 	size_t len = strlen(dst);
 	memset(dst + len, 0, size - len);
-	for (size_t i = 0; i < len;) {
-		size_t step = printable_char((unsigned char *)dst + i, len - i);
-		if (!step)
-			dst[i] = '?';
-		i += step ? step : 1;
-	}
+	make_shown(dst, len, false);
+}
+
+void control_lines(char *dst, size_t size, const char *src, size_t bytes)
+{
+	size_t len = bytes < size ? bytes : size - 1;
+	memset(dst, 0, size);
+	memcpy(dst, src, len);
+	make_shown(dst, strnlen(dst, len), true);
+	/* Nothing behind a NUL that the guest wrote. */
+	memset(dst + strlen(dst), 0, size - strlen(dst));
 }
 
 const char *vm_role_name(unsigned role)

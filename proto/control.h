@@ -29,6 +29,7 @@
 
 #define CONTROL_NAME_BYTES     64       /* a VM's name, with its terminator */
 #define CONTROL_TEXT_BYTES     256      /* a sentence for people, with its terminator */
+#define CONTROL_CRASH_BYTES    4104     /* a crashed guest's last words, with their terminator */
 #define CONTROL_CMDLINE_BYTES  2048     /* kernel command line, with its terminator */
 #define CONTROL_MAX_MODULES    8
 #define CONTROL_MAX_SERIAL     2
@@ -95,6 +96,7 @@ enum control_type {
 	MSG_EVENT_MEMORY,       /* integration: how much memory it has and needs */
 	MSG_EVENT_PROGRESS,     /* storage: of a BACKUP_COPY; the cookie is that one's */
 	MSG_EVENT_SPACE,        /* storage: the file system of an image is full, or soon */
+	MSG_EVENT_CRASH = 88,   /* partition: the guest says that its system has crashed */
 
 	/* between mgmtd and a job process: proto/disk_job.h */
 	MSG_DISK_JOB = 96,
@@ -370,7 +372,6 @@ enum guest_event {
 	GUEST_TRIPLE_FAULT,
 	GUEST_EXIT,             /* the exit device: value is what was written */
 	GUEST_FAULT,            /* the back end cannot go on; text says why */
-	GUEST_CRASH,            /* the guest says its system has crashed; text is its message */
 };
 
 enum guest_shutdown { GUEST_SHUT_DOWN = 0, GUEST_RESTART, GUEST_HIBERNATE, GUEST_SHUTDOWNS };
@@ -530,6 +531,16 @@ struct msg_event_guest {
 	char text[CONTROL_TEXT_BYTES];
 };
 
+/* The five crash registers are the guest's to fill (TLFS 2.4.4, HV_X64_MSR_CRASH_P0 and on). Linux: without
+ * a message what it died of, its identity, RIP, RAX and RSP; with one the message's address and length
+ * are in the last two. */
+struct msg_event_crash {
+	struct msg_header h;
+	uint32_t vcpu, pad;
+	uint64_t parameter[5];
+	char text[CONTROL_CRASH_BYTES];         /* its message: lines, each fit to be shown; may be empty */
+};
+
 /* Checks a received message against its type's declaration. buf, aligned to 8, holds bytes as
  * msgsock_recv() returned them. 0, or -EPROTO with a sentence in why. */
 int control_check(const void *buf, size_t bytes, size_t nfds, char *why, size_t why_size);
@@ -539,6 +550,8 @@ void control_header(struct msg_header *h, uint16_t type, uint64_t cookie);
  * (control characters, broken UTF-8) replaced by '?', the rest of the field zeroed. */
 void control_text(char *dst, size_t size, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/* The same for bytes that are lines: newlines stay. */
+void control_lines(char *dst, size_t size, const char *src, size_t bytes);
 /* Whether a VM has a process of that role. */
 static inline bool vm_has_role(const struct vm_config *c, unsigned role)
 {

@@ -49,7 +49,7 @@ _bulkhead() {
 			words="--file --kernel --memory --memory-minimum --memory-maximum --vcpus --initrd --module --cmdline --backend
 				--disk --controllers --undo --integration --sockets --serial-ports --on-reboot --on-crash --exit-device --autostart --start"
 			;;
-		events) words="--follow --last --vm --after" ;;
+		events) words="--follow --last --vm --after --details" ;;
 		jobs) words="cancel" ;;
 		keys) words="list add remove generate view operate admin" ;;
 		disk) words="create info check convert compact merge resize set-parent rebase undo import mount attach detach" ;;

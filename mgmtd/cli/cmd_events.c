@@ -16,10 +16,22 @@ static const struct option options[] = {
 	{"last", required_argument, NULL, 'n'},
 	{"vm", required_argument, NULL, 'v'},
 	{"after", required_argument, NULL, 'a'},
+	{"details", no_argument, NULL, 'd'},
 	{NULL},
 };
 
-static void print_event(struct cli *c, const Bulkhead__Event *e)
+/* Each line under its event, indented. */
+static void print_details(const char *lines)
+{
+	while (*lines) {
+		int n = (int)strcspn(lines, "\n");
+
+		printf("    %.*s\n", n, lines);
+		lines += n + (lines[n] != 0);
+	}
+}
+
+static void print_event(struct cli *c, const Bulkhead__Event *e, bool details)
 {
 	static const char *const severities[] = {"info", "WARNING", "ERROR"};
 	char when[32];
@@ -36,11 +48,13 @@ static void print_event(struct cli *c, const Bulkhead__Event *e)
 	if (e->user[0])
 		printf("  [%s]", e->user);
 	putchar('\n');
+	if (details)
+		print_details(e->detail);
 	fflush(stdout);
 }
 
 /* whole: as one object, if it is to be JSON. */
-static int read_events(struct cli *c, Bulkhead__EventReadRequest *e, bool whole)
+static int read_events(struct cli *c, Bulkhead__EventReadRequest *e, bool whole, bool details)
 {
 	Bulkhead__Request r = BULKHEAD__REQUEST__INIT;
 	Bulkhead__Reply *reply;
@@ -58,14 +72,14 @@ static int read_events(struct cli *c, Bulkhead__EventReadRequest *e, bool whole)
 			print_json(&reply->event_list->base);
 		else
 			for (size_t i = 0; i < reply->event_list->n_events; i++)
-				print_event(c, reply->event_list->events[i]);
+				print_event(c, reply->event_list->events[i], details);
 		e->after = reply->event_list->next;
 	}
 	free_reply(reply);
 	return EXIT_OK;
 }
 
-static int follow(struct cli *c, Bulkhead__EventReadRequest *e)
+static int follow(struct cli *c, Bulkhead__EventReadRequest *e, bool details)
 {
 	time_t end = c->timeout_s ? time(NULL) + c->timeout_s : 0;
 	int status;
@@ -76,7 +90,7 @@ static int follow(struct cli *c, Bulkhead__EventReadRequest *e)
 		time_t left = end ? end - time(NULL) : FOLLOW_MS / 1000;
 
 		e->wait_ms = left * 1000 < FOLLOW_MS ? (uint32_t)left * 1000 : FOLLOW_MS;
-		status = read_events(c, e, false);
+		status = read_events(c, e, false, details);
 	} while (!status && !ferror(stdout) && (!end || time(NULL) < end));
 	return status;
 }
@@ -84,16 +98,19 @@ static int follow(struct cli *c, Bulkhead__EventReadRequest *e)
 int cmd_events(struct cli *c, int argc, char **argv)
 {
 	Bulkhead__EventReadRequest e = BULKHEAD__EVENT_READ_REQUEST__INIT;
-	bool following = false;
+	bool following = false, details = false;
 	int o, status;
 
 	e.last = true;
 	e.max = LAST_DEFAULT;
 	optind = 0;
-	while ((o = getopt_long(argc, argv, "fn:", options, NULL)) != -1) {
+	while ((o = getopt_long(argc, argv, "dfn:", options, NULL)) != -1) {
 		switch (o) {
 		case 'f':
 			following = true;
+			break;
+		case 'd':
+			details = true;
 			break;
 		case 'n':
 			e.max = (uint32_t)strtoul(optarg, NULL, 10);
@@ -112,6 +129,6 @@ int cmd_events(struct cli *c, int argc, char **argv)
 	}
 	if (optind != argc)
 		return fail_usage(c, "unknown argument %s", argv[optind]);
-	status = read_events(c, &e, !following);
-	return status || !following ? status : follow(c, &e);
+	status = read_events(c, &e, !following, details);
+	return status || !following ? status : follow(c, &e, details);
 }

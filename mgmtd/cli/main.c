@@ -54,7 +54,7 @@ static const struct {
 	{"copy", cmd_copy, "[--overwrite] [--create-path] FILE VM:/PATH", "a file into the guest"},
 	{"memory", cmd_memory, "VM [SIZE | auto]", "dynamic memory: what it has, is to have"},
 	{"values", cmd_values, "VM [set KEY VALUE | remove KEY]", "what host and guest tell each other"},
-	{"events", cmd_events, "[--follow] [--last N] [--vm VM]", "what happened"},
+	{"events", cmd_events, "[--follow] [--last N] [--vm VM] [--details]", "what happened"},
 	{"jobs", cmd_jobs, "[cancel ID]", "operations under way, and the latest ones"},
 	{"host", cmd_host, "", "the server, its back end and why that one"},
 	{"keys", cmd_keys, "list | add USER KEY | remove USER | generate FILE", "who may connect"},

@@ -147,6 +147,7 @@ union message {
 	struct msg_vm_gone gone;
 	struct msg_unit_done done;
 	struct msg_event_guest event;
+	struct msg_event_crash crash;
 	uint8_t bytes[MSG_MAX_BYTES];
 };
 
@@ -181,10 +182,13 @@ static void drain_serial(void)
 }
 
 /* As if the guest had said it on its console, so that --expect can wait for it. */
-static void on_crash(const char *text)
+/* News: the guest goes on as it likes. */
+static void on_crash(const struct msg_event_crash *m)
 {
-	char line[CONTROL_TEXT_BYTES + 32];
-	int n = snprintf(line, sizeof(line), "run: guest crash: %s\n", text);
+	char line[CONTROL_CRASH_BYTES + 64];
+	int n = snprintf(line, sizeof(line), "run: guest crash: vCPU %u: %llx %llx: %s\n", m->vcpu,
+			 (unsigned long long)m->parameter[0], (unsigned long long)m->parameter[1],
+			 m->text);
 
 	fputs(line, stdout);
 	remember(line, (size_t)n);
@@ -203,9 +207,6 @@ static void on_event(const struct msg_event_guest *e)
 		end(STATUS_RESET, "reset");
 	case GUEST_TRIPLE_FAULT:
 		end(STATUS_TRIPLE_FAULT, "%s", e->text);
-	case GUEST_CRASH: /* news: the guest goes on as it likes */
-		on_crash(e->text);
-		break;
 	default:
 		end(STATUS_FAULT, "fault: %s", e->text);
 	}
@@ -216,6 +217,8 @@ static void on_message(const union message *m)
 {
 	if (m->h.type == MSG_EVENT_GUEST)
 		on_event(&m->event);
+	if (m->h.type == MSG_EVENT_CRASH)
+		on_crash(&m->crash);
 	if (m->h.type == MSG_VM_GONE)
 		end(STATUS_GONE, "%s", m->gone.text);
 }

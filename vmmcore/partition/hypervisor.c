@@ -43,10 +43,10 @@ struct hv_glue {
 		struct vmbus_wire_message held;
 		struct vmbus_wire_route routing;
 	};
-	_Atomic bool crashing; /* a vCPU has taken crash_text; cleared by reset */
-	_Atomic bool crashed;  /* crash_text is filled; cleared by reset */
+	_Atomic bool crashing; /* a vCPU has taken crash; cleared by reset */
+	_Atomic bool crashed;  /* crash is filled; cleared by reset */
 	bool crash_reported;
-	char crash_text[CONTROL_TEXT_BYTES];
+	struct msg_event_crash crash;
 };
 
 static void ring_doorbell(struct partition *p)
@@ -109,28 +109,18 @@ static void message_room(void *arg, struct vcpu *v, unsigned sint)
 	ring_doorbell(p);
 }
 
-/* TLFS: five words of the guest's choosing, and a message; Linux gives its reason, RIP, AX, BX, CX.
- */
 static void crash(void *arg, struct vcpu *v, const uint64_t parameter[5], const char *text,
 		  size_t length)
 {
 	struct partition *p = arg;
-	struct hv_glue *g = p->glue;
-	char last[160];
+	struct msg_event_crash *m = &p->glue->crash;
 
-	if (atomic_exchange(&g->crashing, true)) /* one report a life, of one vCPU */
+	if (atomic_exchange(&p->glue->crashing, true)) /* one report a life, of one vCPU */
 		return;
-	/* Of a long message (a kernel log) the end says what happened. */
-	if (length > sizeof(last) - 1) {
-		text += length - (sizeof(last) - 1);
-		length = sizeof(last) - 1;
-	}
-	log_printable(last, sizeof(last), text, length);
-	control_text(g->crash_text, sizeof(g->crash_text),
-		     "vCPU %u: the guest's system crashed: %llx %llx%s%s", v->index,
-		     (unsigned long long)parameter[0], (unsigned long long)parameter[1],
-		     last[0] ? ": " : "", last);
-	atomic_store(&g->crashed, true);
+	m->vcpu = v->index;
+	memcpy(m->parameter, parameter, sizeof(m->parameter));
+	control_lines(m->text, sizeof(m->text), text, length);
+	atomic_store(&p->glue->crashed, true);
 	ring_doorbell(p);
 }
 
@@ -232,8 +222,9 @@ void hypervisor_doorbell(struct partition *p)
 	}
 	if (atomic_load(&g->crashed) && !g->crash_reported) {
 		g->crash_reported = true;
-		log_note("%s", g->crash_text);
-		partition_event(p, GUEST_CRASH, g->crash_text);
+		log_note("vCPU %u: the guest's system crashed", g->crash.vcpu);
+		control_header(&g->crash.h, MSG_EVENT_CRASH, 0);
+		partition_send(p, &g->crash.h);
 	}
 }
 

@@ -145,6 +145,7 @@ int boot_registers(struct partition *p, char *why, size_t why_size);
 /* unit.c: run, pause, reset, events, lines; the handlers of the loop */
 int unit_open(struct partition *p);
 /* To mgmtd: something happened to the guest. */
+void partition_send(struct partition *p, const struct msg_header *event);
 void partition_event(struct partition *p, enum guest_event event, const char *text);
 
 /* probe.c: bulkhead-partition --probe; returns the exit status */

@@ -29,16 +29,21 @@ static void unit_done(struct partition *p, uint64_t cookie, int error, const cha
 		log_error("no answer on the unit socket: %s", strerror(-r));
 }
 
+void partition_send(struct partition *p, const struct msg_header *event)
+{
+	int r = msgsock_send(p->unit_sock, event, NULL, 0);
+
+	if (r)
+		log_error("no event on the unit socket: %s", strerror(-r));
+}
+
 void partition_event(struct partition *p, enum guest_event event, const char *text)
 {
 	struct msg_event_guest msg = {.event = event};
-	int r;
 
 	control_text(msg.text, sizeof(msg.text), "%s", text);
 	control_header(&msg.h, MSG_EVENT_GUEST, 0);
-	r = msgsock_send(p->unit_sock, &msg.h, NULL, 0);
-	if (r)
-		log_error("no event on the unit socket: %s", strerror(-r));
+	partition_send(p, &msg.h);
 }
 
 /* ---- the worker ---- */

@@ -100,6 +100,9 @@ static void check_accepted(const uint8_t *m, size_t n, size_t nfds)
 	case MSG_EVENT_GUEST:
 		check_string(((const struct msg_event_guest *)m)->text, CONTROL_TEXT_BYTES);
 		break;
+	case MSG_EVENT_CRASH:
+		fuzz_require(memchr(((const struct msg_event_crash *)m)->text, 0, CONTROL_CRASH_BYTES));
+		break;
 	case MSG_VM_GONE:
 		fuzz_require(((const struct msg_vm_gone *)m)->role < ROLE_COUNT);
 		break;

@@ -86,6 +86,15 @@ static void guest_event(struct fake_vm *vm, unsigned role, uint32_t event, uint3
 	answer(vm->unit[role], &m.h, MSG_EVENT_GUEST, 0);
 }
 
+static void guest_crash(struct fake_vm *vm)
+{
+	struct msg_event_crash m = {.vcpu = 1, .parameter = {1, 2, 3, 4, 0xabc}};
+
+	snprintf(m.text, sizeof(m.text), "%s",
+		 "<0>[    1.5] Kernel panic - not syncing: panic!\n<4>[    1.6] a \\n trace\n");
+	answer(vm->unit[ROLE_PARTITION], &m.h, MSG_EVENT_CRASH, 0);
+}
+
 static void end_vm(struct fake_vm *vm)
 {
 	for (unsigned i = 0; i < ROLE_COUNT; i++) {
@@ -153,9 +162,9 @@ static void obey(struct fake_vm *vm, const char *line)
 		guest_event(vm, ROLE_WORKER, GUEST_EXIT, (uint32_t)atoi(line + 5),
 			    "at the test's wish");
 	} else if (!strncmp(line, "crash ", 6)) {
-		for (int i = atoi(line + 6), fd = vm->unit[ROLE_WORKER]; i > 0; i--) {
+		for (int i = atoi(line + 6), fd = vm->unit[ROLE_PARTITION]; i > 0; i--) {
 			fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
-			guest_event(vm, ROLE_WORKER, GUEST_CRASH, 0, "panic!");
+			guest_crash(vm);
 		}
 	} else if (!strcmp(line, "kill partition")) {
 		killed(vm, ROLE_PARTITION);

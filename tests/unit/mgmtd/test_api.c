@@ -171,6 +171,56 @@ static unsigned count_events(const char *kind)
 	return found;
 }
 
+static char *detail_of(const char *kind)
+{
+	Bulkhead__Request r = BULKHEAD__REQUEST__INIT;
+	Bulkhead__EventReadRequest q = BULKHEAD__EVENT_READ_REQUEST__INIT;
+	Bulkhead__Reply *reply;
+	char *detail = NULL;
+
+	r.body_case = BULKHEAD__REQUEST__BODY_EVENT_READ;
+	r.event_read = &q;
+	reply = ask(&client, &r);
+	for (size_t i = 0; i < reply->event_list->n_events && !detail; i++)
+		if (!strcmp(reply->event_list->events[i]->kind, kind))
+			detail = strdup(reply->event_list->events[i]->detail);
+	bulkhead__reply__free_unpacked(reply, NULL);
+	return detail;
+}
+
+START_TEST(a_crashed_guests_registers_and_words_are_an_event_and_stay_one)
+{
+	/* As fake_broker.c says it. */
+	static const char words[] = "<0>[    1.5] Kernel panic - not syncing: panic!\n"
+				    "<4>[    1.6] a \\n trace\n";
+	char *detail;
+
+	ck_assert_int_eq(create_vm(&client, &stack, "a", ""), 0);
+	do_act(&client, "a", START);
+	ck_assert_int_eq(type_line(&client, "a", "crash 1"), 0);
+	ck_assert(has_event(&client, "vm.guest-crash",
+			    "vCPU 1: the guest's system crashed: Kernel panic - not syncing: panic!; "
+			    "crash registers 1 2 3 4 abc",
+			    10000));
+	for (int restarted = 0; restarted < 2; restarted++) {
+		detail = detail_of("vm.guest-crash");
+		ck_assert_ptr_nonnull(detail);
+		ck_assert_str_eq(detail, words);
+		free(detail);
+		detail = detail_of("vm.created");
+		ck_assert_ptr_nonnull(detail);
+		ck_assert_str_eq(detail, "");
+		free(detail);
+		if (restarted)
+			break;
+		client_close(&client);
+		ck_assert_int_eq(stack_stop_mgmtd(&stack), 0);
+		stack_start_mgmtd(&stack);
+		client_open(&client, &stack);
+	}
+}
+END_TEST
+
 START_TEST(a_noisy_guest_cannot_fill_the_log_and_a_flood_ends_it)
 {
 	ck_assert_int_eq(create_vm(&client, &stack, "a", ""), 0);
@@ -504,6 +554,7 @@ int main(void)
 	tcase_add_test(t, a_guest_reset_restarts_it_or_turns_it_off_as_defined);
 	tcase_add_test(t, a_triple_fault_is_an_event_and_off);
 	tcase_add_test(t, a_machine_that_crashes_again_and_again_is_not_restarted_for_ever);
+	tcase_add_test(t, a_crashed_guests_registers_and_words_are_an_event_and_stay_one);
 	tcase_add_test(t, a_noisy_guest_cannot_fill_the_log_and_a_flood_ends_it);
 	tcase_add_test(t, the_exit_device_ends_the_machine_and_its_value_is_shown);
 	tcase_add_loop_test(t, a_killed_process_is_named_in_an_event_and_other_machines_go_on, 0,

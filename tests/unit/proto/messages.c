@@ -354,6 +354,13 @@ void event_guest(void)
 	m.event.value = 31;
 }
 
+void event_crash(void)
+{
+	m.crash.vcpu = CONTROL_MAX_VCPUS - 1;
+	m.crash.parameter[2] = UINT64_MAX;
+	strcpy(m.crash.text, "Oops\nKernel panic\n");
+}
+
 void event_space(void)
 {
 	m.space.controller = CONTROL_CONTROLLERS - 1;
@@ -523,6 +530,7 @@ const struct kind kinds[] = {
 	{MSG_UNIT_CLOSE, sizeof(struct msg_plain), 0, plain},
 	{MSG_UNIT_DONE, sizeof(struct msg_unit_done), 0, unit_done},
 	{MSG_EVENT_GUEST, sizeof(struct msg_event_guest), 0, event_guest},
+	{MSG_EVENT_CRASH, sizeof(struct msg_event_crash), 0, event_crash},
 	{MSG_EVENT_SPACE, sizeof(struct msg_event_space), 0, event_space},
 	{MSG_VM_CREATE, sizeof(struct msg_vm_create), 0, vm_create_job},
 	{MSG_VM_CREATED, sizeof(struct msg_vm_created), 1, vm_created_job},

@@ -48,6 +48,7 @@ union any {
 	struct msg_unit_run run;
 	struct msg_unit_done done;
 	struct msg_event_guest event;
+	struct msg_event_crash crash;
 	struct msg_event_space space;
 	struct msg_start_job start_job;
 	struct msg_disk_job job;
@@ -119,6 +120,7 @@ void ready(void);
 void unit_run(void);
 void unit_done(void);
 void event_guest(void);
+void event_crash(void);
 void event_space(void);
 void vm_create_job(void);
 void vm_created_job(void);

@@ -113,6 +113,7 @@ static const struct string {
 	STRING(probe_result, result.text),
 	STRING(unit_done, done.text),
 	STRING(event_guest, event.text),
+	STRING(event_crash, crash.text),
 	STRING(start_job, start_job.config.name),
 	STRING(disk_note, note.text),
 	STRING(disk_done, disk_done.text),
@@ -166,7 +167,8 @@ START_TEST(strings_must_be_fit_to_show)
 					   "\360\237\230\200"};
 	const struct string *s = &strings[_i];
 	const struct kind *k = kind_of(s->fill);
-	for (unsigned i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+	/* The first, a newline, is fit where there are lines. */
+	for (unsigned i = s->fill == event_crash; i < sizeof(bad) / sizeof(*bad); i++) {
 		good(k);
 		strcpy((char *)m.bytes + s->at, bad[i]);
 		ck_assert_msg(check_it(k->bytes, k->nfds) == -EPROTO, "%s", bad[i]);
@@ -384,8 +386,9 @@ static const struct number {
 	NUMBER(unit_done, done.guest_ns, UINT64_MAX),
 	NUMBER(unit_done, done.error, -1),
 	NUMBER(unit_done, done.error, 4096),
+	NUMBER(event_crash, crash.vcpu, CONTROL_MAX_VCPUS),
 	NUMBER(event_guest, event.event, 0),
-	NUMBER(event_guest, event.event, GUEST_CRASH + 1),
+	NUMBER(event_guest, event.event, GUEST_FAULT + 1),
 };
 enum { NUMBERS = sizeof(numbers) / sizeof(*numbers) };
 
@@ -462,6 +465,28 @@ START_TEST(texts_we_write_pass_our_own_check)
 }
 END_TEST
 
+START_TEST(lines_we_write_pass_our_own_check)
+{
+	static const char bytes[] = "a\nb\tc\r\n\303\274\377";
+	good(kind_of(event_crash));
+	memset(m.crash.text, 'x', sizeof(m.crash.text));
+	control_lines(m.crash.text, sizeof(m.crash.text), bytes, sizeof(bytes) - 1);
+	ck_assert_str_eq(m.crash.text, "a\nb?c?\n\303\274?");
+	ck_assert_int_eq(check_it(sizeof(m.crash), 0), 0);
+	control_lines(m.crash.text, sizeof(m.crash.text), "a\0secret", 8);
+	for (size_t i = 1; i < sizeof(m.crash.text); i++)
+		must(m.crash.text[i] == 0);
+	char longer[CONTROL_CRASH_BYTES + 1];
+	memset(longer, '\n', sizeof(longer));
+	control_lines(m.crash.text, sizeof(m.crash.text), longer, sizeof(longer));
+	ck_assert_int_eq(check_it(sizeof(m.crash), 0), 0);
+	/* Elsewhere a newline is no text. */
+	good(kind_of(event_guest));
+	strcpy(m.event.text, "a\nb");
+	ck_assert_int_eq(check_it(sizeof(m.event), 0), -EPROTO);
+}
+END_TEST
+
 START_TEST(roles_have_names)
 {
 	ck_assert_str_eq(vm_role_name(ROLE_PARTITION), "partition");
@@ -487,6 +512,7 @@ int main(void)
 	tcase_add_test(t, names_that_are_no_folder_are_refused);
 	tcase_add_test(t, the_largest_and_the_smallest_vm_pass);
 	tcase_add_test(t, texts_we_write_pass_our_own_check);
+	tcase_add_test(t, lines_we_write_pass_our_own_check);
 	tcase_add_test(t, roles_have_names);
 	suite_add_tcase(s, t);
 	return suite_main(s);
