@@ -8,6 +8,7 @@
  *   disk_process.c  a process of bulkhead-disk-job
  *   disk_job.c      one operation on an image, as a job
  *   vm_disks.c      the disks of a machine that is being started, or runs
+ *   disk_messages.c how its storage process gets them
  *   undo.c          undo disks: between sessions
  *   space.c         room on the file systems with images
  *
@@ -157,28 +158,38 @@ struct vm_disks;
 /* A step of a start, or of the attaching of a disk: opens all, or that one, with their parents, and
  * looks at them. Ends with vm_step_done(). */
 int vm_disks_begin(struct vm *vm, struct fault *f);
-/* The descriptors in the order of proto/control.h, still ours, and what the message says of them. */
-unsigned vm_disks_fds(const struct vm *vm, int *fds, unsigned max);
-void vm_disks_fill(const struct vm *vm, struct vm_disk *disk);
-/* All that the machine has now, with their descriptors, still its own; how many. */
-unsigned vm_disks_now(const struct vm *vm, struct vm_disk *disk, int *fds, unsigned max,
-		      unsigned *nfds);
-/* The same for one disk; fds: room for CONTROL_MAX_CHAIN. How many there are. */
-unsigned vm_disks_one(const struct vm *vm, unsigned controller, unsigned lun, struct vm_disk *disk,
-		      int *fds);
 /* The disk is the machine's no longer. */
 void vm_disks_drop(struct vm *vm, unsigned controller, unsigned lun);
 /* The drive at that place stays, and has no medium now. */
 void vm_disks_eject(struct vm *vm, unsigned controller, unsigned lun);
 /* Its limits are now these. */
 void vm_disks_limit(struct vm *vm, const struct vmc_disk *d);
-void vm_disks_given(struct vm *vm); /* the storage process has them */
 void vm_disks_end(struct vm *vm);
-/* The image that the disk at that place writes; NULL: there is none. */
 /* Whether its storage process holds back what the guest has written, up to the next flush: tables of
  * images that are no raw ones. */
 bool vm_disks_cached(const struct vm *vm);
+/* The image that the disk at that place writes; NULL: there is none. */
 const char *vm_disks_path(const struct vm *vm, unsigned controller, unsigned lun);
+
+/* ---- disk_messages.c */
+
+/* What the message that has the storage process started says of disks, and brings. */
+struct first_disks {
+	uint32_t count, later; /* of disk; of those that follow */
+	unsigned nfds;
+	int fds[CONTROL_FIRST_DISK_FDS]; /* in the order of proto/control.h; still the machine's */
+	struct vm_disk disk[CONTROL_FIRST_DISKS];
+};
+/* Of all that the machine has now. -1 with *f. */
+int vm_disks_first(struct vm *vm, struct first_disks *first, struct fault *f);
+/* How many the storage process has not been sent, and the next of them: a step, answered by it. */
+unsigned vm_disks_left(const struct vm *vm);
+int vm_disks_send_next(struct vm *vm, struct fault *f);
+/* One disk, as it is sent now, and its descriptors, still the machine's: how many; fds: room for
+ * CONTROL_MAX_CHAIN. */
+unsigned vm_disks_one(const struct vm *vm, unsigned controller, unsigned lun, struct vm_disk *disk,
+		      int *fds);
+void vm_disks_given(struct vm *vm); /* what was sent is the storage process's */
 
 /* ---- space.c */
 

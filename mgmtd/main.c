@@ -15,6 +15,7 @@
 #include <sys/epoll.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -245,6 +246,17 @@ static void stop(struct daemon *d)
 	close(d->state_fd);
 }
 
+/* The images of a machine that is being started pass through here: hundreds, and several can be. */
+static void raise_file_limit(void)
+{
+	struct rlimit rl;
+
+	if (getrlimit(RLIMIT_NOFILE, &rl) == 0 && rl.rlim_cur < rl.rlim_max) {
+		rl.rlim_cur = rl.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &rl);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	static struct daemon d; /* large, and lives as long as the process */
@@ -259,6 +271,7 @@ int main(int argc, char **argv)
 	check(become_user(&d.settings), "cannot become an unprivileged user");
 	block_signals(&signals);
 	lock_state(&d);
+	raise_file_limit();
 	check(confine(&d.settings, d.confinement, sizeof(d.confinement)),
 	      "cannot confine ourselves");
 	log_note("%s", d.confinement);

@@ -37,7 +37,7 @@ static int check_written(const struct vmc *def, struct fault *f)
 			 "%s", err.what[0] ? err.what : "a path that cannot stand in a definition");
 }
 
-/* All files of all disks must fit in one message at the next start. */
+/* What a start would say of it. */
 static int check_config(const struct vmc *def, struct fault *f)
 {
 	char why[CONTROL_TEXT_BYTES];

@@ -14,25 +14,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "mgmtd/disks.h"
+#include "mgmtd/vm_disks.h"
 #include "proto/api.pb-c.h"
-
-struct slot {
-	bool used, looked_at;
-	struct vmc_disk disk; /* its path is owned */
-	struct chain chain;
-};
-
-struct vm_disks {
-	struct vm *vm;
-	uint64_t cookie; /* of the step */
-	char owner[IMAGE_OWNER_BYTES];
-	struct slot slot[CONTROL_MAX_DISKS]; /* in the order of the definition at the start */
-	struct slot *at;                     /* the disk that is looked at */
-	uint64_t asked;    /* cookie of what the process was asked last */
-	int undo_fd;       /* the undo disk that it makes; -1: it makes none */
-	struct disk_process *process;
-};
 
 static const char *disk_name(const struct vmc_disk *d, char *buf, size_t size)
 {
@@ -265,7 +248,7 @@ static struct image *open_one(struct vm_disks *v, const struct vmc_disk *d, stru
 	return image_open(v->vm->d, path, flags, what, v->owner, f);
 }
 
-static struct slot *find(const struct vm *vm, unsigned controller, unsigned lun)
+struct slot *vm_disks_find(const struct vm *vm, unsigned controller, unsigned lun)
 {
 	for (unsigned i = 0; vm->disks && i < CONTROL_MAX_DISKS; i++) {
 		struct slot *s = &vm->disks->slot[i];
@@ -299,7 +282,7 @@ static int add(struct vm_disks *v, const struct vmc_disk *d, bool *look, struct 
 	slot->disk.path = strdup(d->path);
 	slot->chain.count = 0;
 	slot->used = true;
-	slot->looked_at = false;
+	slot->looked_at = slot->sent = false;
 	if (!slot->disk.path)
 		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_BUSY, NULL, "out of memory");
 	if (!d->path[0]) /* a drive without a medium */
@@ -313,7 +296,7 @@ static int add(struct vm_disks *v, const struct vmc_disk *d, bool *look, struct 
 /* A medium for a drive that is there. */
 static int insert(struct vm_disks *v, const struct vmc_disk *d, struct fault *f)
 {
-	struct slot *s = find(v->vm, d->controller, d->lun);
+	struct slot *s = vm_disks_find(v->vm, d->controller, d->lun);
 	char *path = strdup(d->path);
 
 	if (!s || !path || s->chain.count) {
@@ -336,6 +319,7 @@ static int reopen_all(struct vm_disks *v, bool *look, struct fault *f)
 	for (unsigned i = 0; i < CONTROL_MAX_DISKS; i++) {
 		struct slot *slot = &v->slot[i];
 
+		slot->sent = false;
 		if (!slot->used || !slot->chain.count) /* none, or an empty drive */
 			continue;
 		chain_close(&slot->chain);
@@ -404,77 +388,6 @@ int vm_disks_begin(struct vm *vm, struct fault *f)
 	return v->process ? 0 : -1;
 }
 
-/* ---- for the messages */
-
-/* A shared disk has the same serial number in every machine: by its path (FNV-1a, 64 bits). */
-static void fill_serial(const struct vmc_disk *d, struct vm_disk *m)
-{
-	uint64_t hash = 0xcbf29ce484222325;
-
-	for (const char *c = d->path; *c; c++)
-		hash = (hash ^ (uint8_t)*c) * 0x100000001b3;
-	snprintf(m->serial, sizeof(m->serial), "shared-%016llx", (unsigned long long)hash);
-}
-
-static void describe(const struct vm *vm, const struct slot *s, struct vm_disk *disk)
-{
-	*disk = (struct vm_disk){
-		.controller = s->disk.controller,
-		.lun = s->disk.lun,
-		.kind = s->disk.kind,
-		.read_only = s->disk.read_only,
-		.format = s->disk.format,
-		.chain = (uint8_t)s->chain.count,
-		.shared = s->disk.shared,
-		.low_space = (uint16_t)vm->d->settings.low_space_mib,
-		.iops = s->disk.iops,
-		.bytes_per_s = s->disk.bytes_per_s,
-	};
-	if (s->disk.shared)
-		fill_serial(&s->disk, disk);
-}
-
-static unsigned fds_of(const struct slot *s, int *fds, unsigned max)
-{
-	unsigned n = 0;
-
-	for (; n < s->chain.count && n < max; n++)
-		fds[n] = s->chain.image[n]->fd;
-	return n;
-}
-
-unsigned vm_disks_fds(const struct vm *vm, int *fds, unsigned max)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; vm->disks && i < vm->def.ndisks; i++)
-		n += fds_of(&vm->disks->slot[i], fds + n, max - n);
-	return n;
-}
-
-void vm_disks_fill(const struct vm *vm, struct vm_disk *disk)
-{
-	for (unsigned i = 0; vm->disks && i < vm->def.ndisks; i++)
-		describe(vm, &vm->disks->slot[i], &disk[i]);
-}
-
-unsigned vm_disks_now(const struct vm *vm, struct vm_disk *disk, int *fds, unsigned max,
-		      unsigned *nfds)
-{
-	unsigned n = 0;
-
-	*nfds = 0;
-	for (unsigned i = 0; vm->disks && i < CONTROL_MAX_DISKS; i++) {
-		const struct slot *s = &vm->disks->slot[i];
-
-		if (!s->used)
-			continue;
-		describe(vm, s, &disk[n++]);
-		*nfds += fds_of(s, fds + *nfds, max - *nfds);
-	}
-	return n;
-}
-
 bool vm_disks_cached(const struct vm *vm)
 {
 	for (unsigned i = 0; vm->disks && i < CONTROL_MAX_DISKS; i++) {
@@ -486,20 +399,9 @@ bool vm_disks_cached(const struct vm *vm)
 	return false;
 }
 
-unsigned vm_disks_one(const struct vm *vm, unsigned controller, unsigned lun, struct vm_disk *disk,
-		      int *fds)
-{
-	const struct slot *s = find(vm, controller, lun);
-
-	if (!s)
-		return 0;
-	describe(vm, s, disk);
-	return fds_of(s, fds, CONTROL_MAX_CHAIN);
-}
-
 void vm_disks_eject(struct vm *vm, unsigned controller, unsigned lun)
 {
-	struct slot *s = find(vm, controller, lun);
+	struct slot *s = vm_disks_find(vm, controller, lun);
 
 	if (!s)
 		return;
@@ -510,19 +412,12 @@ void vm_disks_eject(struct vm *vm, unsigned controller, unsigned lun)
 
 void vm_disks_limit(struct vm *vm, const struct vmc_disk *d)
 {
-	struct slot *s = find(vm, d->controller, d->lun);
+	struct slot *s = vm_disks_find(vm, d->controller, d->lun);
 
 	if (!s)
 		return;
 	s->disk.iops = d->iops;
 	s->disk.bytes_per_s = d->bytes_per_s;
-}
-
-void vm_disks_given(struct vm *vm)
-{
-	for (unsigned i = 0; vm->disks && i < CONTROL_MAX_DISKS; i++)
-		for (unsigned k = 0; k < vm->disks->slot[i].chain.count; k++)
-			image_give_away(vm->disks->slot[i].chain.image[k]);
 }
 
 static void clear(struct slot *s)
@@ -534,7 +429,7 @@ static void clear(struct slot *s)
 
 void vm_disks_drop(struct vm *vm, unsigned controller, unsigned lun)
 {
-	struct slot *s = find(vm, controller, lun);
+	struct slot *s = vm_disks_find(vm, controller, lun);
 
 	if (s)
 		clear(s);
@@ -557,7 +452,7 @@ void vm_disks_end(struct vm *vm)
 
 const char *vm_disks_path(const struct vm *vm, unsigned controller, unsigned lun)
 {
-	const struct slot *s = find(vm, controller, lun);
+	const struct slot *s = vm_disks_find(vm, controller, lun);
 
 	return s && s->chain.count ? s->chain.image[0]->path : NULL;
 }

@@ -25,6 +25,7 @@ struct step {
 static const struct step start_steps[] = {
 	{DISKS, 0, 120, 0, "looking at its disks"},
 	{BROKER, MSG_VM_CREATE, 60, 20, "starting its processes"},
+	{ROLE_STORAGE, MSG_UNIT_DISK, 60, 30, "handing over its disks"},
 	{ROLE_WORKER, MSG_UNIT_LOAD, 60, 40, "loading the kernel"},
 	{ROLE_STORAGE, MSG_UNIT_RUN, 10, 70, "starting the disks"},
 	{ROLE_INTEGRATION, MSG_UNIT_RUN, 10, 75, "starting the services"},
@@ -89,10 +90,11 @@ static const struct step disk_steps[] = {
 	{ROLE_STORAGE, MSG_UNIT_DISK, 120, 0, "changing its disks"},
 };
 
-/* What the machine is doing goes on meanwhile; of the last three, the one for what was lost. */
+/* What the machine is doing goes on meanwhile; of the last three steps, the one for what was lost. */
 static const struct step relaunch_steps[] = {
 	{DISKS, 0, 120, 0, "looking at its disks"},
 	{BROKER, MSG_VM_RESTART, 60, 0, "starting the process again"},
+	{ROLE_STORAGE, MSG_UNIT_DISK, 60, 0, "handing over its disks"},
 	{ROLE_STORAGE, MSG_UNIT_RUN, 30, 0, "starting the disks"},
 	{ROLE_INTEGRATION, MSG_UNIT_RUN, 30, 0, "starting the services"},
 	{ROLE_SOCKET, MSG_UNIT_RUN, 30, 0, "starting the sockets"},
@@ -162,7 +164,7 @@ static int send_step(struct vm *vm, const struct step *s, struct fault *f)
 		destroy.id = vm->run.id;
 		return broker_send(&vm->d->broker, &destroy.h, NULL, 0, f);
 	case MSG_UNIT_DISK:
-		return vm_disk_send(vm, f);
+		return vm->op == OP_DISK ? vm_disk_send(vm, f) : vm_disks_send_next(vm, f);
 	case MSG_VM_RESTART:
 		return restart_send(vm, f);
 	default:
@@ -275,8 +277,19 @@ static void arm(struct vm *vm, unsigned seconds)
 
 static void finish(struct vm *vm);
 
-static bool lacks(const struct vm *vm, unsigned to)
+/* Disks that the message about the start had no room for: the step is done once for each. */
+static bool hands_over(const struct vm *vm, const struct step *s)
 {
+	return s->message == MSG_UNIT_DISK && vm->op != OP_DISK;
+}
+
+static bool lacks(const struct vm *vm, const struct step *s)
+{
+	unsigned to = s->to;
+
+	if (hands_over(vm, s))
+		return !vm_disks_left(vm) ||
+		       (vm->op == OP_RELAUNCH && vm->run.relaunched != ROLE_STORAGE);
 	if (to == DISKS)
 		return (vm->op == OP_START && !vm->def.ndisks) ||
 		       (vm->op == OP_RELAUNCH && vm->run.relaunched != ROLE_STORAGE);
@@ -291,7 +304,7 @@ static void go_on(struct vm *vm)
 {
 	const struct op *op = &ops[vm->op];
 
-	while (vm->step < op->nsteps && lacks(vm, op->steps[vm->step].to))
+	while (vm->step < op->nsteps && lacks(vm, &op->steps[vm->step]))
 		vm->step++;
 	if (vm->step == op->nsteps)
 		finish(vm);
@@ -386,7 +399,8 @@ void vm_answer(struct vm *vm, unsigned answerer, uint64_t cookie, int error, con
 	else if (error && error != ENOENT)
 		event_add(vm->d, SEV_ERROR, "vm.leftover", vm->def.name, NULL,
 			  "the broker could not end its processes: %s", text);
-	vm->step++;
+	if (!hands_over(vm, s) || !vm_disks_left(vm))
+		vm->step++;
 	go_on(vm);
 }
 

@@ -76,34 +76,35 @@ static int open_files(struct daemon *d, const struct vmc *def, struct files *fil
 int vm_send_create(struct vm *vm, struct fault *f)
 {
 	struct files files = {.n = 0};
+	struct first_disks first;
 	struct msg_vm_create m;
 	char why[CONTROL_TEXT_BYTES];
-	int fds[MSG_MAX_FDS], rc = 0;
+	int fds[MAX_FILES + CONTROL_FIRST_DISK_FDS], rc;
 	size_t ndisk_fds;
-	unsigned n;
 
 	if (open_files(vm->d, &vm->def, &files, f))
 		return -1;
+	rc = vm_disks_first(vm, &first, f);
 	memcpy(fds, files.fd, files.n * sizeof(fds[0]));
-	n = files.n + vm_disks_fds(vm, fds + files.n, MSG_MAX_FDS - files.n);
+	memcpy(fds + files.n, first.fds, first.nfds * sizeof(fds[0]));
 	memset(&m, 0, sizeof(m));
 	control_header(&m.h, MSG_VM_CREATE, vm->cookie);
 	vm->run.id = ++vm->d->next_run;
-	if (vmc_config(&vm->def, vm->run.id, &m.config, why, sizeof(why)))
+	if (!rc && vmc_config(&vm->def, vm->run.id, &m.config, why, sizeof(why)))
 		rc = fault_set(f, BULKHEAD__ERROR_CODE__ERROR_INVALID, "correct the definition",
 			       "%s", why);
-	else
-		vm_disks_fill(vm, m.disk);
+	memcpy(m.disk, first.disk, sizeof(m.disk));
+	m.config.disks = first.count;
+	m.config.later_disks = first.later;
 	m.config.restart = vm->d->settings.restarts > 0;
 	vm->run.roles = 0;
 	for (unsigned i = 0; i < ROLE_COUNT; i++)
 		if (vm_has_role(&m.config, i))
 			vm->run.roles |= 1u << i;
 	if (!rc && vm_disks_check(&m.config, m.disk, &ndisk_fds, why, sizeof(why)))
-		rc = fault_set(f, BULKHEAD__ERROR_CODE__ERROR_TOO_LARGE,
-			       "merge some of its differencing disks", "%s", why);
+		rc = fault_set(f, BULKHEAD__ERROR_CODE__ERROR_FAILED, NULL, "%s", why);
 	if (!rc)
-		rc = broker_send(&vm->d->broker, &m.h, fds, n, f);
+		rc = broker_send(&vm->d->broker, &m.h, fds, files.n + first.nfds, f);
 	close_files(&files);
 	vm_disks_given(vm);
 	if (rc)

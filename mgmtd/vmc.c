@@ -159,7 +159,8 @@ int vmc_config(const struct vmc *v, uint64_t run, struct vm_config *c, char *why
 	c->modules = v->nmodules + (v->initrd != NULL);
 	c->serials = v->nserial;
 	c->exit_device = v->exit_device;
-	c->disks = v->ndisks;
+	c->disks = v->ndisks < CONTROL_FIRST_DISKS ? v->ndisks : CONTROL_FIRST_DISKS;
+	c->later_disks = v->ndisks - c->disks;
 	c->integration = v->integration;
 	c->controllers = v->controllers;
 	c->sockets = v->sockets; /* restart is the daemon's setting */

@@ -19,6 +19,9 @@
 #define STORAGE_FDS     (FIXED_CHILD_FDS + 1) /* its memory of requests under way */
 #define CHANNEL_FDS     3
 
+_Static_assert(CONTROL_FIRST_DISK_FDS == MSG_MAX_FDS - STORAGE_FDS, "what START_STORAGE has room for");
+_Static_assert(1 + CONTROL_MAX_MODULES <= STORAGE_FDS, "and so has VM_CREATE");
+
 bool control_bad(const struct why *why, const char *fmt, ...)
 {
 	va_list ap;
@@ -117,7 +120,9 @@ static bool config_ok(const struct vm_config *c, const struct why *why)
 	       in_range("serial ports", c->serials, !c->job, c->job ? 0 : CONTROL_MAX_SERIAL,
 			why) &&
 	       in_range("exit device", c->exit_device, 0, 1, why) &&
-	       in_range("disks", c->disks, 0, CONTROL_MAX_DISKS, why) &&
+	       in_range("disks", c->disks, 0, CONTROL_FIRST_DISKS, why) &&
+	       in_range("disks that come later", c->later_disks, 0,
+			c->disks ? CONTROL_MAX_DISKS - c->disks : 0, why) &&
 	       in_range("controllers", c->controllers, 0, CONTROL_CONTROLLERS, why) &&
 	       in_range("integration", c->integration, 0, 1, why) &&
 	       in_range("sockets", c->sockets, 0, 1, why) &&
@@ -171,9 +176,9 @@ static bool disks_ok(const struct vm_config *c, const struct vm_disk *disk, size
 		*nfds += d->chain;
 		memory += d->shared;
 	}
-	return *nfds + memory <= MSG_MAX_FDS - STORAGE_FDS ||
-	       bad(why, "the disks and their parents are %zu files; at most %u are possible", *nfds,
-		   MSG_MAX_FDS - STORAGE_FDS);
+	return *nfds + memory <= CONTROL_FIRST_DISK_FDS ||
+	       bad(why, "the first disks and their parents are %zu files; at most %u are possible",
+		   *nfds, CONTROL_FIRST_DISK_FDS);
 }
 
 int vm_disks_check(const struct vm_config *c, const struct vm_disk *disk, size_t *nfds, char *why,
@@ -299,12 +304,15 @@ static bool vm_lost_ok(const void *msg, size_t nfds, const struct why *why)
 static bool vm_restart_ok(const void *msg, size_t nfds, const struct why *why)
 {
 	const struct msg_vm_restart *m = msg;
+	const bool storage = m->role == ROLE_STORAGE;
 	const struct vm_config c = {.disks = m->disks};
 	size_t disk_fds;
 	if (m->id == 0)
 		return bad(why, "id is 0");
 	if (!is_provider(m->role, why) ||
-	    !in_range("disks", m->disks, 0, m->role == ROLE_STORAGE ? CONTROL_MAX_DISKS : 0, why) ||
+	    !in_range("disks", m->disks, 0, storage ? CONTROL_FIRST_DISKS : 0, why) ||
+	    !in_range("disks that come later", m->later_disks, 0,
+		      m->disks ? CONTROL_MAX_DISKS - m->disks : 0, why) ||
 	    !disks_ok(&c, m->disk, &disk_fds, why))
 		return false;
 	return fds_ok(nfds, disk_fds, why);
@@ -390,9 +398,9 @@ static bool unit_disk_ok(const void *msg, size_t nfds, const struct why *why)
 	       in_range("force", m->force, 0, m->action == DISK_EJECT, why) &&
 	       disk_ok(&m->disk, why) && in_range("shared", m->disk.shared, 0, 0, why) &&
 	       fds_ok(nfds,
-		      m->action == DISK_ADD      ? m->disk.chain
-		      : m->action == DISK_INSERT ? 1
-						 : 0,
+		      m->action == DISK_ADD || m->action == DISK_PRESENT ? m->disk.chain
+		      : m->action == DISK_INSERT                         ? 1
+									 : 0,
 		      why);
 }
 

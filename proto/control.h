@@ -36,9 +36,10 @@
 #define CONTROL_MIN_RAM        (4ull << 20)
 #define CONTROL_MAX_RAM        (1ull << 40)
 #define CONTROL_MAX_VCPUS      64
-#define CONTROL_MAX_DISKS      64       /* disks and DVDs of a VM */
 #define CONTROL_CONTROLLERS    4
 #define CONTROL_LUNS           64       /* of a controller */
+#define CONTROL_MAX_DISKS      256      /* disks and DVDs of a VM: a place each */
+#define CONTROL_FIRST_DISKS    64       /* that a message about a process's start has room for */
 #define CONTROL_MAX_CHAIN      32       /* a disk and its parents */
 #define CONTROL_SERIAL_BYTES   40       /* a disk's serial number, with its terminator */
 #define CONTROL_MIN_RATE       65536    /* bytes a second: least limit of a disk */
@@ -158,7 +159,9 @@ struct vm_config {
 	uint32_t modules;                       /* boot modules beside the kernel (first is the initrd) */
 	uint32_t serials;                       /* UARTs, COM1 first; 1 to CONTROL_MAX_SERIAL */
 	uint32_t exit_device;                   /* 1: test guests may end the VM by a port write */
-	uint32_t disks;                         /* at the start */
+	uint32_t disks;                         /* that come with the message which starts storage */
+	uint32_t later_disks;                   /* and that follow by DISK_PRESENT */
+	uint32_t pad;
 	uint32_t integration;                   /* 1: has an integration process */
 	uint32_t controllers;                   /* those below are there without disks, too */
 	uint32_t job;                           /* 1: no VM but a job: 1 vCPU, nothing else */
@@ -195,7 +198,7 @@ struct vm_disk {
 struct msg_vm_create {
 	struct msg_header h;
 	struct vm_config config;
-	struct vm_disk disk[CONTROL_MAX_DISKS]; /* config.disks of them */
+	struct vm_disk disk[CONTROL_FIRST_DISKS]; /* config.disks of them */
 };
 
 /* One process as people see it. */
@@ -238,8 +241,10 @@ struct msg_vm_restart {
 	struct msg_header h;
 	uint64_t id;
 	uint32_t role;                          /* storage, integration or socket: one that was lost */
-	uint32_t disks;                         /* of storage, the disks that it has now */
-	struct vm_disk disk[CONTROL_MAX_DISKS];
+	uint32_t disks;                         /* of storage: as in struct vm_config */
+	uint32_t later_disks;
+	uint32_t pad;
+	struct vm_disk disk[CONTROL_FIRST_DISKS];
 };
 
 /* fds: its unit socket */
@@ -286,7 +291,7 @@ struct msg_start_storage {
 	uint32_t uid, gid;
 	uint32_t sandbox_flags;
 	uint32_t again;                         /* 1: in the place of one that died */
-	struct vm_disk disk[CONTROL_MAX_DISKS];
+	struct vm_disk disk[CONTROL_FIRST_DISKS];
 };
 
 /* The integration process's descriptors, in this order: unit socket, RAM memfd, page-generation
@@ -383,10 +388,12 @@ enum vm_disk_action {
 	DISK_LIMIT,   /* to disk.iops and disk.bytes_per_s */
 	DISK_INSERT,  /* a medium into an empty CD/DVD drive; fds: the image, for reading */
 	DISK_EJECT,   /* and out of it; of one that the guest has locked only with force */
+	DISK_PRESENT, /* as DISK_ADD, before the first UNIT_RUN and all else: a disk that the machine has
+		       * already. There are config.later_disks of them: a message takes 253 descriptors */
 	DISK_ACTIONS
 };
 
-/* What is changed is the disk at that place; but for DISK_ADD and DISK_LIMIT the rest of disk is not looked at. UNIT_DONE's error:
+/* What is changed is the disk at that place; but for DISK_ADD, DISK_PRESENT and DISK_LIMIT the rest of disk is not looked at. UNIT_DONE's error:
  * EEXIST, ENOENT: the place is taken, is empty; EBUSY: the guest has not taken note yet that the disk that was there has
  * gone, or has locked the drive; others: the image. */
 struct msg_unit_disk {
@@ -561,6 +568,8 @@ static inline bool vm_has_role(const struct vm_config *c, unsigned role)
 	       (role == ROLE_INTEGRATION && c->integration) ||
 	       (role == ROLE_SOCKET && c->sockets);
 }
+/* How many descriptors the first disks have at most, with the memory of reservations of shared ones. */
+#define CONTROL_FIRST_DISK_FDS (MSG_MAX_FDS - 10)
 /* The one place that checks a VM's configuration (also called by mgmtd before it asks). */
 int vm_config_check(const struct vm_config *c, char *why, size_t why_size);
 /* And its disks; *nfds: how many descriptors they have. */

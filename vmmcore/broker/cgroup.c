@@ -30,6 +30,7 @@ static const char *const controller_name[CGROUP_CONTROLLERS] = {"cpu", "memory",
 /* What a VM may use beyond its RAM: its processes' own memory, and the kernel's on their behalf. */
 #define OVERHEAD_BYTES      (256ull << 20)
 #define OVERHEAD_VCPU_BYTES (16ull << 20)
+#define OVERHEAD_DISK_BYTES (512ull << 10) /* tables of an image; disks can come at any time */
 /* Tasks of a process beyond one per vCPU. */
 #define OVERHEAD_TASKS 8u
 #define STORAGE_TASKS  40u /* the storage process's pool */
@@ -354,7 +355,11 @@ static int set_limits(const struct cgroups *g, const struct vm_cgroup *vg,
 	uint64_t bytes = config->ram_bytes + config->ram_bytes / 512 + OVERHEAD_BYTES +
 			 config->vcpus * OVERHEAD_VCPU_BYTES;
 	bool v2 = g->version == 2;
-	int r = file_write_u64(vg->dir[v2 ? 0 : CGROUP_MEMORY],
+	int r;
+
+	if (role_exists(config, ROLE_STORAGE))
+		bytes += CONTROL_MAX_DISKS * OVERHEAD_DISK_BYTES;
+	r = file_write_u64(vg->dir[v2 ? 0 : CGROUP_MEMORY],
 			       v2 ? "memory.max" : "memory.limit_in_bytes", bytes);
 
 	if (!r && v2) {

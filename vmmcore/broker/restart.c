@@ -89,6 +89,7 @@ static int start(struct machine *m, const struct msg_vm_restart *msg, const int 
 	int r = parts_unit(&m->parts, msg->role, &m->restart_unit[msg->role]);
 
 	config.disks = msg->disks;
+	config.later_disks = msg->later_disks;
 	if (!r)
 		r = machine_start_child(m, msg->role, &m->parts, &config, &req);
 	if (m->parts.unit[msg->role] >= 0)

@@ -130,6 +130,10 @@ static int begin_add(struct storage *s, const struct vm_disk *d, const int *fds)
 	struct change *c = &s->change;
 	int err = place_is_free(s, d);
 
+	if (c->action == DISK_PRESENT && !s->to_come) {
+		snprintf(c->why, sizeof(c->why), "all disks that the machine has are there");
+		return -EINVAL;
+	}
 	c->unit = free_unit(s);
 	if (!err && !c->unit) {
 		snprintf(c->why, sizeof(c->why), "there are %d disks already", CONTROL_MAX_DISKS);
@@ -151,6 +155,10 @@ static void added(struct storage *s)
 
 	if (c->error) {
 		c->unit->used = false;
+	} else if (c->action == DISK_PRESENT) {
+		storvsp_install(s, c->unit);
+		if (!--s->to_come)
+			storvsp_complete_disks(s);
 	} else {
 		scsi_attention(&c->unit->scsi, ATTENTION_POWER_ON);
 		storvsp_install(s, c->unit);
@@ -293,6 +301,7 @@ static int begin(struct storage *s, const struct msg_unit_disk *m, const int *fd
 {
 	switch (s->change.action) {
 	case DISK_ADD:
+	case DISK_PRESENT:
 		return begin_add(s, &m->disk, fds);
 	case DISK_REMOVE:
 		return begin_remove(s, &m->disk);
@@ -323,6 +332,8 @@ void change_begin(struct storage *s, const struct msg_unit_disk *m, const int *f
 			     "a write waits for room on a full file system; make some first");
 		return;
 	}
+	if (s->to_come && m->action != DISK_PRESENT)
+		fatal("mgmtd changes the disks, and %u of them are not there", s->to_come);
 	c->action = m->action;
 	c->cookie = m->h.cookie;
 	c->why[0] = '\0';
@@ -348,7 +359,7 @@ void change_settle(struct storage *s)
 	}
 	if (c->stage != CHANGE_WORKED)
 		return;
-	if (c->action == DISK_ADD)
+	if (c->action == DISK_ADD || c->action == DISK_PRESENT)
 		added(s);
 	else if (c->action == DISK_REMOVE)
 		removed(s);

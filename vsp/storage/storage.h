@@ -152,6 +152,7 @@ struct request {
 /* A change of the disks, one at a time. Slow work (opening, flushing) is done by a pool thread:
  *
  *   add     change_begin ──────────────────► WORKING ──► WORKED ──► the unit is there, answer
+ *   present likewise, before the first run; the last of them makes the disks complete
  *   remove  the unit is gone ──► DRAINING ──► WORKING ──► WORKED ──► answer
  *   resize, insert, eject
  *           its requests are held ──► DRAINING ──► WORKING ──► WORKED ──► they go on, answer
@@ -218,6 +219,7 @@ struct storage {
 	struct limits limits;
 	struct controller controller[CONTROL_CONTROLLERS];
 	struct stor_unit unit[CONTROL_MAX_DISKS];
+	unsigned to_come; /* of the disks that the machine has: the guest sees none before all are there */
 	struct change change;
 	struct backup backup;
 	struct {
@@ -306,6 +308,8 @@ void storvsp_offer(struct storage *s);
 /* After another process, while running: does what that one owed. */
 void storvsp_recover(struct storage *s);
 void storvsp_offer_controller(struct controller *c);
+/* The last of the disks to come is there. */
+void storvsp_complete_disks(struct storage *s);
 /* After requests have ended: closes what was waiting for that. */
 void storvsp_settle(struct storage *s);
 /* Sends the answer and lets go of the request. Any thread. */

@@ -552,16 +552,23 @@ void storvsp_offer(struct storage *s)
 			c->channel[j].controller = c;
 			pthread_mutex_init(&c->channel[j].lock, NULL);
 		}
-		if (!s->process.again)
-			inflight_controller(c);
 	}
-	if (!s->process.again) {
+	s->to_come = s->process.config.later_disks;
+	s->inflight.recovering = s->process.again;
+	if (!s->to_come)
+		storvsp_complete_disks(s);
+	if (s->process.again)
+		provider_reset(&s->process.provider);
+}
+
+void storvsp_complete_disks(struct storage *s)
+{
+	if (s->process.again)
+		inflight_restore(s);
+	for (unsigned i = 0; i < CONTROL_CONTROLLERS && !s->process.again; i++)
+		inflight_controller(&s->controller[i]);
+	if (!s->process.again || s->inflight.settled)
 		offer_missing(s);
-		return;
-	}
-	s->inflight.recovering = true;
-	inflight_restore(s);
-	provider_reset(&s->process.provider);
 }
 
 /* ---- in the place of another process */
@@ -608,7 +615,8 @@ static void storvsp_again(struct provider *p)
 	struct storage *s = p->arg;
 
 	inflight_settle(s);
-	offer_missing(s);
+	if (!s->to_come)
+		offer_missing(s);
 	storvsp_recover(s);
 	storvsp_settle(s);
 	provider_look(p);

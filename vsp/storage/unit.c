@@ -56,6 +56,8 @@ static void handle(void *arg, const struct msg_header *h, int *fds, size_t nfds)
 		fatal("mgmtd sent a message (type %u) after the close", h->type);
 	switch (h->type) {
 	case MSG_UNIT_RUN:
+		if (s->to_come)
+			fatal("mgmtd runs the machine, and %u of its disks are not there", s->to_come);
 		s->running = true;
 		storvsp_recover(s);
 		provider_pause(&s->process.provider, false);

@@ -67,7 +67,7 @@ void storvsp_install(struct storage *s, struct stor_unit *u)
 	u->used = true;
 	c->unit[u->disk.lun] = u;
 	c->luns |= 1ull << u->disk.lun;
-	if (c->storage) { /* one that has come later */
+	if (c->storage && !s->to_come) { /* one that has come later */
 		inflight_controller(c);
 		inflight_unit(s, u);
 	}

@@ -40,7 +40,7 @@ enum { VMS_MAX = 8, LINE_MAX_BYTES = 256 };
 
 struct fake_vm {
 	struct vm_config config;
-	struct vm_disk disk[CONTROL_MAX_DISKS];
+	struct vm_disk disk[CONTROL_FIRST_DISKS];
 	int unit[ROLE_COUNT], serial[CONTROL_MAX_SERIAL];
 	struct loop_source *source[ROLE_COUNT], *serial_source, *later;
 	pid_t job; /* 0: none */

@@ -311,6 +311,46 @@ START_TEST(disks_get_what_was_left_out)
 }
 END_TEST
 
+/* A machine with that many disks, and what reading its definition says. */
+static int read_many(unsigned disks, struct vmc *v, struct vmc_error *err)
+{
+	static char text[64 << 10];
+	size_t n = (size_t)sprintf(text, "<machine version=\"1\"><name>a</name><memory>64</memory>"
+					 "<boot><kernel>/k</kernel></boot>");
+
+	for (unsigned i = 0; i < disks; i++)
+		n += (size_t)sprintf(text + n, "<disk controller=\"%u\">/d%u</disk>", i / 64 % 4, i);
+	n += (size_t)sprintf(text + n, "</machine>");
+	return vmc_read(text, n, v, err);
+}
+
+START_TEST(a_machine_has_as_many_disks_as_its_controllers_have_places)
+{
+	struct vmc_error err;
+	struct vm_config c;
+	char why[CONTROL_TEXT_BYTES];
+	struct vmc v, again;
+	char *text;
+	size_t bytes;
+
+	ck_assert_msg(!read_many(256, &v, &err), "%s", err.what);
+	ck_assert_uint_eq(v.ndisks, 256);
+	ck_assert_uint_eq(v.disk[255].controller, 3);
+	ck_assert_uint_eq(v.disk[255].lun, 63);
+	ck_assert_int_eq(vmc_config(&v, 1, &c, why, sizeof(why)), 0);
+	ck_assert_uint_eq(c.disks + c.later_disks, 256);
+	text = vmc_write(&v, &bytes);
+	ck_assert_int_eq(vmc_read(text, bytes, &again, &err), 0);
+	ck_assert_uint_eq(again.ndisks, 256);
+	vmc_clear(&again);
+	vmc_clear(&v);
+	free(text);
+	ck_assert_int_eq(read_many(257, &v, &err), -EINVAL);
+	ck_assert_str_eq(err.element, "disk");
+	ck_assert_ptr_nonnull(strstr(err.what, "more than 256 disks"));
+}
+END_TEST
+
 START_TEST(what_is_left_out_has_the_documented_default)
 {
 	struct vmc_error err;
@@ -425,6 +465,7 @@ int main(void)
 	tcase_add_test(t, every_element_reaches_its_member);
 	tcase_add_test(t, what_is_left_out_has_the_documented_default);
 	tcase_add_test(t, disks_get_what_was_left_out);
+	tcase_add_test(t, a_machine_has_as_many_disks_as_its_controllers_have_places);
 	tcase_add_test(t, a_command_line_of_several_lines_becomes_one);
 	tcase_add_test(t, a_definition_beyond_the_limit_is_not_parsed);
 	tcase_add_test(t, amounts_of_memory_are_understood_as_people_write_them);

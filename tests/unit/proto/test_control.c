@@ -273,7 +273,9 @@ static const struct number {
 	NUMBER(vm_lost, gone.role, ROLE_WORKER),
 	NUMBER(vm_restart, restart.id, 0),
 	NUMBER(vm_restart, restart.role, ROLE_PARTITION),
-	NUMBER(vm_restart, restart.disks, CONTROL_MAX_DISKS + 1),
+	NUMBER(vm_restart, restart.disks, CONTROL_FIRST_DISKS + 1),
+	NUMBER(vm_restart, restart.later_disks, 256 - 2 + 1),
+	NUMBER(vm_restart_integration, restart.later_disks, 1),
 	NUMBER(vm_restart_integration, restart.disks, 1),
 	NUMBER(vm_restarted, restarted.id, 0),
 	NUMBER(vm_restarted, restarted.role, ROLE_JOB),
@@ -339,7 +341,9 @@ static const struct number {
 	NUMBER(unit_values, told.pair[0].key[0], 0),
 	NUMBER(unit_values, told.pair[1].value[0], '\n'),
 	NUMBER(vm_created, created.process[2].pid, 5),
-	NUMBER(vm_create_disks, create.config.disks, 65),
+	NUMBER(vm_create_disks, create.config.disks, CONTROL_FIRST_DISKS + 1),
+	NUMBER(vm_create_disks, create.config.later_disks, 256 - 2 + 1), /* one disk too many */
+	NUMBER(vm_create, create.config.later_disks, 1), /* without a first one */
 	NUMBER(vm_create_disks, create.disk[0].controller, 4),
 	NUMBER(vm_create_disks, create.disk[0].controller, 3), /* where the other one is */
 	NUMBER(vm_create_disks, create.disk[0].lun, 64),

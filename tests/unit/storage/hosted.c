@@ -52,6 +52,12 @@ static void make_parts(struct hosted *h, const struct vm_disk *disks, const int 
 	must(ftruncate(k->inflight, INFLIGHT_BYTES), "memory");
 }
 
+/* The others follow, as mgmtd does it. */
+static unsigned first_disks(const struct hosted_kept *k)
+{
+	return k->ndisks < CONTROL_FIRST_DISKS ? k->ndisks : CONTROL_FIRST_DISKS;
+}
+
 static void make_storage(struct hosted *h, int unit, bool again)
 {
 	struct storage *s = &h->storage;
@@ -63,7 +69,8 @@ static void make_storage(struct hosted *h, int unit, bool again)
 	must(fcntl(unit, F_SETFL, O_NONBLOCK), "unit socket"); /* as the broker's */
 	start.again = again;
 	start.config = (struct vm_config){
-		.vcpus = k->vcpus, .disks = k->ndisks, .ram_bytes = HOSTED_RAM};
+		.vcpus = k->vcpus, .disks = first_disks(k), .ram_bytes = HOSTED_RAM};
+	start.config.later_disks = k->ndisks - first_disks(k);
 	l = (struct start_fds){.fd = {unit, dup(h->ram_fd), dup(k->gen), k->provider.memory,
 				      k->provider.doorbell_out, k->provider.doorbell_in,
 				      k->signal.memory, k->signal.doorbell_out,
@@ -116,9 +123,19 @@ void hosted_again(struct hosted *h)
 		fatal("hosted: no RESET");
 }
 
+void hosted_later_disks(struct hosted *h)
+{
+	const struct hosted_kept *k = &h->kept;
+
+	for (unsigned i = first_disks(k); i < k->ndisks; i++)
+		if (hosted_disk(h, DISK_PRESENT, &k->disks[i], &k->images[i]))
+			fatal("hosted: a disk is refused");
+}
+
 void hosted_go_on(struct hosted *h)
 {
 	hosted_again(h);
+	hosted_later_disks(h);
 	hosted_unit(h, MSG_UNIT_RUN);
 }
 
@@ -334,6 +351,7 @@ static struct hosted *run(struct hosted *h)
 	const struct vm_disk *disks = h->kept.disks;
 	unsigned ndisks = h->kept.ndisks;
 
+	hosted_later_disks(h);
 	hosted_unit(h, MSG_UNIT_RUN);
 	for (unsigned i = 0; i < ndisks; i++) {
 		if (!seen[disks[i].controller] && !hosted_wait(h, PROVIDER_OFFER, NULL, 10000))

@@ -13,7 +13,7 @@
 enum {
 	HOSTED_RAM = 32 << 20,
 	HOSTED_RING_PAGES = 33, /* each direction: control page and 128 KiB, as Linux */
-	HOSTED_DATA_PAGE = 256, /* first page no ring uses */
+	HOSTED_DATA_PAGE = 300, /* first page no ring uses; four channels fit before it */
 	HOSTED_CHANNELS = 12,
 };
 
@@ -68,6 +68,8 @@ int hosted_kill(struct hosted *h);
 void hosted_go_on(struct hosted *h);
 /* The first half of it: the process, not running yet. */
 void hosted_again(struct hosted *h);
+/* What follows: the disks that the start had no room for. */
+void hosted_later_disks(struct hosted *h);
 /* Takes what the provider says (offers, rescinds, signals) for at most so long; returns a message
  * of the wanted type for a channel in *m, or false. */
 bool hosted_wait(struct hosted *h, uint32_t type, struct provider_simple *m, unsigned ms);
