@@ -63,12 +63,10 @@ void request_work(struct storage *s, struct request *r)
 	pthread_mutex_unlock(&s->pool.lock);
 }
 
-/* One that need not be durable. FUA is in the same bit of all but WRITE(6), which has none. */
+/* One that need not be durable. */
 static bool is_quick_write(const struct request *r)
 {
-	const uint8_t *cdb = r->cmd.cdb;
-
-	return scsi_work(&r->cmd) == SCSI_WRITES && !(cdb[0] >> 5 && cdb[1] & 0x08) &&
+	return scsi_work(&r->cmd) == SCSI_WRITES && !scsi_writes_through(&r->cmd) &&
 	       r->cmd.data_bytes <= INLINE_BYTES && (!r->unit || !r->unit->scsi.write_through);
 }
 

@@ -41,6 +41,28 @@ static bool in_range(const struct scsi_unit *u, struct scsi_command *cmd, struct
 	return false;
 }
 
+/* There is no protection information: asking for some is an error (SBC-3 table 67 and on). */
+static bool unprotected(const struct scsi_command *cmd)
+{
+	return cmd->cdb[0] >> 5 == 0 || !(cmd->cdb[1] & 0xe0);
+}
+
+static bool refuse_protection(struct scsi_command *cmd)
+{
+	if (unprotected(cmd))
+		return false;
+	scsi_fail(cmd, SENSE_INVALID_FIELD_IN_CDB);
+	return true;
+}
+
+/* FUA; WRITE AND VERIFY has none, and is about what is on the medium (SBC-3 5.39). */
+bool scsi_writes_through(const struct scsi_command *cmd)
+{
+	uint8_t op = cmd->cdb[0];
+
+	return op == 0x2e || op == 0x8e || (op >> 5 && cmd->cdb[1] & 0x08);
+}
+
 static bool writable(const struct scsi_unit *u, struct scsi_command *cmd)
 {
 	if (!u->read_only && u->kind == SCSI_DISK)
@@ -76,13 +98,12 @@ enum scsi_result scsi_transfer(struct scsi_unit *u, struct scsi_command *cmd)
 {
 	uint8_t op = cmd->cdb[0];
 	bool read = (op & 0x1f) == 0x08;
-	bool fua = op >> 5 && (cmd->cdb[1] & 0x08);
 	struct extent e = cdb_extent(cmd->cdb);
 	struct iovec iov[MAX_IOV];
 	uint64_t bytes;
 	int n, rc;
 
-	if (!in_range(u, cmd, e) || (!read && !writable(u, cmd)))
+	if (refuse_protection(cmd) || !in_range(u, cmd, e) || (!read && !writable(u, cmd)))
 		return SCSI_DONE;
 	bytes = e.blocks * scsi_block_bytes(u);
 	if (bytes == 0)
@@ -103,7 +124,7 @@ enum scsi_result scsi_transfer(struct scsi_unit *u, struct scsi_command *cmd)
 			cmd->transferred = bytes;
 		return SCSI_DONE;
 	}
-	rc = (fua || u->write_through ? disk_writev_durable : disk_writev)(
+	rc = (scsi_writes_through(cmd) || u->write_through ? disk_writev_durable : disk_writev)(
 		u->disk, iov, n, e.lba * scsi_block_bytes(u));
 	cmd->transferred = rc ? 0 : bytes;
 	return write_outcome(cmd, rc, e.lba);
@@ -159,7 +180,7 @@ bool scsi_just_reads(struct scsi_unit *u, const struct scsi_command *cmd, struct
 	uint32_t block;
 	uint64_t end;
 
-	if (scsi_work(cmd) != SCSI_READS || u->reserve || u->attentions || !u->disk || u->ejected)
+	if (scsi_work(cmd) != SCSI_READS || !unprotected(cmd) || u->reserve || u->attentions || !u->disk || u->ejected)
 		return false;
 	block = scsi_block_bytes(u);
 	end = scsi_blocks(u);
@@ -195,6 +216,8 @@ void scsi_verify(struct scsi_unit *u, struct scsi_command *cmd)
 	uint64_t at = e.lba * block, end;
 	char buf[16384];
 
+	if (refuse_protection(cmd))
+		return;
 	if (cmd->cdb[1] & 0x06) {
 		scsi_fail(cmd, SENSE_INVALID_FIELD_IN_CDB);
 		return;
@@ -223,6 +246,15 @@ static int give_back(struct scsi_unit *u, struct extent e)
 	return disk_discard(u->disk, e.lba * block, e.blocks * block);
 }
 
+/* To keep what is given back within reach is not offered (ANC_SUP in VPD page B2h). */
+static bool refuse_anchor(struct scsi_command *cmd, uint8_t bit)
+{
+	if (!(cmd->cdb[1] & bit))
+		return false;
+	scsi_fail(cmd, SENSE_INVALID_FIELD_IN_CDB);
+	return true;
+}
+
 /* UNMAP (SBC-3 5.28): a list of ranges, copied and checked whole before any is given back. */
 enum scsi_result scsi_unmap(struct scsi_unit *u, struct scsi_command *cmd)
 {
@@ -230,7 +262,7 @@ enum scsi_result scsi_unmap(struct scsi_unit *u, struct scsi_command *cmd)
 	size_t length = be16(&cmd->cdb[7]), n;
 	uint64_t blocks = 0;
 
-	if (!writable(u, cmd) || length == 0)
+	if (refuse_anchor(cmd, 0x01) || !writable(u, cmd) || length == 0)
 		return SCSI_DONE;
 	if (length < 8 || length > sizeof(list)) {
 		scsi_fail(cmd, SENSE_PARAMETER_LENGTH);
@@ -301,7 +333,8 @@ enum scsi_result scsi_write_same(struct scsi_unit *u, struct scsi_command *cmd)
 	uint8_t block[4096] = {0};
 	int rc;
 
-	if (!writable(u, cmd) || !in_range(u, cmd, e))
+	if (refuse_protection(cmd) || refuse_anchor(cmd, 0x10) || !writable(u, cmd) ||
+	    !in_range(u, cmd, e))
 		return SCSI_DONE;
 	if (e.blocks == 0 || e.blocks > WRITE_SAME_MAX_BLOCKS) {
 		scsi_fail(cmd, SENSE_INVALID_FIELD_IN_CDB);
@@ -331,10 +364,6 @@ void scsi_read_capacity(const struct scsi_unit *u, struct scsi_command *cmd)
 		scsi_reply(cmd, d, 8, 8);
 		return;
 	}
-	if ((cmd->cdb[1] & 0x1f) != 0x10) {
-		scsi_fail(cmd, SENSE_INVALID_FIELD_IN_CDB);
-		return;
-	}
 	put64(d, last);
 	put32(d + 8, scsi_block_bytes(u));
 	if (u->kind == SCSI_DISK && disk_info(u->disk, &info) == 0) {
@@ -343,4 +372,46 @@ void scsi_read_capacity(const struct scsi_unit *u, struct scsi_command *cmd)
 		d[14] = 0x80 | (info.discard_zeroes ? 0x40 : 0); /* LBPME, LBPRZ */
 	}
 	scsi_reply(cmd, d, sizeof(d), be32(&cmd->cdb[10]));
+}
+
+/* GET LBA STATUS (SBC-3 5.5): from a block on, a run that is mapped or one that is not. A block that is
+ * zero in part counts as mapped. */
+static void lba_status(struct scsi_unit *u, struct scsi_command *cmd)
+{
+	uint32_t block = scsi_block_bytes(u);
+	uint64_t lba = be64(&cmd->cdb[2]), blocks = scsi_blocks(u), run;
+	struct disk_extent where;
+	uint8_t d[24] = {0};
+
+	if (lba >= blocks) {
+		scsi_fail_at(cmd, SENSE_LBA_OUT_OF_RANGE, lba);
+		return;
+	}
+	run = blocks - lba < UINT32_MAX ? blocks - lba : UINT32_MAX;
+	if (disk_extent(u->disk, lba * block, run * block, 0, &where)) {
+		scsi_fail_at(cmd, SENSE_MEDIUM_READ_ERROR, lba);
+		return;
+	}
+	put32(d, sizeof(d) - 4);
+	put64(&d[8], lba);
+	put32(&d[16], where.length < block ? 1 : (uint32_t)(where.length / block));
+	d[20] = where.kind == DISK_EXTENT_ZERO && where.length >= block; /* deallocated */
+	scsi_reply(cmd, d, sizeof(d), be32(&cmd->cdb[10]));
+}
+
+void scsi_service_action_in(struct scsi_unit *u, struct scsi_command *cmd)
+{
+	switch (cmd->cdb[1] & 0x1f) {
+	case 0x10:
+		scsi_read_capacity(u, cmd);
+		break;
+	case 0x12:
+		if (u->kind == SCSI_DISK) {
+			lba_status(u, cmd);
+			break;
+		}
+		/* fallthrough */
+	default:
+		scsi_fail(cmd, SENSE_INVALID_FIELD_IN_CDB);
+	}
 }

@@ -104,8 +104,11 @@ static size_t vpd_block_limits(const struct scsi_unit *u, uint8_t *d)
 	struct disk_info info = {0};
 	uint32_t granularity = 1;
 
-	if (u->disk && disk_info(u->disk, &info) == 0 && info.block_size)
-		granularity = 4096 / info.sector_size ? 4096 / info.sector_size : 1;
+	/* Of what the host's file system, or a format with tables, keeps track of; of a disk whose
+	 * physical blocks are larger that would be a part of one. */
+	if (u->disk && disk_info(u->disk, &info) == 0 && info.sector_size &&
+	    (info.block_size || info.physical_sector > info.sector_size))
+		granularity = 4096 / info.sector_size;
 	p[4] = 0x01;               /* WSNZ: WRITE SAME of 0 blocks is refused */
 	put16(&p[6], granularity); /* optimal transfer granularity */
 	put32(&p[8], TRANSFER_MAX_BLOCKS);
@@ -179,13 +182,20 @@ void scsi_inquiry(const struct scsi_unit *u, struct scsi_command *cmd)
 		standard(u, cmd);
 }
 
-/* LUNs 0 to 63 in the peripheral addressing form. */
+/* LUNs 0 to 63 in the peripheral addressing form. There are no well-known logical units. */
 void scsi_report_luns(struct scsi_command *cmd)
 {
+	enum { ALL_BUT_WELL_KNOWN, WELL_KNOWN, ALL };
 	uint8_t d[8 + 64 * 8] = {0};
 	uint64_t luns = cmd->luns | 1; /* LUN 0 is always there to be asked */
 	size_t n = 8;
 
+	if (cmd->cdb[2] > ALL || be32(&cmd->cdb[6]) < 16) { /* SPC-4 6.33 */
+		scsi_fail(cmd, SENSE_INVALID_FIELD_IN_CDB);
+		return;
+	}
+	if (cmd->cdb[2] == WELL_KNOWN)
+		luns = 0;
 	for (unsigned lun = 0; lun < 64; lun++) {
 		if (!(luns & (1ull << lun)))
 			continue;

@@ -21,6 +21,7 @@ enum scsi_sense {
 	SENSE_INVALID_RELEASE = 0x052604,
 	SENSE_INTERNAL_FAILURE = 0x044400,
 	SENSE_PARAMETER_LENGTH = 0x051a00,
+	SENSE_SAVING_NOT_SUPPORTED = 0x053900,
 	SENSE_WRITE_PROTECTED = 0x072700,
 	SENSE_SPACE_ALLOCATION_FAILED = 0x072707,
 };
@@ -85,10 +86,11 @@ enum scsi_result scsi_unmap(struct scsi_unit *u, struct scsi_command *cmd);
 enum scsi_result scsi_write_same(struct scsi_unit *u, struct scsi_command *cmd);
 void scsi_verify(struct scsi_unit *u, struct scsi_command *cmd);
 void scsi_read_capacity(const struct scsi_unit *u, struct scsi_command *cmd);
+void scsi_service_action_in(struct scsi_unit *u, struct scsi_command *cmd);
 
 /* mode.c */
 void scsi_mode_sense(const struct scsi_unit *u, struct scsi_command *cmd);
-void scsi_mode_select(struct scsi_unit *u, struct scsi_command *cmd);
+enum scsi_result scsi_mode_select(struct scsi_unit *u, struct scsi_command *cmd);
 
 /* cdrom.c */
 /* What is answered whatever the drive's state, and before a unit attention. False: not its own. */

@@ -41,7 +41,11 @@ void scsi_mode_sense(const struct scsi_unit *u, struct scsi_command *cmd)
 	uint8_t d[64] = {0};
 	size_t head = ten ? 8 : 4, n = head;
 
-	if (pc == SAVED || (sub != 0 && sub != 0xff) ||
+	if (pc == SAVED) {
+		scsi_fail(cmd, SENSE_SAVING_NOT_SUPPORTED);
+		return;
+	}
+	if ((sub != 0 && sub != 0xff) ||
 	    (code != PAGE_ALL && code != PAGE_CACHING && code != PAGE_CONTROL)) {
 		scsi_fail(cmd, SENSE_INVALID_FIELD_IN_CDB);
 		return;
@@ -59,31 +63,69 @@ void scsi_mode_sense(const struct scsi_unit *u, struct scsi_command *cmd)
 	scsi_reply(cmd, d, n, ten ? be16(&cmd->cdb[7]) : cmd->cdb[4]);
 }
 
-/* The only thing to change is the write cache; without it every write is made durable. */
-void scsi_mode_select(struct scsi_unit *u, struct scsi_command *cmd)
+/* Whether a page that the guest sent differs from the current one only in what can be changed. */
+static bool page_ok(const struct scsi_unit *u, const uint8_t *p, size_t bytes)
 {
-	bool ten = cmd->cdb[0] == 0x55;
+	uint8_t now[20], may[20];
+	size_t n = 0;
+
+	if ((p[0] & 0x3f) == PAGE_CACHING && u->kind == SCSI_DISK) {
+		n = caching(u, CURRENT, now);
+		caching(u, CHANGEABLE, may);
+	} else if ((p[0] & 0x3f) == PAGE_CONTROL) {
+		n = control(CURRENT, now);
+		control(CHANGEABLE, may);
+	}
+	if (n == 0 || n != bytes)
+		return false;
+	for (size_t i = 2; i < n; i++)
+		if ((p[i] ^ now[i]) & ~may[i])
+			return false;
+	return true;
+}
+
+/* What was cached until now is on the disk before the guest hears that there is no cache. */
+static enum scsi_result set_write_cache(struct scsi_unit *u, struct scsi_command *cmd, bool on)
+{
+	bool was = !u->write_through;
+
+	u->write_through = !on;
+	if (!was || on || u->read_only || disk_flush(u->disk) == 0)
+		return SCSI_DONE;
+	u->write_through = false;
+	scsi_fail(cmd, SENSE_MEDIUM_WRITE_ERROR);
+	return SCSI_DONE;
+}
+
+/* The only thing to change is the write cache; without it every write is made durable. */
+enum scsi_result scsi_mode_select(struct scsi_unit *u, struct scsi_command *cmd)
+{
+	bool ten = cmd->cdb[0] == 0x55, cache = !u->write_through;
 	size_t length = ten ? be16(&cmd->cdb[7]) : cmd->cdb[4], at;
 	uint8_t d[128];
 
+	if (cmd->cdb[1] & 0x01) { /* SP: nothing can be saved */
+		scsi_fail(cmd, SENSE_INVALID_FIELD_IN_CDB);
+		return SCSI_DONE;
+	}
 	if (length == 0)
-		return;
+		return SCSI_DONE;
 	if (length > sizeof(d) || length < (ten ? 8u : 4u)) {
 		scsi_fail(cmd, SENSE_PARAMETER_LENGTH);
-		return;
+		return SCSI_DONE;
 	}
 	if (!scsi_parameters(cmd, d, length))
-		return;
+		return SCSI_DONE;
 	at = ten ? 8 + be16(&d[6]) : 4 + d[3];
 	while (at + 2 <= length && at + 2 + d[at + 1] <= length) {
-		uint8_t code = d[at] & 0x3f;
-
-		if (code == PAGE_CACHING && d[at + 1] >= 1)
-			u->write_through = !(d[at + 2] & WCE);
-		else if (code != PAGE_CONTROL)
+		if (!page_ok(u, d + at, 2 + d[at + 1]))
 			break;
+		if ((d[at] & 0x3f) == PAGE_CACHING)
+			cache = d[at + 2] & WCE;
 		at += 2 + d[at + 1];
 	}
-	if (at != length)
-		scsi_fail(cmd, SENSE_INVALID_PARAMETER);
+	if (at == length)
+		return set_write_cache(u, cmd, cache);
+	scsi_fail(cmd, SENSE_INVALID_PARAMETER);
+	return SCSI_DONE;
 }

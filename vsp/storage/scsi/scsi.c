@@ -96,29 +96,51 @@ void scsi_size_changed(struct scsi_unit *u)
 						: ATTENTION_CAPACITY_CHANGED);
 }
 
-/* A unit attention is reported once, by any command but INQUIRY, REPORT LUNS and REQUEST SENSE
- * (SAM-5 5.14). Two commands at once do not report the same one. */
-static bool report_attention(struct scsi_unit *u, struct scsi_command *cmd)
+/* A unit attention is reported once. Two commands at once do not get the same one. 0: there is none. */
+static uint32_t take_attention(struct scsi_unit *u)
 {
 	uint32_t all = u->attentions;
 	unsigned first;
 
 	do {
 		if (all == 0)
-			return false;
+			return 0;
 		first = __builtin_ctz(all);
 	} while (!__atomic_compare_exchange_n(&u->attentions, &all, all & (all - 1), false,
 					      __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
-	scsi_fail(cmd, (enum scsi_sense)(0x060000 | attention_code[first]));
-	return true;
+	return 0x060000u | attention_code[first];
 }
 
-/* Sense data go with the failed command, so there is never any left to ask for. */
-static void request_sense(struct scsi_command *cmd)
+/* By any command but INQUIRY, REPORT LUNS and REQUEST SENSE (SAM-5 5.14). */
+static bool report_attention(struct scsi_unit *u, struct scsi_command *cmd)
 {
-	static const uint8_t none[SCSI_SENSE_BYTES] = {0x70, [7] = SCSI_SENSE_BYTES - 8};
+	uint32_t attention = take_attention(u);
 
-	scsi_reply(cmd, none, sizeof(none), cmd->cdb[4]);
+	if (attention)
+		scsi_fail(cmd, (enum scsi_sense)attention);
+	return attention != 0;
+}
+
+/* Sense data go with the failed command, so all there can be to ask for is a unit attention (SPC-4 6.39).
+ * In the fixed format, or by descriptors. */
+static void request_sense(struct scsi_unit *u, struct scsi_command *cmd)
+{
+	uint32_t sense = take_attention(u);
+	const uint8_t fixed[SCSI_SENSE_BYTES] = {
+		0x70, [2] = sense >> 16, [7] = SCSI_SENSE_BYTES - 8, [12] = sense >> 8, [13] = sense};
+	const uint8_t descriptors[8] = {0x72, sense >> 16, sense >> 8, sense};
+
+	if (cmd->cdb[1] & 1)
+		scsi_reply(cmd, descriptors, sizeof(descriptors), cmd->cdb[4]);
+	else
+		scsi_reply(cmd, fixed, sizeof(fixed), cmd->cdb[4]);
+}
+
+/* SEND DIAGNOSTIC: the default self-test, which has nothing to find (SPC-4 6.42). */
+static void send_diagnostic(struct scsi_command *cmd)
+{
+	if (cmd->cdb[1] & 0xe0 || be16(&cmd->cdb[3]))
+		scsi_fail(cmd, SENSE_INVALID_FIELD_IN_CDB);
 }
 
 /* Stopping a disk is the host's business; the guest may ask and is told "done". */
@@ -132,7 +154,7 @@ static bool without_medium(struct scsi_unit *u, struct scsi_command *cmd)
 {
 	switch (cmd->cdb[0]) {
 	case 0x03:
-		request_sense(cmd);
+		request_sense(u, cmd);
 		return true;
 	case 0x12:
 		scsi_inquiry(u, cmd);
@@ -177,9 +199,14 @@ static enum scsi_result with_medium(struct scsi_unit *u, struct scsi_command *cm
 	case 0x41:
 	case 0x93: /* WRITE SAME 10, 16 */
 		return scsi_write_same(u, cmd);
-	case 0x25:
-	case 0x9e: /* READ CAPACITY 10, SERVICE ACTION IN 16 */
+	case 0x1d:
+		send_diagnostic(cmd);
+		return SCSI_DONE;
+	case 0x25: /* READ CAPACITY 10 */
 		scsi_read_capacity(u, cmd);
+		return SCSI_DONE;
+	case 0x9e: /* SERVICE ACTION IN 16 */
+		scsi_service_action_in(u, cmd);
 		return SCSI_DONE;
 	case 0x1a:
 	case 0x5a:
@@ -187,8 +214,7 @@ static enum scsi_result with_medium(struct scsi_unit *u, struct scsi_command *cm
 		return SCSI_DONE;
 	case 0x15:
 	case 0x55:
-		scsi_mode_select(u, cmd);
-		return SCSI_DONE;
+		return scsi_mode_select(u, cmd);
 	default:
 		if (u->kind != SCSI_CDROM || !scsi_cdrom(u, cmd))
 			scsi_fail(cmd, SENSE_INVALID_OPCODE);
@@ -202,10 +228,11 @@ static unsigned use_of(const uint8_t *cdb)
 {
 	switch (cdb[0]) {
 	case 0x00: /* TEST UNIT READY */
-	case 0x25: /* READ CAPACITY 10, 16 */
-	case 0x9e:
+	case 0x25: /* READ CAPACITY 10 */
 	case 0x1e: /* PREVENT ALLOW MEDIUM REMOVAL */
 		return 0;
+	case 0x9e: /* READ CAPACITY 16; GET LBA STATUS reads */
+		return (cdb[1] & 0x1f) == 0x10 ? 0 : RESERVE_READS;
 	case 0x08:
 	case 0x28:
 	case 0xa8:

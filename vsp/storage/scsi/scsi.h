@@ -109,6 +109,8 @@ enum scsi_work {
 	SCSI_FILLS,  /* WRITE SAME that does not unmap */
 };
 enum scsi_work scsi_work(const struct scsi_command *cmd);
+/* Whether a write is to be on the medium when it has ended. */
+bool scsi_writes_through(const struct scsi_command *cmd);
 /* How many bytes of the disk it reads or writes, at most: those of its data area, or, of one that has
  * none or one block of it, those that it names. */
 uint64_t scsi_work_bytes(const struct scsi_unit *unit, const struct scsi_command *cmd);
