@@ -4,7 +4,7 @@
  *
  *   storage_client FILE [PEER]read|write|durable BYTES DEPTH random|sequential MILLISECONDS
  *
- * Prints requests per second. "durable" writes are on the disk when they are answered (FUA). PEER
+ * Prints requests per second, of the time after the first was sent. "durable" writes are on the disk when they are answered (FUA). PEER
  * uring and threads: storage_limit.h, what the file itself can give. PEER nbd: FILE is the socket
  * of an NBD server whose export "d" has 256 MiB.
  */
@@ -23,8 +23,9 @@
 #include <unistd.h>
 
 static int fd;
-static uint64_t file_bytes, end;
+static uint64_t file_bytes;
 static uint32_t bytes;
+static unsigned ms;
 static bool sequential, reading, durable;
 
 static uint64_t next_random(uint64_t *x)
@@ -85,7 +86,7 @@ static uint64_t ours(unsigned depth)
 	static const struct vm_disk disk = {.format = VM_FORMAT_RAW, .chain = 1};
 	struct hosted *h = hosted_start(&disk, &fd, 1, 1);
 	struct hosted_channel *c = &h->channel[0];
-	uint64_t state = 88172645463325252ull, n = 0, id;
+	uint64_t state = 88172645463325252ull, n = 0, id, end;
 	struct vstor_packet p;
 
 	if (sequential)
@@ -93,6 +94,7 @@ static uint64_t ours(unsigned depth)
 	if (!hosted_open(h, c) || !hosted_handshake(c))
 		exit(1);
 	set_apart(h->thread);
+	end = monotonic_ns() + ms * 1000000ull;
 	for (unsigned i = 0; i < depth; i++)
 		submit(c, i, &state);
 	for (; monotonic_ns() < end; n++) {
@@ -161,6 +163,7 @@ static uint64_t nbd(unsigned depth)
 		uint64_t handle;
 	} __attribute__((packed)) m;
 	uint64_t state = sequential ? 0 : 88172645463325252ull, n = 0;
+	uint64_t end = monotonic_ns() + ms * 1000000ull;
 	char *buf = calloc(1, bytes);
 
 	for (unsigned i = 0; i < depth; i++)
@@ -191,7 +194,7 @@ int main(int argc, char **argv)
 	const char *what = argc == 7 ? argv[2] : "";
 	struct stat st = {.st_size = 256 << 20};
 	struct limit limit;
-	unsigned depth, ms;
+	unsigned depth;
 	uint64_t n;
 
 	if (!parse(what))
@@ -208,8 +211,7 @@ int main(int argc, char **argv)
 	depth = (unsigned)atoi(argv[4]);
 	sequential = argv[5][0] == 's';
 	ms = (unsigned)atoi(argv[6]);
-	end = monotonic_ns() + ms * 1000000ull;
-	limit = (struct limit){fd, reading, durable, bytes, depth, end, place};
+	limit = (struct limit){fd, reading, durable, bytes, depth, ms, place};
 	if (!strncmp(what, "nbd", 3))
 		n = nbd(depth);
 	else if (!strncmp(what, "uring", 5))

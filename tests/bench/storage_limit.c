@@ -16,7 +16,7 @@
 struct worker {
 	pthread_t thread;
 	const struct limit *l;
-	uint64_t state, done;
+	uint64_t state, end, done;
 };
 
 static int rw_flags(const struct limit *l)
@@ -32,7 +32,7 @@ static void *one_by_one(void *arg)
 	struct iovec iov = {buf, l->bytes};
 
 	memset(buf, 1, l->bytes);
-	for (; monotonic_ns() < l->end; w->done++) {
+	for (; monotonic_ns() < w->end; w->done++) {
 		off_t at = (off_t)l->place(&w->state);
 		ssize_t n = l->read      ? pread(l->fd, buf, l->bytes, at)
 			    : l->durable ? pwritev2(l->fd, &iov, 1, at, rw_flags(l))
@@ -48,10 +48,11 @@ static void *one_by_one(void *arg)
 uint64_t limit_threads(const struct limit *l)
 {
 	struct worker w[64];
-	uint64_t n = 0;
+	uint64_t n = 0, end = monotonic_ns() + l->ms * 1000000ull;
 
 	for (unsigned i = 0; i < l->depth; i++) {
-		w[i] = (struct worker){.l = l, .state = (i + 1) * 0x9e3779b97f4a7c15ull};
+		w[i] = (struct worker){
+			.l = l, .state = (i + 1) * 0x9e3779b97f4a7c15ull, .end = end};
 		if (pthread_create(&w[i].thread, NULL, one_by_one, &w[i]))
 			exit(1);
 	}
@@ -123,7 +124,7 @@ static void uring_put(struct uring *u, const struct limit *l, unsigned slot, cha
 uint64_t limit_uring(const struct limit *l)
 {
 	char *buf = aligned_alloc(4096, (size_t)l->bytes * l->depth);
-	uint64_t state = 88172645463325252ull, done = 0;
+	uint64_t state = 88172645463325252ull, done = 0, end;
 	unsigned fresh = l->depth;
 	struct uring u;
 
@@ -131,7 +132,8 @@ uint64_t limit_uring(const struct limit *l)
 	memset(buf, 1, (size_t)l->bytes * l->depth);
 	for (unsigned i = 0; i < l->depth; i++)
 		uring_put(&u, l, i, buf, &state);
-	while (monotonic_ns() < l->end) {
+	end = monotonic_ns() + l->ms * 1000000ull;
+	while (monotonic_ns() < end) {
 		uint32_t head = *u.cq_head, tail;
 
 		if (syscall(SYS_io_uring_enter, u.fd, fresh, 1, IORING_ENTER_GETEVENTS, NULL, 0) <

@@ -15,7 +15,7 @@ struct limit {
 	bool durable; /* each write is on the disk when it is done (RWF_DSYNC) */
 	uint32_t bytes;
 	unsigned depth;                     /* at most 64 */
-	uint64_t end;                       /* monotonic_ns() at which to stop */
+	unsigned ms;                        /* how long, from the first request */
 	uint64_t (*place)(uint64_t *state); /* of the next request */
 };
 

@@ -38,6 +38,13 @@ void counters_ended(struct stor_unit *u, const struct request *r, uint64_t now_n
 	}
 }
 
+void counters_were_read(struct stor_unit *u, const struct reads_done *d)
+{
+	add(&u->counters.latency_ns, d->latency_ns);
+	add(&u->counters.reads, d->reads);
+	add(&u->counters.read_bytes, d->bytes);
+}
+
 static struct disk_counted counted(const struct stor_unit *u)
 {
 	const struct unit_counters *n = &u->counters;

@@ -25,6 +25,26 @@ void reads_init(struct storage *s)
 		log_note("no io_uring (%s): threads read the images", strerror(-err));
 }
 
+/* The outcome of the first reads of the list, which are one unit's; the rest of it. What is counted of
+ * each is counted of all together: each count is a locked instruction. */
+static struct request *were_read(struct storage *s, struct request *r)
+{
+	struct stor_unit *u = r->unit;
+	struct reads_done done = {0};
+
+	for (; r && r->unit == u; r = r->next) {
+		scsi_was_read(&r->cmd);
+		guest_ranges_wrote(&s->process.gm, r->cmd.iov, r->cmd.iovcnt);
+		request_answer(r);
+		done.reads++;
+		done.bytes += r->cmd.data_bytes;
+		done.latency_ns += s->now_ns - r->began_ns;
+	}
+	disk_was_read(u->scsi.disk, done.reads, done.bytes);
+	counters_were_read(u, &done);
+	return r;
+}
+
 /* Answers what has completed. */
 static bool reap(struct storage *s)
 {
@@ -45,10 +65,8 @@ static bool reap(struct storage *s)
 	if (!first)
 		return any;
 	s->now_ns = monotonic_ns();
-	for (r = first; r; r = r->next) {
-		scsi_was_read(&r->unit->scsi, &r->cmd);
-		request_ended(s, r, s->now_ns);
-	}
+	for (r = first; r; r = were_read(s, r))
+		;
 	storvsp_complete_all(s, first);
 	return true;
 }

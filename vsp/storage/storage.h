@@ -299,6 +299,11 @@ void limits_init(struct storage *s);
 void counters_begun(struct storage *s);
 /* Any thread: a request of this unit has been carried out, at this time. */
 void counters_ended(struct stor_unit *u, const struct request *r, uint64_t now_ns);
+/* Several reads of this unit have succeeded. */
+struct reads_done {
+	uint64_t reads, bytes, latency_ns; /* sums */
+};
+void counters_were_read(struct stor_unit *u, const struct reads_done *d);
 
 /* storvsp.c */
 extern const struct provider_ops storvsp_ops;

@@ -88,8 +88,25 @@ void storvsp_complete(struct storage *s, struct request *r)
 		release(s, c, r);
 }
 
-/* Answers the first requests of the list, which are one channel's, and takes them off it. */
-static struct request *answer_run(struct storage *s, struct stor_channel *c, struct request **list)
+/* They have been carried out and answered; one channel's. */
+static void release_all(struct storage *s, struct request *list)
+{
+	while (list) {
+		struct stor_unit *u = list->unit;
+		unsigned n = 0;
+
+		for (struct request *next; list && list->unit == u; list = next, n++) {
+			next = list->next;
+			request_put_main(s, list);
+		}
+		atomic_fetch_sub(&u->outstanding, n);
+	}
+}
+
+/* Answers the first requests of the list, which are one channel's, and takes them off it. Those that
+ * have been answered, which are *n. */
+static struct request *answer_run(struct storage *s, struct stor_channel *c, struct request **list,
+				  unsigned *n)
 {
 	struct request *done = NULL, *r, *next;
 	bool answer = !atomic_load(&c->closing);
@@ -106,7 +123,8 @@ static struct request *answer_run(struct storage *s, struct stor_channel *c, str
 	}
 	provider_publish(c->ch);
 	*list = r;
-	for (r = done; r; r = r->next)
+	*n = 0;
+	for (r = done; r; r = r->next, ++*n)
 		inflight_end(s, r);
 	provider_end(c->ch);
 	pthread_mutex_unlock(&c->lock);
@@ -117,14 +135,9 @@ void storvsp_complete_all(struct storage *s, struct request *list)
 {
 	while (list) {
 		struct stor_channel *c = list->channel;
-		struct request *next;
-		unsigned n = 0;
+		unsigned n;
 
-		for (struct request *r = answer_run(s, c, &list); r; r = next, n++) {
-			next = r->next;
-			atomic_fetch_sub(&r->unit->outstanding, 1);
-			request_put_main(s, r);
-		}
+		release_all(s, answer_run(s, c, &list, &n));
 		atomic_fetch_sub(&c->outstanding, n);
 		atomic_fetch_sub(&s->outstanding, n);
 		wake_waiting(s);
@@ -349,7 +362,14 @@ static void dispatch(struct controller *c, struct request *r, const void *header
 	}
 }
 
-/* A packet in private memory becomes a request. */
+/* Requests are counted before they are begun: one that has ended is not any more. */
+static void count_begun(struct stor_channel *c, unsigned n)
+{
+	atomic_fetch_add(&c->outstanding, n);
+	atomic_fetch_add(&storage_of(c)->outstanding, n);
+}
+
+/* A packet in private memory becomes a request, which has been counted. */
 static void begin(struct stor_channel *c, struct request *r, const struct ring_packet *pkt,
 		  const uint8_t *body)
 {
@@ -358,8 +378,6 @@ static void begin(struct stor_channel *c, struct request *r, const struct ring_p
 	r->transaction = pkt->transaction_id;
 	r->answer = pkt->flags & RING_FLAG_COMPLETION_REQUESTED;
 	memcpy(&r->packet, body + pkt->header_bytes, VSTOR_BYTES);
-	atomic_fetch_add(&c->outstanding, 1);
-	atomic_fetch_add(&storage_of(c)->outstanding, 1);
 	dispatch(c->controller, r, body, pkt->type == RING_GPA_DIRECT ? pkt->header_bytes : 0);
 }
 
@@ -446,8 +464,10 @@ static enum left take_batch(struct stor_channel *c)
 	s->now_ns = monotonic_ns();
 	n = take_some(c, batch, &left);
 	provider_release(c->ch);
-	if (n)
+	if (n) {
 		inflight_taken(s, batch[n - 1].r);
+		count_begun(c, n);
+	}
 	for (unsigned i = 0; i < n; i++)
 		begin(c, batch[i].r, &batch[i].pkt, batch[i].body);
 	request_flush(s);
@@ -600,12 +620,19 @@ static void storvsp_reopened(struct provider_channel *ch)
 	inflight_reopened(c);
 }
 
+static void begin_again(struct stor_channel *c, struct request *r, const struct ring_packet *pkt,
+			const uint8_t *body)
+{
+	count_begun(c, 1);
+	begin(c, r, pkt, body);
+}
+
 void storvsp_recover(struct storage *s)
 {
 	if (!s->inflight.recovering || !s->inflight.settled || !s->running)
 		return;
 	s->now_ns = monotonic_ns();
-	inflight_replay(s, begin);
+	inflight_replay(s, begin_again);
 	request_flush(s);
 	s->inflight.recovering = false;
 }

@@ -172,8 +172,8 @@ struct disk_extent {
 enum { DISK_EXTENT_HOLES = 1, DISK_EXTENT_ONE_LAYER = 2 };
 int disk_extent(struct disk *disk, uint64_t offset, uint64_t length, unsigned flags,
 		struct disk_extent *extent);
-/* The caller has done so: for the counters. */
-void disk_was_read(struct disk *disk, uint64_t length);
+/* The caller has done so, `reads` times: for the counters. */
+void disk_was_read(struct disk *disk, uint64_t reads, uint64_t bytes);
 
 /* A new virtual size. Growing reads as zero; shrinking refuses (-ENOTEMPTY) unless the tail is. */
 int disk_resize(struct disk *disk, uint64_t size);

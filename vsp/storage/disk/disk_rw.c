@@ -273,10 +273,10 @@ int disk_extent(struct disk *d, uint64_t offset, uint64_t length, unsigned flags
 	return 0;
 }
 
-void disk_was_read(struct disk *d, uint64_t length)
+void disk_was_read(struct disk *d, uint64_t reads, uint64_t bytes)
 {
-	d->count.reads++;
-	d->count.read_bytes += length;
+	d->count.reads += reads;
+	d->count.read_bytes += bytes;
 }
 
 /* Whether [offset, end) reads as zero, cheaply where there are no blocks. */

@@ -190,9 +190,8 @@ bool scsi_just_reads(struct scsi_unit *u, const struct scsi_command *cmd, struct
 	       where->kind == DISK_EXTENT_DATA && where->length == cmd->data_bytes;
 }
 
-void scsi_was_read(struct scsi_unit *u, struct scsi_command *cmd)
+void scsi_was_read(struct scsi_command *cmd)
 {
-	disk_was_read(u->disk, cmd->data_bytes);
 	cmd->status = SCSI_GOOD;
 	cmd->transferred = cmd->data_bytes;
 }

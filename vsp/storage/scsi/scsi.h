@@ -116,11 +116,11 @@ bool scsi_writes_through(const struct scsi_command *cmd);
 uint64_t scsi_work_bytes(const struct scsi_unit *unit, const struct scsi_command *cmd);
 
 /* Whether all that the command does is to read one run of one file into its whole data area: where
- * that lies. The caller may then do that itself, and if every byte came, scsi_was_read() is the outcome.
- * False, or it did not come: scsi_execute(). */
+ * that lies. The caller may then do that itself, and if every byte came, scsi_was_read() is the outcome
+ * (and disk_was_read() its to call). False, or it did not come: scsi_execute(). */
 bool scsi_just_reads(struct scsi_unit *unit, const struct scsi_command *cmd,
 		     struct disk_extent *where);
-void scsi_was_read(struct scsi_unit *unit, struct scsi_command *cmd);
+void scsi_was_read(struct scsi_command *cmd);
 
 /* The outcome for a guest that shall not wait for room: its write failed, for want of space. */
 void scsi_no_space(struct scsi_command *cmd);
