@@ -182,6 +182,93 @@ START_TEST(transfers_are_best_in_physical_blocks)
 }
 END_TEST
 
+/* Linux (drivers/scsi/sr.c, get_capabilities) takes a drive without page 2Ah for one of SCSI-1 without DVD. */
+START_TEST(a_drive_says_that_it_reads_dvds)
+{
+	unit.kind = SCSI_CDROM;
+	unit.read_only = true;
+	RUN(255, 0x5a, 0, 0x2a, 0, 0, 0, 0, 0, 255, 0);
+	good(8 + 22);
+	ck_assert_uint_eq(data[3], 0); /* reserved in MMC */
+	ck_assert_mem_eq(data + 8, "\x2a\x14", 2);
+	ck_assert_uint_eq(data[10] & 0x08, 0x08); /* DVD-ROM */
+	ck_assert_uint_eq(data[11], 0);           /* writes nothing */
+	ck_assert_uint_eq(data[14] & 0xe9, 0x29); /* tray, eject, lock */
+	RUN(0, 0x1e, 0, 0, 0, 1, 0);
+	RUN(255, 0x5a, 0, 0x2a, 0, 0, 0, 0, 0, 255, 0);
+	ck_assert_uint_eq(data[14] & 0x02, 0x02); /* locked */
+	RUN(255, 0x1a, 0, 0x3f, 0, 255, 0);
+	good(4 + 12 + 12 + 22);
+	RUN(255, 0x1a, 0, 0x08, 0, 255, 0);
+	failed(5, 0x24, 0); /* a disk's page */
+	unit.disk = NULL;
+	RUN(255, 0x5a, 0, 0x2a, 0, 0, 0, 0, 0, 255, 0);
+	good(8 + 22); /* empty, too */
+}
+END_TEST
+
+START_TEST(a_drive_lists_its_features)
+{
+	static const uint8_t all[] = {
+		0, 0, 0, 52, 0, 0, 0, 0x10, /* 52 bytes follow the first four */
+		0, 0, 3, 8, 0, 0x10, 1, 0, 0, 8, 0, 0, /* profiles: DVD-ROM, current; CD-ROM */
+		0, 1, 0x0b, 8, 0, 0, 0, 1, 0, 0, 0, 0, /* core */
+		0, 3, 3, 4, 0x29, 0, 0, 0,             /* removable medium */
+		0, 0x10, 1, 8, 0, 0, 8, 0, 0, 16, 0, 0, /* random readable */
+		0, 0x1f, 1, 0,                          /* DVD read */
+	};
+
+	unit.kind = SCSI_CDROM;
+	RUN(255, 0x46, 0, 0, 0, 0, 0, 0, 0, 255, 0);
+	good(sizeof(all));
+	ck_assert_mem_eq(data, all, sizeof(all));
+	RUN(255, 0x46, 2, 0, 3, 0, 0, 0, 0, 255, 0); /* only feature 3 */
+	good(16);
+	ck_assert_mem_eq(data, "\0\0\0\x0c\0\0\0\x10\0\x03\x03\x04\x29", 13);
+	unit.ejected = true;
+	RUN(255, 0x46, 1, 0, 0, 0, 0, 0, 0, 255, 0); /* current ones */
+	good(8 + 12 + 12 + 8);
+	ck_assert_uint_eq(data[7], 0);
+	RUN(255, 0x46, 3, 0, 0, 0, 0, 0, 0, 255, 0);
+	failed(5, 0x24, 0);
+}
+END_TEST
+
+/* Of 2000h blocks, as in MMC-6 tables 482 and 410 and on. */
+START_TEST(a_dvd_has_a_track_and_structures)
+{
+	unit.kind = SCSI_CDROM;
+	RUN(255, 0x52, 1, 0, 0, 0, 1, 0, 0, 255, 0);
+	good(48);
+	ck_assert_mem_eq(data, "\0\x2e\1\1\0\4\1\2\0\0\0\0", 12);
+	ck_assert_mem_eq(data + 24, "\0\0\x20\0\0\0\x1f\xff", 8);
+	RUN(255, 0x52, 0, 0, 0, 0x20, 0, 0, 0, 255, 0);
+	failed(5, 0x24, 0); /* behind the end */
+	RUN(255, 0x52, 1, 0, 0, 0, 2, 0, 0, 255, 0);
+	failed(5, 0x24, 0);
+	RUN(4096, 0xad, 0, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0);
+	good(2052);
+	ck_assert_mem_eq(data, "\x08\x02\0\0\x01\x0f\x01\0\0\3\0\0\0\3\x1f\xff", 16);
+	RUN(4096, 0xad, 0, 0, 0, 0, 0, 0, 1, 0x10, 0, 0, 0);
+	good(8);
+	RUN(4096, 0xad, 0, 0, 0, 0, 0, 0, 0xff, 0x10, 0, 0, 0);
+	good(16);
+	ck_assert_mem_eq(data, "\0\x0e", 2);
+	RUN(4096, 0xad, 1, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0);
+	failed(5, 0x24, 0); /* of a Blu-ray */
+	unit.ejected = true;
+	RUN(4096, 0xad, 0, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0);
+	failed(2, 0x3a, 0);
+	RUN(255, 0xbd, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0);
+	good(8);
+	ck_assert_mem_eq(data, "\0\x10\0\0\0\0\0\0", 8); /* the tray is open */
+	unit.kind = SCSI_DISK;
+	unit.ejected = false;
+	RUN(255, 0x52, 1, 0, 0, 0, 1, 0, 0, 255, 0);
+	failed(5, 0x20, 0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("scsi strict");
@@ -200,6 +287,9 @@ int main(void)
 	tcase_add_test(t, luns_are_reported_as_asked_for);
 	tcase_add_test(t, a_self_test_passes);
 	tcase_add_test(t, transfers_are_best_in_physical_blocks);
+	tcase_add_test(t, a_drive_says_that_it_reads_dvds);
+	tcase_add_test(t, a_drive_lists_its_features);
+	tcase_add_test(t, a_dvd_has_a_track_and_structures);
 	suite_add_tcase(s, t);
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_NORMAL);

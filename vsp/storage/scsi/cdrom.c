@@ -53,25 +53,6 @@ static void read_toc(const struct scsi_unit *u, struct scsi_command *cmd)
 	scsi_reply(cmd, d, n, be16(&cmd->cdb[7]));
 }
 
-static bool has_medium(const struct scsi_unit *u)
-{
-	return u->disk && !u->ejected;
-}
-
-/* Profile DVD-ROM, current if there is a medium; no optional features. */
-static void get_configuration(const struct scsi_unit *u, struct scsi_command *cmd)
-{
-	uint8_t d[8 + 8] = {0};
-
-	put32(d, sizeof(d) - 4);
-	put16(&d[6], has_medium(u) ? 0x0010 : 0);
-	d[10] = 0x03; /* feature 0, profile list: persistent, current */
-	d[11] = 4;
-	put16(&d[12], 0x0010);
-	d[14] = has_medium(u);
-	scsi_reply(cmd, d, sizeof(d), be16(&cmd->cdb[7]));
-}
-
 void scsi_medium_event(struct scsi_unit *u, enum scsi_medium_event event)
 {
 	u->media_event = event;
@@ -107,6 +88,31 @@ static void disc_information(struct scsi_command *cmd)
 	scsi_reply(cmd, d, sizeof(d), be16(&cmd->cdb[7]));
 }
 
+/* The one track, which is all of the medium (MMC-6 6.26), by an address in it, its number, or its session. */
+static void track_information(const struct scsi_unit *u, struct scsi_command *cmd)
+{
+	enum { BY_ADDRESS, BY_TRACK, BY_SESSION };
+	uint8_t d[48] = {0, sizeof(d) - 2, 1, 1, 0, 0x04, 0x01, 0x02}; /* data; LRA valid */
+	uint32_t which = be32(&cmd->cdb[2]), blocks = (uint32_t)scsi_blocks(u);
+	unsigned by = cmd->cdb[1] & 3;
+
+	if (by > BY_SESSION || (by == BY_ADDRESS ? which >= blocks : which != 1)) {
+		scsi_fail(cmd, SENSE_INVALID_FIELD_IN_CDB);
+		return;
+	}
+	put32(&d[24], blocks);
+	put32(&d[28], blocks - 1); /* last recorded */
+	scsi_reply(cmd, d, sizeof(d), be16(&cmd->cdb[7]));
+}
+
+/* Idle, no changer; whether the tray is open (MMC-6 6.9). */
+static void mechanism_status(const struct scsi_unit *u, struct scsi_command *cmd)
+{
+	const uint8_t d[8] = {0, u->ejected ? 0x10 : 0};
+
+	scsi_reply(cmd, d, sizeof(d), be16(&cmd->cdb[8]));
+}
+
 /* START STOP UNIT with LOEJ: to eject and to load (MMC-6 6.42). The image stays in the drive. */
 static void start_stop(struct scsi_unit *u, struct scsi_command *cmd)
 {
@@ -136,6 +142,13 @@ bool scsi_tray(struct scsi_unit *u, struct scsi_command *cmd)
 	case 0x1e: /* PREVENT ALLOW MEDIUM REMOVAL */
 		u->locked = cmd->cdb[4] & 1;
 		return true;
+	case 0xbd:
+		mechanism_status(u, cmd);
+		return true;
+	case 0x1a:
+	case 0x5a:
+		scsi_mode_sense(u, cmd);
+		return true;
 	default:
 		return false;
 	}
@@ -145,7 +158,7 @@ bool scsi_drive(struct scsi_unit *u, struct scsi_command *cmd)
 {
 	switch (cmd->cdb[0]) {
 	case 0x46:
-		get_configuration(u, cmd);
+		scsi_get_configuration(u, cmd);
 		return true;
 	case 0x4a:
 		event_status(u, cmd);
@@ -163,6 +176,12 @@ bool scsi_cdrom(const struct scsi_unit *u, struct scsi_command *cmd)
 		return true;
 	case 0x51:
 		disc_information(cmd);
+		return true;
+	case 0x52:
+		track_information(u, cmd);
+		return true;
+	case 0xad:
+		scsi_dvd_structure(u, cmd);
 		return true;
 	default:
 		return false;

@@ -27,7 +27,7 @@ static void standard(const struct scsi_unit *u, struct scsi_command *cmd)
 	memcpy(&d[16], u->kind == SCSI_CDROM ? "Virtual DVD     " : "Virtual Disk    ", 16);
 	memcpy(&d[32], "1.0 ", 4);
 	put16(&d[58], 0x0460); /* SPC-4 */
-	put16(&d[60], 0x04c0); /* SBC-3 */
+	put16(&d[60], u->kind == SCSI_CDROM ? 0x04e0 : 0x04c0); /* MMC-6, SBC-3 */
 	scsi_reply(cmd, d, sizeof(d), be16(&cmd->cdb[3]));
 }
 

@@ -92,10 +92,14 @@ void scsi_service_action_in(struct scsi_unit *u, struct scsi_command *cmd);
 void scsi_mode_sense(const struct scsi_unit *u, struct scsi_command *cmd);
 enum scsi_result scsi_mode_select(struct scsi_unit *u, struct scsi_command *cmd);
 
+/* dvd.c */
+void scsi_get_configuration(const struct scsi_unit *u, struct scsi_command *cmd);
+void scsi_dvd_structure(const struct scsi_unit *u, struct scsi_command *cmd);
+
 /* cdrom.c */
 /* What is answered whatever the drive's state, and before a unit attention. False: not its own. */
 bool scsi_drive(struct scsi_unit *u, struct scsi_command *cmd);
-/* Before it is asked for a medium: the tray. False: not its own. */
+/* Before it is asked for a medium: the tray, mode pages. False: not its own. */
 bool scsi_tray(struct scsi_unit *u, struct scsi_command *cmd);
 bool scsi_cdrom(const struct scsi_unit *u, struct scsi_command *cmd); /* false: not its own */
 

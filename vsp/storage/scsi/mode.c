@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Mode pages: caching (08h), whose bits are true, and control (0Ah). SPC-4 7.5, SBC-3 6.5.5.
+ * Mode pages: control (0Ah); of disks caching (08h), whose bits are true; of CD/DVD drives error recovery
+ * (01h) and capabilities (2Ah), by which Linux knows that a drive reads DVDs. SPC-4 7.5, SBC-3
+ * 6.5.5, MMC-3 5.5 and its annex.
  */
 #include <string.h>
 
@@ -8,6 +10,8 @@
 
 #define PAGE_CACHING 0x08
 #define PAGE_CONTROL 0x0a
+#define PAGE_RECOVERY 0x01
+#define PAGE_DRIVE   0x2a
 #define PAGE_ALL     0x3f
 #define WCE          0x04 /* the disk has a volatile write cache in use */
 
@@ -33,6 +37,39 @@ static size_t control(enum control pc, uint8_t *d)
 	return 12;
 }
 
+static size_t recovery(uint8_t *d)
+{
+	memset(d, 0, 12);
+	d[0] = PAGE_RECOVERY;
+	d[1] = 10;
+	return 12;
+}
+
+/* Reads CD-R, CD-RW, DVD-ROM, DVD-R; several sessions; a tray that ejects and locks. Speeds are in units of
+ * 1000 bytes a second: 16 times a DVD's. */
+static size_t drive(const struct scsi_unit *u, enum control pc, uint8_t *d)
+{
+	memset(d, 0, 22);
+	d[0] = PAGE_DRIVE;
+	d[1] = 20;
+	if (pc == CHANGEABLE)
+		return 22;
+	d[2] = 0x1b;
+	d[4] = 0x40;
+	d[6] = 0x29 | (u->locked ? 0x02 : 0);
+	put16(d + 8, 22160);
+	put16(d + 14, 22160);
+	return 22;
+}
+
+static bool has_page(const struct scsi_unit *u, uint8_t code)
+{
+	bool cdrom = u->kind == SCSI_CDROM;
+
+	return code == PAGE_ALL || code == PAGE_CONTROL ||
+	       (cdrom ? code == PAGE_RECOVERY || code == PAGE_DRIVE : code == PAGE_CACHING);
+}
+
 void scsi_mode_sense(const struct scsi_unit *u, struct scsi_command *cmd)
 {
 	bool ten = cmd->cdb[0] == 0x5a;
@@ -45,17 +82,21 @@ void scsi_mode_sense(const struct scsi_unit *u, struct scsi_command *cmd)
 		scsi_fail(cmd, SENSE_SAVING_NOT_SUPPORTED);
 		return;
 	}
-	if ((sub != 0 && sub != 0xff) ||
-	    (code != PAGE_ALL && code != PAGE_CACHING && code != PAGE_CONTROL)) {
+	if ((sub != 0 && sub != 0xff) || !has_page(u, code)) {
 		scsi_fail(cmd, SENSE_INVALID_FIELD_IN_CDB);
 		return;
 	}
-	if ((code == PAGE_ALL || code == PAGE_CACHING) && u->kind == SCSI_DISK)
+	if (u->kind == SCSI_CDROM && (code == PAGE_ALL || code == PAGE_RECOVERY))
+		n += recovery(d + n);
+	if (u->kind == SCSI_DISK && (code == PAGE_ALL || code == PAGE_CACHING))
 		n += caching(u, pc, d + n);
 	if (code == PAGE_ALL || code == PAGE_CONTROL)
 		n += control(pc, d + n);
-	/* Device-specific: write protected; DPO and FUA are obeyed. No block descriptors. */
-	d[ten ? 3 : 2] = (u->read_only || u->kind == SCSI_CDROM ? 0x80 : 0) | 0x10;
+	if (u->kind == SCSI_CDROM && (code == PAGE_ALL || code == PAGE_DRIVE))
+		n += drive(u, pc, d + n);
+	/* Device-specific, of a disk: write protected; DPO and FUA are obeyed. No block descriptors. */
+	if (u->kind == SCSI_DISK)
+		d[ten ? 3 : 2] = (u->read_only ? 0x80 : 0) | 0x10;
 	if (ten)
 		put16(d, n - 2);
 	else
