@@ -86,6 +86,19 @@ static void on_restarted(struct daemon *d, const struct msg_vm_restarted *m, int
 		close(fd);
 }
 
+static void on_reservations(struct daemon *d, const struct msg_plain *m, int fd)
+{
+	struct vm *vm = awaiting(d, m->h.cookie);
+
+	if (!vm || vm->op != OP_DISK || vm->change.has_memory) {
+		close(fd);
+		return;
+	}
+	vm->change.has_memory = true;
+	vm->change.memory = fd;
+	vm_answer(vm, ROLE_COUNT, m->h.cookie, 0, "");
+}
+
 static void autostart(struct daemon *d)
 {
 	struct fault f = {0};
@@ -126,6 +139,9 @@ static void on_message(struct broker *b, const uint8_t *buf, int *fds, size_t nf
 		return;
 	case MSG_VM_RESTARTED:
 		on_restarted(b->d, (const struct msg_vm_restarted *)buf, fds[0]);
+		return;
+	case MSG_RESERVATIONS_REPLY:
+		on_reservations(b->d, (const struct msg_plain *)buf, fds[0]);
 		return;
 	case MSG_VM_LOST:
 		on_lost(b->d, (const struct msg_vm_gone *)buf);

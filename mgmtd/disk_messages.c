@@ -64,22 +64,16 @@ static void take(struct vm *vm, bool shared, unsigned *memory, struct first_disk
 	}
 }
 
-int vm_disks_first(struct vm *vm, struct first_disks *first, struct fault *f)
+void vm_disks_first(struct vm *vm, struct first_disks *first)
 {
 	unsigned memory = 0;
 
 	memset(first, 0, sizeof(*first));
 	if (!vm->disks)
-		return 0;
+		return;
 	take(vm, true, &memory, first); /* the broker adds the memory of their reservations */
 	take(vm, false, &memory, first);
 	first->later = vm_disks_left(vm);
-	for (unsigned i = 0; i < CONTROL_MAX_DISKS; i++)
-		if (vm->disks->slot[i].used && !vm->disks->slot[i].sent &&
-		    vm->disks->slot[i].disk.shared)
-			return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_TOO_LARGE, NULL,
-					 "more than %u of its disks are shared", memory);
-	return 0;
 }
 
 unsigned vm_disks_left(const struct vm *vm)

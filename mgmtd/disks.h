@@ -180,8 +180,8 @@ struct first_disks {
 	int fds[CONTROL_FIRST_DISK_FDS]; /* in the order of proto/control.h; still the machine's */
 	struct vm_disk disk[CONTROL_FIRST_DISKS];
 };
-/* Of all that the machine has now. -1 with *f. */
-int vm_disks_first(struct vm *vm, struct first_disks *first, struct fault *f);
+/* Of all that the machine has now; what is shared is among them. */
+void vm_disks_first(struct vm *vm, struct first_disks *first);
 /* How many the storage process has not been sent, and the next of them: a step, answered by it. */
 unsigned vm_disks_left(const struct vm *vm);
 int vm_disks_send_next(struct vm *vm, struct fault *f);

@@ -246,6 +246,8 @@ struct disk_change {
 	uint64_t bytes; /* of a resize */
 	bool set_iops, set_rate; /* of a limit: the other stays */
 	bool force;              /* of an eject */
+	bool has_memory;         /* of a shared disk's reservations, for its storage process: */
+	int memory;              /* owned */
 };
 
 struct vm {
@@ -363,6 +365,8 @@ void restart_go_on(struct vm *vm);
 int vm_disk_change(struct vm *vm, struct disk_change *c, struct job *job, const char *user,
 		   struct fault *f);
 int vm_disk_send(struct vm *vm, struct fault *f);
+/* A step before that, for a disk that is shared: the broker's part of it. */
+int vm_disk_ask_memory(struct vm *vm, struct fault *f);
 /* The storage process has done it: so does the definition. -1 with *f if that cannot be written. */
 int vm_disk_done(struct vm *vm, struct fault *f);
 void vm_disk_forget(struct vm *vm);

@@ -111,19 +111,18 @@ int restart_send(struct vm *vm, struct fault *f)
 {
 	struct first_disks first = {.count = 0};
 	struct msg_vm_restart m;
-	int rc = 0;
+	int rc;
 
 	memset(&m, 0, sizeof(m));
 	control_header(&m.h, MSG_VM_RESTART, vm->cookie);
 	m.id = vm->run.id;
 	m.role = vm->run.relaunched;
 	if (m.role == ROLE_STORAGE)
-		rc = vm_disks_first(vm, &first, f);
+		vm_disks_first(vm, &first);
 	m.disks = first.count;
 	m.later_disks = first.later;
 	memcpy(m.disk, first.disk, sizeof(m.disk));
-	if (!rc)
-		rc = broker_send(&vm->d->broker, &m.h, first.fds, first.nfds, f);
+	rc = broker_send(&vm->d->broker, &m.h, first.fds, first.nfds, f);
 	if (m.role == ROLE_STORAGE)
 		vm_disks_given(vm);
 	return rc;

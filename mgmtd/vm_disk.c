@@ -9,10 +9,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "proto/api.pb-c.h"
 
 void vm_disk_forget(struct vm *vm)
 {
+	if (vm->change.has_memory)
+		close(vm->change.memory);
 	free(vm->change.disk.path);
 	vm->change = (struct disk_change){0};
 }
@@ -56,10 +59,6 @@ static int check_add(struct vm *vm, struct disk_change *c, struct fault *f)
 	if (vmc_place_disk(&vm->def, &c->disk, why, sizeof(why)))
 		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_INVALID,
 				 "\"bulkhead show\" lists its disks", "%s", why);
-	if (c->disk.shared && vm->state != STATE_OFF)
-		return fault_set(f, BULKHEAD__ERROR_CODE__ERROR_WRONG_STATE, "turn it off first",
-				 "a shared disk cannot be attached while %s is %s", vm->def.name,
-				 state_name(vm->state));
 	vm->def.disk[vm->def.ndisks++] = c->disk; /* to look at only */
 	rc = check_written(&vm->def, f);
 	if (!rc)
@@ -255,10 +254,23 @@ int vm_disk_change(struct vm *vm, struct disk_change *c, struct job *job, const 
 	return 0;
 }
 
+int vm_disk_ask_memory(struct vm *vm, struct fault *f)
+{
+	const struct vmc_disk *d = &vm->change.disk;
+	int fd[CONTROL_MAX_CHAIN];
+	struct vm_disk disk;
+	struct msg_plain m;
+
+	memset(&m, 0, sizeof(m));
+	control_header(&m.h, MSG_RESERVATIONS, vm->cookie);
+	return broker_send(&vm->d->broker, &m.h, fd,
+			   vm_disks_one(vm, d->controller, d->lun, &disk, fd), f);
+}
+
 int vm_disk_send(struct vm *vm, struct fault *f)
 {
 	struct disk_change *c = &vm->change;
-	int fd[CONTROL_MAX_CHAIN], unit = vm->run.unit[ROLE_STORAGE].fd, rc;
+	int fd[CONTROL_MAX_CHAIN + 1], unit = vm->run.unit[ROLE_STORAGE].fd, rc;
 	struct msg_unit_disk m;
 	unsigned n = 0;
 
@@ -274,6 +286,8 @@ int vm_disk_send(struct vm *vm, struct fault *f)
 				  .bytes_per_s = c->disk.bytes_per_s};
 	if (c->action == DISK_ADD || c->action == DISK_INSERT)
 		n = vm_disks_one(vm, c->disk.controller, c->disk.lun, &m.disk, fd);
+	if (c->has_memory)
+		fd[n++] = c->memory;
 	control_header(&m.h, MSG_UNIT_DISK, vm->cookie);
 	rc = unit < 0 ? -EPIPE : msgsock_send(unit, &m.h, fd, n);
 	vm_disks_given(vm);

@@ -87,6 +87,7 @@ static const struct step thaw_steps[] = {
 /* The storage process may refuse it; the machine runs on. */
 static const struct step disk_steps[] = {
 	{DISKS, 0, 120, 0, "looking at the disk"},
+	{BROKER, MSG_RESERVATIONS, 60, 0, "asking for its reservations"},
 	{ROLE_STORAGE, MSG_UNIT_DISK, 120, 0, "changing its disks"},
 };
 
@@ -165,6 +166,8 @@ static int send_step(struct vm *vm, const struct step *s, struct fault *f)
 		return broker_send(&vm->d->broker, &destroy.h, NULL, 0, f);
 	case MSG_UNIT_DISK:
 		return vm->op == OP_DISK ? vm_disk_send(vm, f) : vm_disks_send_next(vm, f);
+	case MSG_RESERVATIONS:
+		return vm_disk_ask_memory(vm, f);
 	case MSG_VM_RESTART:
 		return restart_send(vm, f);
 	default:
@@ -290,6 +293,8 @@ static bool lacks(const struct vm *vm, const struct step *s)
 	if (hands_over(vm, s))
 		return !vm_disks_left(vm) ||
 		       (vm->op == OP_RELAUNCH && vm->run.relaunched != ROLE_STORAGE);
+	if (s->message == MSG_RESERVATIONS)
+		return vm->change.action != DISK_ADD || !vm->change.disk.shared;
 	if (to == DISKS)
 		return (vm->op == OP_START && !vm->def.ndisks) ||
 		       (vm->op == OP_RELAUNCH && vm->run.relaunched != ROLE_STORAGE);

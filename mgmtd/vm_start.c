@@ -79,18 +79,18 @@ int vm_send_create(struct vm *vm, struct fault *f)
 	struct first_disks first;
 	struct msg_vm_create m;
 	char why[CONTROL_TEXT_BYTES];
-	int fds[MAX_FILES + CONTROL_FIRST_DISK_FDS], rc;
+	int fds[MAX_FILES + CONTROL_FIRST_DISK_FDS], rc = 0;
 	size_t ndisk_fds;
 
 	if (open_files(vm->d, &vm->def, &files, f))
 		return -1;
-	rc = vm_disks_first(vm, &first, f);
+	vm_disks_first(vm, &first);
 	memcpy(fds, files.fd, files.n * sizeof(fds[0]));
 	memcpy(fds + files.n, first.fds, first.nfds * sizeof(fds[0]));
 	memset(&m, 0, sizeof(m));
 	control_header(&m.h, MSG_VM_CREATE, vm->cookie);
 	vm->run.id = ++vm->d->next_run;
-	if (!rc && vmc_config(&vm->def, vm->run.id, &m.config, why, sizeof(why)))
+	if (vmc_config(&vm->def, vm->run.id, &m.config, why, sizeof(why)))
 		rc = fault_set(f, BULKHEAD__ERROR_CODE__ERROR_INVALID, "correct the definition",
 			       "%s", why);
 	memcpy(m.disk, first.disk, sizeof(m.disk));

@@ -143,6 +143,15 @@ static bool taken(const struct vmc *v, unsigned controller, unsigned lun)
 	return false;
 }
 
+static unsigned count_shared(const struct vmc *v)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < v->ndisks; i++)
+		n += v->disk[i].shared;
+	return n;
+}
+
 static int check(const struct vmc *v, struct vmc_disk *d, char *why, size_t why_size)
 {
 	if (v->ndisks == CONTROL_MAX_DISKS)
@@ -165,6 +174,8 @@ static int check(const struct vmc *v, struct vmc_disk *d, char *why, size_t why_
 		return snprintf(why, why_size, "a DVD is a raw image (ISO)");
 	if (d->shared && (d->kind != VM_DISK || d->format != VM_FORMAT_RAW || d->read_only))
 		return snprintf(why, why_size, "a shared disk is a raw image that can be written");
+	if (d->shared && count_shared(v) == CONTROL_MAX_SHARED)
+		return snprintf(why, why_size, "more than %d shared disks", CONTROL_MAX_SHARED);
 	return vmc_check_rate(d->bytes_per_s, why, why_size);
 }
 

@@ -396,11 +396,13 @@ static bool unit_disk_ok(const void *msg, size_t nfds, const struct why *why)
 	       in_range("bytes", m->bytes, m->action == DISK_RESIZE ? 512 : 0,
 			m->action == DISK_RESIZE ? INT64_MAX : 0, why) &&
 	       in_range("force", m->force, 0, m->action == DISK_EJECT, why) &&
-	       disk_ok(&m->disk, why) && in_range("shared", m->disk.shared, 0, 0, why) &&
+	       disk_ok(&m->disk, why) &&
+	       in_range("shared", m->disk.shared, 0, m->action == DISK_ADD, why) &&
 	       fds_ok(nfds,
-		      m->action == DISK_ADD || m->action == DISK_PRESENT ? m->disk.chain
-		      : m->action == DISK_INSERT                         ? 1
-									 : 0,
+		      m->action == DISK_ADD       ? m->disk.chain + m->disk.shared
+		      : m->action == DISK_PRESENT ? m->disk.chain
+		      : m->action == DISK_INSERT  ? 1
+						  : 0,
 		      why);
 }
 
@@ -639,6 +641,8 @@ static const struct declaration declarations[] = {
 	{MSG_VM_GONE, NO_FDS, sizeof(struct msg_vm_gone), vm_gone_ok, "VM_GONE"},
 	{MSG_VM_LOST, NO_FDS, sizeof(struct msg_vm_gone), vm_lost_ok, "VM_LOST"},
 	{MSG_VM_RESTART, ANY_FDS, sizeof(struct msg_vm_restart), vm_restart_ok, "VM_RESTART"},
+	{MSG_RESERVATIONS, 1, 1, sizeof(struct msg_plain), plain_ok, "RESERVATIONS"},
+	{MSG_RESERVATIONS_REPLY, 1, 1, sizeof(struct msg_plain), plain_ok, "RESERVATIONS_REPLY"},
 	{MSG_VM_RESTARTED, 1, 1, sizeof(struct msg_vm_restarted), vm_restarted_ok, "VM_RESTARTED"},
 	{MSG_START_PARTITION, ANY_FDS, sizeof(struct msg_start_partition), start_partition_ok,
 	 "START_PARTITION"},

@@ -10,7 +10,7 @@
  *
  *   mgmtd ----VM_CREATE, VM_DESTROY, HOST_INFO----> vmmcore broker
  *   mgmtd <---VM_CREATED, VM_GONE, ...------------- vmmcore broker
- *   mgmtd ----VM_RESTART--------------------------> vmmcore broker
+ *   mgmtd ----VM_RESTART, RESERVATIONS------------> vmmcore broker
  *   broker ---START_PARTITION / _WORKER / ...-----> child       (its descriptor 3)
  *   broker <--READY / FAILED----------------------- child
  *   mgmtd ----UNIT_*------------------------------> each child on a socket of its own
@@ -40,6 +40,7 @@
 #define CONTROL_LUNS           64       /* of a controller */
 #define CONTROL_MAX_DISKS      256      /* disks and DVDs of a VM: a place each */
 #define CONTROL_FIRST_DISKS    64       /* that a message about a process's start has room for */
+#define CONTROL_MAX_SHARED     CONTROL_FIRST_DISKS /* of them; those that are shared are among those */
 #define CONTROL_MAX_CHAIN      32       /* a disk and its parents */
 #define CONTROL_SERIAL_BYTES   40       /* a disk's serial number, with its terminator */
 #define CONTROL_MIN_RATE       65536    /* bytes a second: least limit of a disk */
@@ -58,6 +59,8 @@ enum control_type {
 	MSG_VM_LOST,            /* event: with config.restart, a provider ended; the rest goes on */
 	MSG_VM_RESTART,         /* another in its place */
 	MSG_VM_RESTARTED,       /* answer */
+	MSG_RESERVATIONS,       /* fds: a shared disk's image, opened for writing */
+	MSG_RESERVATIONS_REPLY, /* fds: the memory of its reservations, as in START_STORAGE */
 
 	/* broker to child, child to broker */
 	MSG_START_PARTITION = 32,
@@ -133,7 +136,7 @@ struct msg_error {
 	char text[CONTROL_TEXT_BYTES];          /* what, where, what to do */
 };
 
-struct msg_plain {                              /* HOST_INFO, OK, UNIT_LOAD, _PAUSE, _RESET, _CLOSE, _THAW, DISK_CANCEL */
+struct msg_plain {      /* HOST_INFO, OK, RESERVATIONS(_REPLY), UNIT_LOAD, _PAUSE, _RESET, _CLOSE, _THAW, DISK_CANCEL */
 	struct msg_header h;
 };
 
@@ -382,14 +385,14 @@ enum guest_event {
 enum guest_shutdown { GUEST_SHUT_DOWN = 0, GUEST_RESTART, GUEST_HIBERNATE, GUEST_SHUTDOWNS };
 
 enum vm_disk_action {
-	DISK_ADD = 0, /* fds: disk.chain of them, as in VM_CREATE */
+	DISK_ADD = 0, /* fds: disk.chain of them, as in VM_CREATE, and of a shared one RESERVATIONS_REPLY's */
 	DISK_REMOVE,  /* answered when it is closed: nothing of it is in use any more */
 	DISK_RESIZE,  /* to bytes, more than it has */
 	DISK_LIMIT,   /* to disk.iops and disk.bytes_per_s */
 	DISK_INSERT,  /* a medium into an empty CD/DVD drive; fds: the image, for reading */
 	DISK_EJECT,   /* and out of it; of one that the guest has locked only with force */
 	DISK_PRESENT, /* as DISK_ADD, before the first UNIT_RUN and all else: a disk that the machine has
-		       * already. There are config.later_disks of them: a message takes 253 descriptors */
+		       * already, not shared. There are config.later_disks: a message takes 253 descriptors */
 	DISK_ACTIONS
 };
 

@@ -117,6 +117,28 @@ static void host_info(struct client *c, const struct msg_plain *ask)
 	client_send(c, &msg.h, NULL, 0);
 }
 
+/* For a shared disk that a running machine gets: who may write the image may have what is agreed on it. */
+static void reservations(struct client *c, const struct msg_plain *ask, const int *fds)
+{
+	const struct vm_disk shared = {.format = VM_FORMAT_RAW, .chain = 1, .shared = 1};
+	struct msg_plain msg = {0};
+	char why[CONTROL_TEXT_BYTES];
+	int memory = machine_check_disks(1, &shared, fds, why, sizeof(why));
+
+	if (memory) {
+		client_error(c, ask->h.cookie, -memory, "it is no image opened for reading and writing");
+		return;
+	}
+	memory = reservations_of(fds[0]);
+	if (memory < 0) {
+		client_error(c, ask->h.cookie, -memory, "there is no memory for its reservations: %s",
+			     strerror(-memory));
+		return;
+	}
+	control_header(&msg.h, MSG_RESERVATIONS_REPLY, ask->h.cookie);
+	client_send(c, &msg.h, &memory, 1);
+}
+
 union client_message {
 	struct msg_header h;
 	struct msg_plain plain;
@@ -144,6 +166,9 @@ static void dispatch(struct client *c, const union client_message *msg, size_t b
 		break;
 	case MSG_VM_DESTROY:
 		machine_destroy(c, &msg->destroy);
+		break;
+	case MSG_RESERVATIONS:
+		reservations(c, &msg->plain, fds);
 		break;
 	case MSG_VM_RESTART:
 		machine_restart(c, &msg->restart, fds, nfds);

@@ -43,8 +43,15 @@ static void worked(struct storage *s, int error)
 static void open_it(struct storage *s)
 {
 	struct change *c = &s->change;
+	int err = disk_unit_open(s, c->unit, c->fd, c->why, sizeof(c->why));
 
-	worked(s, disk_unit_open(s, c->unit, c->fd, c->why, sizeof(c->why)));
+	if (c->unit->disk.shared && err)
+		close(c->memory);
+	else if (c->unit->disk.shared)
+		err = disk_unit_share(s, c->unit, c->memory, c->why, sizeof(c->why));
+	if (err)
+		disk_unit_close(c->unit);
+	worked(s, err);
 }
 
 /* What cannot be made durable is not let go of. */
@@ -60,11 +67,10 @@ static void close_it(struct storage *s)
 			 "%s",
 			 c->unit->disk.controller, c->unit->disk.lun, strerror(-err));
 	} else {
-		err = disk_close(u->disk);
+		err = disk_unit_close(c->unit);
 		if (err) /* nothing was written since the flush */
 			log_warn("disk %u:%u: %s while it was closed", c->unit->disk.controller,
 				 c->unit->disk.lun, strerror(-err));
-		u->disk = NULL;
 		err = 0;
 	}
 	worked(s, err);
@@ -145,6 +151,8 @@ static int begin_add(struct storage *s, const struct vm_disk *d, const int *fds)
 	c->unit->disk = *d;
 	c->unit->limit = (struct disk_limit){0};
 	memcpy(c->fd, fds, d->chain * sizeof(*fds));
+	if (d->shared)
+		c->memory = fds[d->chain];
 	start_work(s, open_it);
 	return 0;
 }

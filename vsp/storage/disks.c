@@ -88,8 +88,7 @@ int disk_unit_open(struct storage *s, struct stor_unit *u, const int *fds, char 
 	return 0;
 }
 
-/* memory: of the reservations, taken over. */
-static int share(struct storage *s, struct stor_unit *u, int memory, char *why, size_t why_size)
+int disk_unit_share(struct storage *s, struct stor_unit *u, int memory, char *why, size_t why_size)
 {
 	const struct vm_disk *d = &u->disk;
 	void *map = mmap(NULL, RESERVATION_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
@@ -99,11 +98,27 @@ static int share(struct storage *s, struct stor_unit *u, int memory, char *why, 
 	close(memory);
 	if (!err)
 		err = reserve_open(&u->reserve, map, disk_fd(u->scsi.disk), s->process.config.uuid);
-	if (err)
-		snprintf(why, why_size, "disk %u:%u cannot be shared: %s", d->controller, d->lun,
-			 err == -EBUSY ? "somebody uses its image without sharing it"
-				       : strerror(-err));
-	u->scsi.reserve = &u->reserve;
+	if (!err) {
+		u->scsi.reserve = &u->reserve;
+		return 0;
+	}
+	snprintf(why, why_size, "disk %u:%u cannot be shared: %s", d->controller, d->lun,
+		 err == -EBUSY ? "somebody uses its image without sharing it" : strerror(-err));
+	if (map != MAP_FAILED)
+		munmap(map, RESERVATION_BYTES);
+	u->reserve = (struct reserve){.map = NULL};
+	return err;
+}
+
+int disk_unit_close(struct stor_unit *u)
+{
+	int err = disk_close(u->scsi.disk); /* with it, the machine's locks on the image */
+
+	u->scsi.disk = NULL;
+	u->scsi.reserve = NULL;
+	if (u->reserve.map)
+		munmap(u->reserve.map, RESERVATION_BYTES);
+	u->reserve = (struct reserve){.map = NULL};
 	return err;
 }
 
@@ -121,7 +136,7 @@ int disks_open(struct storage *s, const struct vm_disk *disk, const int *fds, ch
 		u->disk = disk[i];
 		err = disk_unit_open(s, u, fds, why, why_size);
 		if (!err && disk[i].shared)
-			err = share(s, u, *memory++, why, why_size);
+			err = disk_unit_share(s, u, *memory++, why, why_size);
 		if (!err)
 			storvsp_install(s, u);
 		fds += disk[i].chain;
@@ -135,9 +150,8 @@ int disks_close(struct storage *s, char *why, size_t why_size)
 
 	for (unsigned i = 0; i < CONTROL_MAX_DISKS; i++) {
 		struct stor_unit *u = &s->unit[i];
-		int err = u->used ? disk_close(u->scsi.disk) : 0;
+		int err = u->used ? disk_unit_close(u) : 0;
 
-		u->scsi.disk = NULL;
 		if (err && !first) {
 			snprintf(why, why_size, "disk %u:%u was not closed cleanly: %s",
 				 u->disk.controller, u->disk.lun, strerror(-err));

@@ -166,6 +166,7 @@ struct change {
 	uint64_t bytes; /* of a resize */
 	struct stor_unit *unit;
 	int fd[CONTROL_MAX_CHAIN]; /* of an image that comes; owned until it is opened */
+	int memory;                /* likewise, of a shared one's reservations */
 	int error;                 /* of the work: 0 or a negative errno, and why */
 	char why[CONTROL_TEXT_BYTES];
 	struct request job;
@@ -260,6 +261,12 @@ int disks_close(struct storage *s, char *why, size_t why_size);
 /* One of them, u->disk; fds, disk.chain of them, are taken over also on failure. Any thread. */
 int disk_unit_open(struct storage *s, struct stor_unit *u, const int *fds, char *why,
 		   size_t why_size);
+
+/* Has it take part in what other machines agree on it; memory: of their reservations, taken over. Any
+ * thread; on failure the disk is still open. */
+int disk_unit_share(struct storage *s, struct stor_unit *u, int memory, char *why, size_t why_size);
+/* What is open of a unit; any thread. */
+int disk_unit_close(struct stor_unit *u);
 
 /* change.c: fds, owned, as the message declares. Answered when it is done. */
 void change_begin(struct storage *s, const struct msg_unit_disk *m, const int *fds, size_t nfds);

@@ -209,6 +209,19 @@ static void unit_disk_add_empty(void)
 	m.disk.disk.chain = 0;
 }
 
+void unit_disk_add_shared(void)
+{
+	m.disk.action = DISK_ADD;
+	m.disk.disk = (struct vm_disk){
+		.controller = 3, .lun = 63, .format = VM_FORMAT_RAW, .chain = 1, .shared = 1};
+}
+
+static void unit_disk_present(void)
+{
+	unit_disk_add();
+	m.disk.action = DISK_PRESENT;
+}
+
 void unit_disk_limit(void)
 {
 	m.disk.action = DISK_LIMIT;
@@ -515,6 +528,10 @@ const struct kind kinds[] = {
 	{MSG_START_PROBE, sizeof(struct msg_start_probe), 1, start_probe},
 	{MSG_PROBE_RESULT, sizeof(struct msg_probe_result), 0, probe_result},
 	{MSG_UNIT_DISK, sizeof(struct msg_unit_disk), 2, unit_disk_add},
+	{MSG_UNIT_DISK, sizeof(struct msg_unit_disk), 1 + 1, unit_disk_add_shared},
+	{MSG_UNIT_DISK, sizeof(struct msg_unit_disk), 2, unit_disk_present},
+	{MSG_RESERVATIONS, sizeof(struct msg_plain), 1, plain},
+	{MSG_RESERVATIONS_REPLY, sizeof(struct msg_plain), 1, plain},
 	{MSG_UNIT_DISK, sizeof(struct msg_unit_disk), 0, unit_disk_remove},
 	{MSG_UNIT_DISK, sizeof(struct msg_unit_disk), 0, unit_disk_limit},
 	{MSG_UNIT_DISK, sizeof(struct msg_unit_disk), 1, unit_disk_insert},

@@ -95,6 +95,7 @@ void vm_create_disks(void);
 void start_integration(void);
 void unit_disk_add(void);
 void event_disks(void);
+void unit_disk_add_shared(void);
 void unit_disk_remove(void);
 void unit_disk_insert(void);
 void unit_disk_eject(void);

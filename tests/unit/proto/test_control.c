@@ -372,7 +372,9 @@ static const struct number {
 	NUMBER(event_disks, counted.controller, CONTROL_CONTROLLERS),
 	NUMBER(event_disks, counted.disk[1].controller, 2), /* another one's */
 	NUMBER(event_disks, counted.disk[1].lun, CONTROL_LUNS),
-	NUMBER(unit_disk_add, disk.disk.shared, 1),
+	NUMBER(unit_disk_add, disk.disk.shared, 1), /* a VHD */
+	NUMBER(unit_disk_add_shared, disk.disk.shared, 2),
+	NUMBER(unit_disk_add_shared, disk.action, DISK_PRESENT),
 	NUMBER(start_storage, storage.disk[1].shared, 2),
 	NUMBER(start_storage, storage.disk[1].controller, 255),
 	NUMBER(start_storage, storage.again, 2),

@@ -326,7 +326,7 @@ void hosted_disk_ask(struct hosted *h, enum vm_disk_action action, const struct 
 	if (action == DISK_RESIZE)
 		m.bytes = h->resize_bytes;
 	control_header(&m.h, MSG_UNIT_DISK, 2);
-	must(msgsock_send(h->unit, &m.h, fds, fds ? disk->chain : 0), "disk message");
+	must(msgsock_send(h->unit, &m.h, fds, fds ? disk->chain + disk->shared : 0), "disk message");
 }
 
 int hosted_disk_answer(struct hosted *h)

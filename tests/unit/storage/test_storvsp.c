@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -458,6 +459,61 @@ START_TEST(a_disk_comes_and_goes_and_its_data_stay)
 }
 END_TEST
 
+/* PERSISTENT RESERVE OUT: registers key 7 (SPC-4 6.16); REPORT KEYS: those that are. */
+static void register_key(void)
+{
+	const uint64_t pages[] = {600};
+	const struct storvsc_io io = {.id = 4, .lun = 7, .cdb = {0x5f, [8] = 24}, .cdb_bytes = 10,
+				      .bytes = 24, .pages = pages, .npages = 1};
+
+	memset(hosted_page(h, 600), 0, 24);
+	((uint8_t *)hosted_page(h, 600))[15] = 7;
+	expect_good(&io, 24);
+}
+
+static void expect_key(void)
+{
+	const uint64_t pages[] = {601};
+	const struct storvsc_io io = {.id = 4, .lun = 7, .cdb = {0x5e, [8] = 16}, .cdb_bytes = 10,
+				      .from_device = true, .bytes = 16, .pages = pages, .npages = 1};
+	const uint8_t *d = hosted_page(h, 601);
+
+	expect_good(&io, 16);
+	ck_assert_uint_eq(d[7], 8);
+	ck_assert_uint_eq(d[15], 7);
+}
+
+START_TEST(a_shared_disk_comes_and_goes_and_its_registrations_stay)
+{
+	static const struct vm_disk disk = {
+		.lun = 7, .format = VM_FORMAT_RAW, .chain = 1, .shared = 1};
+	static const struct vm_disk place = {.lun = 7, .format = VM_FORMAT_RAW, .chain = 1};
+	const struct flock all = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	struct storvsc_io ready = {.id = 4, .cdb_bytes = 6, .lun = 7};
+	struct vstor_packet p;
+	char path[32];
+	int fds[2] = {memory_file(), memory_file()}, other;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fds[0]);
+	other = open(path, O_RDWR | O_CLOEXEC);
+	ck_assert_int_eq(fcntl(other, F_OFD_SETLK, &all), 0);
+	ck_assert_int_eq(hosted_disk(h, DISK_ADD, &disk, fds), EBUSY); /* not shared by that one */
+	close(other);
+	for (unsigned i = 0; i < 3; i++) {
+		ck_assert_int_eq(hosted_disk(h, DISK_ADD, &disk, fds), 0);
+		expect_announcement();
+		expect_sense(&ready, 6, 0x29, 0x00);
+		if (!i)
+			register_key();
+		expect_key();
+		ck_assert_int_eq(hosted_disk(h, DISK_REMOVE, &place, NULL), 0);
+		expect_announcement();
+		ck_assert(hosted_command(c, &ready, &p));
+		ck_assert_uint_eq(p.srb.srb_status, 0x20);
+	}
+}
+END_TEST
+
 START_TEST(a_disk_that_goes_is_let_go_of_when_its_last_request_has_ended)
 {
 	static const struct vm_disk first = {.lun = 0, .format = VM_FORMAT_RAW, .chain = 1};
@@ -663,6 +719,7 @@ int main(void)
 	tcase_add_test(t, a_disk_that_goes_is_let_go_of_when_its_last_request_has_ended);
 	tcase_add_test(t, a_controller_comes_with_its_first_disk);
 	tcase_add_test(t, an_image_that_is_none_does_not_become_a_disk);
+	tcase_add_test(t, a_shared_disk_comes_and_goes_and_its_registrations_stay);
 	tcase_add_test(t, what_a_disk_does_is_counted_and_told);
 	tcase_add_test(t, a_disk_grows_under_load_and_says_so);
 	tcase_add_test(t, a_paused_guest_hears_of_a_new_disk_when_it_goes_on);

@@ -2,10 +2,14 @@
  *
  * VMs that are made and destroyed as asked.
  */
+#include <fcntl.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tests/unit/vmmcore/fixture.h"
@@ -157,6 +161,44 @@ START_TEST(a_vm_can_be_destroyed_while_it_starts)
 }
 END_TEST
 
+/* The inode of the memory that comes for this image. */
+static ino_t reservations(int image)
+{
+	struct msg_plain m = {0};
+	union message answer;
+	struct stat st;
+	size_t nfds;
+	int fd;
+
+	control_header(&m.h, MSG_RESERVATIONS, 77);
+	ck_assert_int_eq(msgsock_send(sock, &m.h, &image, 1), 0);
+	ck_assert_int_eq(msgsock_recv(sock, &answer, sizeof(answer), &fd, 1, &nfds), sizeof(m));
+	ck_assert_uint_eq(answer.h.type, MSG_RESERVATIONS_REPLY);
+	ck_assert_uint_eq(answer.h.cookie, 77);
+	ck_assert_uint_eq(nfds, 1);
+	ck_assert_int_eq(fstat(fd, &st), 0);
+	ck_assert_int_eq(st.st_size, RESERVATION_BYTES);
+	ck_assert_int_ne(ftruncate(fd, 0), 0); /* it could not be mapped any more */
+	close(fd);
+	return st.st_ino;
+}
+
+START_TEST(an_image_has_one_memory_of_reservations)
+{
+	char path[] = "/tmp/bulkhead-image-XXXXXX";
+	int one = mkstemp(path), again = open(path, O_RDWR), other = memfd_create("other", 0);
+	ino_t ino = reservations(one);
+
+	unlink(path);
+	ck_assert_uint_eq(reservations(again), ino);
+	ck_assert_uint_ne(reservations(other), ino);
+	ck_assert_uint_eq(reservations(one), ino);
+	close(one);
+	close(again);
+	close(other);
+}
+END_TEST
+
 TCase *life_tests(void)
 {
 	TCase *t = tcase_create("life");
@@ -170,5 +212,6 @@ TCase *life_tests(void)
 	tcase_add_test(t, a_vm_of_the_most_vcpus_fits);
 	tcase_add_test(t, an_id_is_free_again_after_its_vm);
 	tcase_add_test(t, a_vm_can_be_destroyed_while_it_starts);
+	tcase_add_test(t, an_image_has_one_memory_of_reservations);
 	return t;
 }

@@ -223,6 +223,32 @@ START_TEST(strangers_are_not_let_in)
 }
 END_TEST
 
+static void ask_for_reservations(int image)
+{
+	struct msg_plain m = {0};
+
+	control_header(&m.h, MSG_RESERVATIONS, 77);
+	ck_assert_int_eq(msgsock_send(sock, &m.h, &image, 1), 0);
+}
+
+START_TEST(reservations_are_for_who_may_write_the_image)
+{
+	int reader = image(), directory = open("/tmp", O_RDONLY | O_DIRECTORY), pipes[2];
+
+	ck_assert_int_eq(pipe(pipes), 0);
+	ask_for_reservations(reader);
+	refused(77, EINVAL);
+	ask_for_reservations(directory);
+	refused(77, EINVAL);
+	ask_for_reservations(pipes[1]);
+	refused(77, EINVAL);
+	close(reader);
+	close(directory);
+	close(pipes[0]);
+	close(pipes[1]);
+}
+END_TEST
+
 TCase *refusal_tests(void)
 {
 	TCase *t = tcase_create("refusal");
@@ -236,6 +262,7 @@ TCase *refusal_tests(void)
 	tcase_add_test(t, a_kernel_must_be_a_regular_file_opened_for_reading);
 	tcase_add_test(t, a_bad_configuration_is_refused_with_the_reason);
 	tcase_add_test(t, a_message_for_somebody_else_is_refused);
+	tcase_add_test(t, reservations_are_for_who_may_write_the_image);
 	tcase_add_test(t, a_client_that_sends_no_messages_is_disconnected);
 	tcase_add_test(t, a_client_that_stops_reading_is_disconnected);
 	tcase_add_test(t, clients_beyond_the_limit_are_turned_away);
