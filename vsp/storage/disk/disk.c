@@ -109,6 +109,7 @@ static int open_layer(int fd, const struct disk_options *o, int depth, struct di
 	d->fd = fd;
 	d->flags = depth ? o->flags & ~(unsigned)DISK_RDWR : o->flags;
 	d->io = o->io ? o->io : &disk_io_kernel;
+	d->kept = d->flags & DISK_RDWR ? o->kept : NULL;
 	d->why = o->why;
 	d->why_size = o->why_size;
 	pthread_mutex_init(&d->lock, NULL);
@@ -173,14 +174,19 @@ int disk_open(int fd, const struct disk_options *options, struct disk **disk)
 
 int disk_close(struct disk *disk)
 {
+	struct kept *kept;
 	int err = 0, err2;
 
 	if (!disk)
 		return 0;
 	if (disk->flags & DISK_RDWR)
 		err = disk_flush(disk);
+	kept = disk->kept;
 	err2 = close_layer(disk, false);
-	return err ? err : err2;
+	err = err ? err : err2;
+	if (kept && !err)
+		disk_kept_clear(kept);
+	return err;
 }
 
 uint64_t disk_size(const struct disk *d)

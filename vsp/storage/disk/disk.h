@@ -88,7 +88,16 @@ struct disk_options {
 	char *why;                /* on failure, one sentence for the user; NULL: not wanted */
 	size_t why_size;
 	int *failed; /* on failure, the depth of the image that `why` is about; may be NULL */
+	/*
+	 * DISK_KEPT_BYTES of memory that outlives the process, zeros at first, or NULL. If the process
+	 * dies, the next that opens the image with it goes on as if nothing had happened: what was
+	 * written is there, and its flush makes it durable. It must stay while the disk is open.
+	 */
+	void *kept;
 };
+#define DISK_KEPT_BYTES (512u << 10)
+/* For another image: the memory is as at first. disk_close() does that too, if it succeeds. */
+void disk_kept_clear(void *kept);
 
 /* Opens the image in `fd`. On success the disk owns fd; on failure the caller still does. */
 int disk_open(int fd, const struct disk_options *options, struct disk **disk);

@@ -9,6 +9,7 @@
  *     +-- vhdx_*.c        vhdx.h: VHDX
  *   io.c    every system call that changes an image (tests record them there)
  *   lock.c  one writer or many readers, across processes
+ *   kept.c  what another process needs to go on if this one dies
  *   op_*.c  whole-image operations, written against disk.h and the vtable below
  *   fs_*.c  which ranges a guest's file system does not use
  *
@@ -20,6 +21,7 @@
 #define DISK_INTERNAL_H
 
 #include "vsp/storage/disk/disk.h"
+#include "vsp/storage/disk/kept.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -73,6 +75,7 @@ struct disk {
 	bool device;         /* a block device */
 	struct disk_parent_hint hint;
 	pthread_mutex_t lock; /* the format's tables */
+	struct kept *kept;    /* the caller's; NULL: nothing is kept */
 	struct {
 		_Atomic uint64_t reads, read_bytes, writes, written_bytes, flushes, discards,
 			blocks;

@@ -7,6 +7,7 @@
  *   vhd_open.c    open, match, info, close
  *   vhd_map.c     BAT and bitmaps in memory: map, prepare, commit, discard
  *   vhd_flush.c   the order in which metadata reaches the disk
+ *   vhd_kept.c    going on where another process died
  *   vhd_fixed.c   fixed disks
  *   vhd_change.c  header changes by pointer switch: set parent, merge marks
  *   vhd_resize.c  larger and smaller
@@ -159,6 +160,8 @@ static inline uint64_t vhd_bat_bytes(uint64_t entries)
 /* Reads both footers. Either may be bad; which ones are good is in *front and *end. */
 int vhd_read_footers(int fd, uint64_t file_size, struct vhd_footer *front_footer, bool *front,
 		     struct vhd_footer *end_footer, bool *end);
+/* No two blocks, in use or freed and not punched yet, share bytes with each other or the tables. */
+int vhd_check_table(struct disk *d);
 /* First byte past everything the header and the BAT refer to. */
 uint64_t vhd_data_end(const struct vhd *v);
 
@@ -167,8 +170,18 @@ extern const struct disk_ops vhd_ops, vhd_fixed_ops;
 int vhd_bitmap_get(struct disk *d, uint32_t block, struct vhd_bitmap **map);
 void vhd_maps_free(struct vhd *v);
 int vhd_allocate(struct disk *d, uint32_t block);
+void vhd_place(struct disk *d, uint32_t block, struct vhd_bitmap **slot, uint32_t sector);
 void vhd_release(struct disk *d, uint32_t block);
+/* The bits of [first, first + n), sectors of the block, become set, in memory. */
+int vhd_claim(struct disk *d, uint32_t block, uint32_t first, uint32_t n);
 struct vhd_bitmap **vhd_map_slot(struct vhd *v, uint32_t block);
+
+/* vhd_kept.c: after opening, before the first write: 0 or a negative errno */
+int vhd_go_on(struct disk *d);
+void vhd_bind(struct disk *d); /* after stamping */
+/* Of `struct kept_record`. BLOCK: it is at sector `value`. GONE: it was there. BITS: of [value >> 32,
+ * + the rest of value) are set. */
+enum vhd_kept { VHD_KEPT_BLOCK = 1, VHD_KEPT_GONE, VHD_KEPT_BITS };
 
 /* vhd_flush.c; the lock is held */
 int vhd_flush_locked(struct disk *d);

@@ -68,7 +68,7 @@ int vhd_stamp(struct disk *d)
 	if (err)
 		v->footer.timestamp = htobe32(old);
 	else
-		v->stamped = true;
+		vhd_bind(d);
 	return err;
 }
 
@@ -80,7 +80,7 @@ int vhd_set_stamp(struct disk *d, uint32_t stamp)
 	v->footer.timestamp = htobe32(stamp);
 	err = vhd_write_footers(d);
 	if (!err)
-		v->stamped = true;
+		vhd_bind(d);
 	return err;
 }
 
@@ -204,5 +204,8 @@ int vhd_flush_locked(struct disk *d)
 	memset(v->fresh, 0, v->entries / 8 + 1);
 	memset(v->bat_dirty, 0, v->entries / 128 + 1);
 	v->meta_dirty = false;
-	return punch_gone(d);
+	err = punch_gone(d);
+	if (!err)
+		kept_empty(d);
+	return err;
 }

@@ -189,6 +189,18 @@ static int vhd_map(struct disk *d, uint64_t offset, uint64_t *length, enum layer
 	return err;
 }
 
+/* A block that was not there is at that sector from now on, and shows what it showed before. */
+void vhd_place(struct disk *d, uint32_t block, struct vhd_bitmap **slot, uint32_t sector)
+{
+	struct vhd *v = d->priv;
+
+	v->bat[block] = sector;
+	v->bat_dirty[block / 128] = 1;
+	v->fresh[block / 8] |= (uint8_t)(1u << block % 8);
+	v->meta_dirty = true;
+	*slot = d->has_parent ? BITMAP_EMPTY : BITMAP_FULL;
+}
+
 int vhd_allocate(struct disk *d, uint32_t block)
 {
 	struct vhd *v = d->priv;
@@ -207,11 +219,8 @@ int vhd_allocate(struct disk *d, uint32_t block)
 		v->data_end = at + v->bitmap_size + d->block_size;
 		v->grown = true;
 	}
-	v->bat[block] = (uint32_t)(at / DISK_SECTOR);
-	v->bat_dirty[block / 128] = 1;
-	v->fresh[block / 8] |= (uint8_t)(1u << block % 8);
-	v->meta_dirty = true;
-	*slot = d->has_parent ? BITMAP_EMPTY : BITMAP_FULL;
+	vhd_place(d, block, slot, (uint32_t)(at / DISK_SECTOR));
+	kept_note(d, VHD_KEPT_BLOCK, block, at / DISK_SECTOR);
 	disk_note_allocation(d);
 	return 0;
 }
@@ -226,8 +235,7 @@ static void set_bits(uint8_t *bits, uint32_t first, uint32_t n)
 		bits[first / 8] |= (uint8_t)(0x80 >> first % 8);
 }
 
-/* The bits of [first, first + n) become set, in memory. */
-static int claim(struct disk *d, uint32_t block, uint32_t first, uint32_t n)
+int vhd_claim(struct disk *d, uint32_t block, uint32_t first, uint32_t n)
 {
 	struct vhd *v = d->priv;
 	struct vhd_bitmap *m;
@@ -249,6 +257,7 @@ static int claim(struct disk *d, uint32_t block, uint32_t first, uint32_t n)
 		v->dirty++;
 	}
 	v->meta_dirty = true;
+	kept_note(d, VHD_KEPT_BITS, block, (uint64_t)first << 32 | n);
 	return 0;
 }
 
@@ -276,7 +285,7 @@ static int fill_group(struct disk *d, uint32_t block, uint32_t in_block)
 			err = io_write(d->io, d->fd, group + i * DISK_SECTOR, DISK_SECTOR,
 				       (uint64_t)v->bat[block] * DISK_SECTOR + v->bitmap_size +
 					       (in_block & ~4095u) + i * DISK_SECTOR);
-	return err ? err : claim(d, block, first, 8);
+	return err ? err : vhd_claim(d, block, first, 8);
 }
 
 static int fill_edges(struct disk *d, uint32_t block, uint32_t in_block, uint64_t length)
@@ -291,17 +300,25 @@ static int fill_edges(struct disk *d, uint32_t block, uint32_t in_block, uint64_
 	return err;
 }
 
+/* Before a step that changes the tables. */
+static int begin_change(struct disk *d)
+{
+	struct vhd *v = d->priv;
+	int err = v->stamped ? 0 : vhd_stamp(d);
+
+	return !err && kept_is_full(d) ? vhd_flush_locked(d) : err;
+}
+
 static int vhd_prepare(struct disk *d, uint64_t offset, uint64_t *length, uint64_t *file_offset)
 {
 	uint32_t block = (uint32_t)(offset / d->block_size);
 	uint32_t in_block = (uint32_t)(offset % d->block_size);
 	struct vhd *v = d->priv;
-	int err = 0;
+	int err;
 
 	*length = min_u64(*length, d->block_size - in_block);
 	pthread_mutex_lock(&d->lock);
-	if (!v->stamped)
-		err = vhd_stamp(d);
+	err = begin_change(d);
 	if (!err && v->bat[block] == VHD_UNUSED)
 		err = vhd_allocate(d, block);
 	if (!err && d->has_parent)
@@ -319,8 +336,8 @@ static int commit_locked(struct disk *d, uint32_t block, uint32_t first, uint32_
 	if (v->bat[block] ==
 	    VHD_UNUSED) /* discarded meanwhile by another request: the guest's race */
 		return 0;
-	err = claim(d, block, first, n);
-	return !err && v->dirty > MAX_DIRTY_MAPS ? vhd_flush_locked(d) : err;
+	err = vhd_claim(d, block, first, n);
+	return !err && (v->dirty > MAX_DIRTY_MAPS || kept_is_full(d)) ? vhd_flush_locked(d) : err;
 }
 
 static int vhd_commit(struct disk *d, uint64_t offset, uint64_t length)
@@ -360,6 +377,7 @@ void vhd_release(struct disk *d, uint32_t block)
 			v->gone.room = room;
 		}
 	}
+	kept_note(d, VHD_KEPT_GONE, block, v->bat[block]);
 	if (v->gone.n < v->gone.room) /* otherwise lost until the next compaction */
 		v->gone.sector[v->gone.n++] = v->bat[block];
 	if (slot && is_real(*slot)) {
@@ -402,7 +420,7 @@ static int vhd_discard(struct disk *d, uint64_t offset, uint64_t *length, bool z
 	uint64_t block_end = min_u64(d->size, ((uint64_t)block + 1) * d->block_size);
 	struct vhd *v = d->priv;
 	bool whole;
-	int err = 0;
+	int err;
 
 	*length = min_u64(*length, block_end - offset);
 	whole = !in_block && offset + *length == block_end;
@@ -411,8 +429,7 @@ static int vhd_discard(struct disk *d, uint64_t offset, uint64_t *length, bool z
 		pthread_mutex_unlock(&d->lock);
 		return 0;
 	}
-	if (!v->stamped)
-		err = vhd_stamp(d);
+	err = begin_change(d);
 	if (!err && whole && !d->has_parent)
 		vhd_release(d, block);
 	else if (!err)

@@ -61,13 +61,13 @@ static int compare_u32(const void *a, const void *b)
 }
 
 /* Writing needs a table without overlaps: one bad entry would spoil another block or the header. */
-static int check_table(struct disk *d)
+int vhd_check_table(struct disk *d)
 {
 	struct vhd *v = d->priv;
 	uint64_t low = 512, stride = v->bitmap_size + d->block_size, last = 0;
 	uint64_t table = be64toh(v->header.table_offset), table_end = table + v->entries * 4ull;
 	uint64_t head = be64toh(v->footer.data_offset);
-	uint32_t *sorted = malloc(v->entries * sizeof(*sorted) + 1), n = 0;
+	uint32_t *sorted = malloc((v->entries + (size_t)v->gone.n) * sizeof(*sorted) + 1), n = 0;
 	int err = 0;
 
 	if (!sorted)
@@ -75,6 +75,8 @@ static int check_table(struct disk *d)
 	for (uint32_t i = 0; i < v->entries; i++)
 		if (v->bat[i] != VHD_UNUSED)
 			sorted[n++] = v->bat[i];
+	for (uint32_t i = 0; i < v->gone.n; i++)
+		sorted[n++] = v->gone.sector[i];
 	qsort(sorted, n, sizeof(*sorted), compare_u32);
 	for (uint32_t i = 0; i < n && !err; i++) {
 		uint64_t at = (uint64_t)sorted[i] * DISK_SECTOR, end = at + stride;
@@ -141,7 +143,7 @@ static int load_table(struct disk *d, uint64_t file_size)
 	v->data_end = vhd_data_end(v);
 	err = d->flags & DISK_LENIENT ? 0 : refuse_cut(d, file_size);
 	if (!err && (d->flags & DISK_RDWR) && !(d->flags & DISK_LENIENT))
-		err = check_table(d);
+		err = vhd_check_table(d);
 	return err;
 }
 
@@ -207,6 +209,8 @@ int vhd_open(struct disk *d)
 	err = d->type == DISK_TYPE_FIXED ? open_fixed(d, file_size) : open_sparse(d, file_size);
 	v->footer_at_end =
 		end_ok && file_size == v->data_end + 512 && !memcmp(&end, &v->footer, sizeof(end));
+	if (!err && d->kept)
+		err = vhd_go_on(d);
 	return err; /* on failure the caller closes through d->ops */
 }
 

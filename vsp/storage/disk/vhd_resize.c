@@ -111,14 +111,18 @@ static int shrink(struct disk *d, uint64_t size, struct vhd_footer *f)
 	struct vhd *v = d->priv;
 	struct vhd_header h = v->header;
 	uint32_t need = (uint32_t)((size + d->block_size - 1) / d->block_size);
-	int err;
+	int err = 0;
 
 	if (d->has_parent)
 		return -ENOTSUP; /* growing again would bring the parent's old tail back */
-	for (uint32_t i = need; i < v->entries; i++)
+	for (uint32_t i = need; i < v->entries && !err; i++) {
 		if (v->bat[i] != VHD_UNUSED)
 			vhd_release(d, i);
-	err = vhd_flush_locked(d);
+		if (kept_is_full(d))
+			err = vhd_flush_locked(d);
+	}
+	if (!err)
+		err = vhd_flush_locked(d);
 	if (err)
 		return err;
 	v->entries = need;

@@ -9,6 +9,7 @@
  *   vhdx_pages.c    the BAT and the sector bitmaps as cached 4 KiB pages
  *   vhdx_map.c      map, prepare, commit, discard
  *   vhdx_flush.c    the order in which metadata reaches the disk
+ *   vhdx_kept.c     going on where another process died
  *   vhdx_locator.c  the parent locator, read and written
  *   vhdx_change.c   resize, set parent, merge marks
  *   vhdx_compact.c  moving blocks towards the front
@@ -147,6 +148,7 @@ struct vhdx {
 	uint64_t data_end;        /* end of the last thing in the file, multiple of 1 MiB */
 	uint64_t file_end;
 	bool stamped, grown, was_dirty;
+	bool ahead; /* the table in memory knows blocks past the file's end: another process's */
 
 	struct vhdx_page **bat;    /* one per 512 entries */
 	struct vhdx_page **bitmap; /* 256 per chunk; children only */
@@ -241,6 +243,20 @@ int vhdx_discard(struct disk *d, uint64_t offset, uint64_t *length, bool zero);
 int vhdx_drop_block(struct disk *d, uint64_t offset, uint64_t *freed);
 int vhdx_set_state(struct disk *d, uint64_t block, enum vhdx_state state, uint64_t at);
 int vhdx_release(struct disk *d, uint64_t block, enum vhdx_state state);
+
+/* The bitmap page for a sector inside a block, and its bit there; *max: sectors left in that page.
+ * NULL: the chunk has no bitmap yet. */
+int vhdx_page_of(struct disk *d, uint64_t block, uint32_t sector, struct vhdx_page **page, uint32_t *at,
+		 uint32_t *max);
+void vhdx_gone(struct vhdx *v, uint64_t at); /* a block's place is free with the next flush */
+void vhdx_set_bits(uint8_t *bits, uint32_t first, uint32_t n);
+
+/* vhdx_kept.c: after opening, before the first write: 0 or a negative errno */
+int vhdx_go_on(struct disk *d);
+void vhdx_bind(struct disk *d); /* after stamping */
+/* Of `struct kept_record`. ENTRY: of the BAT. GONE: a block (no index) was at `value`. BITS, NO_BITS:
+ * of a block, [value >> 32, + the rest of value) are set or clear; within one page. */
+enum vhdx_kept { VHDX_KEPT_ENTRY = 1, VHDX_KEPT_GONE, VHDX_KEPT_BITS, VHDX_KEPT_NO_BITS };
 
 /* vhdx_flush.c */
 int vhdx_flush_locked(struct disk *d);

@@ -100,5 +100,8 @@ int vhdx_flush_locked(struct disk *d)
 	if (err)
 		return err;
 	all_clean(v);
-	return punch_gone(d);
+	err = punch_gone(d);
+	if (!err)
+		kept_empty(d);
+	return err;
 }

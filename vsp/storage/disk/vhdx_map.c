@@ -31,9 +31,8 @@ static uint32_t run_of(const uint8_t *bits, uint32_t first, uint32_t max)
 	return i - first;
 }
 
-/* The bitmap page for a sector inside a block; *max: sectors left in that page. */
-static int page_of(struct disk *d, uint64_t block, uint32_t sector, struct vhdx_page **page,
-		   uint32_t *at, uint32_t *max)
+int vhdx_page_of(struct disk *d, uint64_t block, uint32_t sector, struct vhdx_page **page,
+		 uint32_t *at, uint32_t *max)
 {
 	struct vhdx *v = d->priv;
 	uint32_t first;
@@ -101,7 +100,7 @@ static int map_locked(struct disk *d, uint64_t block, uint32_t in_block, uint64_
 		if (!d->has_parent)
 			return -EIO;
 		*kind = LAYER_PARENT;
-		err = page_of(d, block, in_block / d->sector_size, &page, &at, &max);
+		err = vhdx_page_of(d, block, in_block / d->sector_size, &page, &at, &max);
 		if (err || !page)
 			return err;
 		if (bit(page->data, at))
@@ -168,7 +167,7 @@ static int clear_bits(struct disk *d, uint64_t block)
 		struct vhdx_page *page;
 		uint32_t at, max, n;
 
-		err = page_of(d, block, s, &page, &at, &max);
+		err = vhdx_page_of(d, block, s, &page, &at, &max);
 		if (err || !page)
 			return err ? err : -EIO;
 		n = (uint32_t)min_u64(max, sectors - s);
@@ -176,6 +175,7 @@ static int clear_bits(struct disk *d, uint64_t block)
 		if (!io_is_zero(page->data + at / 8, n / 8)) {
 			memset(page->data + at / 8, 0, n / 8);
 			vhdx_page_dirty(d, page);
+			kept_note(d, VHDX_KEPT_NO_BITS, block, (uint64_t)s << 32 | n);
 		}
 		s += n;
 	}
@@ -196,17 +196,25 @@ static int allocate(struct disk *d, uint64_t block, enum vhdx_state state, uint6
 	return err;
 }
 
+/* Before a step that changes the tables. */
+static int begin_change(struct disk *d)
+{
+	struct vhdx *v = d->priv;
+	int err = v->stamped ? 0 : vhdx_stamp(d);
+
+	return !err && kept_is_full(d) ? vhdx_flush_locked(d) : err;
+}
+
 int vhdx_prepare(struct disk *d, uint64_t offset, uint64_t *length, uint64_t *file_offset)
 {
 	uint64_t block = offset / d->block_size, entry, at;
 	uint32_t in_block = (uint32_t)(offset % d->block_size);
 	struct vhdx *v = d->priv;
-	int err = 0;
+	int err;
 
 	*length = min_u64(*length, d->block_size - in_block);
 	pthread_mutex_lock(&d->lock);
-	if (!v->stamped)
-		err = vhdx_stamp(d);
+	err = begin_change(d);
 	if (!err)
 		err = vhdx_bat_get(d, vhdx_bat_index(v, block), &entry);
 	if (!err && vhdx_has_place(entry)) {
@@ -226,7 +234,7 @@ int vhdx_prepare(struct disk *d, uint64_t offset, uint64_t *length, uint64_t *fi
 	return err;
 }
 
-static void set_bits(uint8_t *bits, uint32_t first, uint32_t n)
+void vhdx_set_bits(uint8_t *bits, uint32_t first, uint32_t n)
 {
 	for (; n && first % 8; first++, n--)
 		bits[first / 8] |= (uint8_t)(1u << first % 8);
@@ -250,18 +258,19 @@ static int commit_locked(struct disk *d, uint64_t offset, uint64_t length)
 		struct vhdx_page *page;
 		uint32_t at, max, n;
 
-		err = page_of(d, block, sector, &page, &at, &max);
+		err = vhdx_page_of(d, block, sector, &page, &at, &max);
 		if (err || !page)
 			return err ? err : -EIO;
 		n = (uint32_t)min_u64(left, max);
 		if (!bit(page->data, at) || run_of(page->data, at, n) < n) {
-			set_bits(page->data, at, n);
+			vhdx_set_bits(page->data, at, n);
 			vhdx_page_dirty(d, page);
+			kept_note(d, VHDX_KEPT_BITS, block, (uint64_t)sector << 32 | n);
 		}
 		sector += n;
 		left -= n;
 	}
-	return v->dirty > 4096 ? vhdx_flush_locked(d) : 0;
+	return v->dirty > 4096 || kept_is_full(d) ? vhdx_flush_locked(d) : 0;
 }
 
 int vhdx_commit(struct disk *d, uint64_t offset, uint64_t length)
@@ -276,6 +285,21 @@ int vhdx_commit(struct disk *d, uint64_t offset, uint64_t length)
 	return err;
 }
 
+void vhdx_gone(struct vhdx *v, uint64_t at)
+{
+	if (v->gone.n == v->gone.room) {
+		uint32_t room = v->gone.room ? v->gone.room * 2 : 64;
+		uint64_t *grown = realloc(v->gone.at, room * sizeof(*grown));
+
+		if (grown) {
+			v->gone.at = grown;
+			v->gone.room = room;
+		}
+	}
+	if (v->gone.n < v->gone.room) /* otherwise lost until the next compaction */
+		v->gone.at[v->gone.n++] = at;
+}
+
 /* The block leaves the table now; its space is punched and reused after the next flush. */
 int vhdx_release(struct disk *d, uint64_t block, enum vhdx_state state)
 {
@@ -283,24 +307,14 @@ int vhdx_release(struct disk *d, uint64_t block, enum vhdx_state state)
 	uint64_t entry;
 	int err = vhdx_bat_get(d, vhdx_bat_index(v, block), &entry);
 
-	if (err)
+	if (err || (!vhdx_has_place(entry) && (entry & 7) == state))
 		return err;
-	if (vhdx_has_place(entry)) {
-		if (v->gone.n == v->gone.room) {
-			uint32_t room = v->gone.room ? v->gone.room * 2 : 64;
-			uint64_t *grown = realloc(v->gone.at, room * sizeof(*grown));
-
-			if (grown) {
-				v->gone.at = grown;
-				v->gone.room = room;
-			}
-		}
-		if (v->gone.n < v->gone.room)
-			v->gone.at[v->gone.n++] = entry >> 20 << 20;
-	} else if ((entry & 7) == state) {
-		return 0;
+	err = vhdx_set_state(d, block, state, 0);
+	if (!err && vhdx_has_place(entry)) {
+		vhdx_gone(v, entry >> 20 << 20);
+		kept_note(d, VHDX_KEPT_GONE, 0, entry >> 20 << 20);
 	}
-	return vhdx_set_state(d, block, state, 0);
+	return err;
 }
 
 static int zero_part(struct disk *d, uint64_t offset, uint64_t length)
@@ -359,8 +373,8 @@ int vhdx_discard(struct disk *d, uint64_t offset, uint64_t *length, bool zero)
 		pthread_mutex_unlock(&d->lock);
 		return 0;
 	}
-	if (!err && !v->stamped)
-		err = vhdx_stamp(d);
+	if (!err)
+		err = begin_change(d);
 	if (!err && whole && d->has_parent)
 		err = zero_child_block(d, block);
 	else if (!err && whole && !v->fixed)

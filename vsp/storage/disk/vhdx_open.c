@@ -58,7 +58,8 @@ int vhdx_stamp_as(struct disk *d, const uint8_t data_write_guid[16])
 		abort();
 	memcpy(v->header.data_write_guid, data_write_guid, 16);
 	err = vhdx_write_header(d);
-	v->stamped = !err;
+	if (!err)
+		vhdx_bind(d);
 	return err;
 }
 
@@ -203,7 +204,7 @@ int vhdx_find_end(struct disk *d)
 			return -ENOMEM;
 	}
 	err = vhdx_visit_entries(d, note_end, &e);
-	if (!err && e.end > v->file_end && !(d->flags & DISK_LENIENT))
+	if (!err && e.end > v->file_end && !v->ahead && !(d->flags & DISK_LENIENT))
 		err = refuse_cut(d, &e);
 	if (check && !err)
 		qsort(e.range, e.n, sizeof(*e.range), compare_u64);
@@ -279,7 +280,8 @@ int vhdx_open(struct disk *d)
 		err = vhdx_pick_header(d->fd, &v->header, &v->which, ok);
 	if (err)
 		return disk_fail(d, err, "both of its headers are damaged");
-	return load(d);
+	err = load(d);
+	return !err && d->kept ? vhdx_go_on(d) : err;
 }
 
 int vhdx_match(struct disk *child, struct disk *parent)

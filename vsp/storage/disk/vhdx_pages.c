@@ -81,6 +81,7 @@ int vhdx_bat_set(struct disk *d, uint64_t index, uint64_t entry)
 	entry = htole64(entry);
 	memcpy((*slot)->data + index % 512 * 8, &entry, 8);
 	vhdx_page_dirty(d, *slot);
+	kept_note(d, VHDX_KEPT_ENTRY, index, le64toh(entry));
 	return 0;
 }
 
