@@ -189,8 +189,9 @@ static int add(struct service *s, uint64_t pages)
 		pages = STEP_PAGES;
 	if (pages > room)
 		pages = room / CHUNK_PAGES * CHUNK_PAGES;
-	if (pages && page_number(m, pages_of(m->present_bytes) + pages - 1) != first + pages - 1)
-		pages = 0; /* across the hole below 4 GiB: not in one piece, and so not at all */
+	/* Up to the hole below 4 GiB; what is above it is another piece. */
+	if (m->present_bytes < m->low_bytes && pages > pages_of(m->low_bytes - m->present_bytes))
+		pages = pages_of(m->low_bytes - m->present_bytes) / CHUNK_PAGES * CHUNK_PAGES;
 	a.range = first | pages << 40;
 	return pages ? put(s, DM_HOT_ADD_REQUEST, &a, sizeof(a)) : -ENODATA;
 }

@@ -816,6 +816,24 @@ START_TEST(memory_is_added_up_to_the_maximum)
 }
 END_TEST
 
+/* 128 MiB below the hole at 3 GiB, and 512 MiB wanted. */
+START_TEST(memory_is_added_on_both_sides_of_the_hole_below_4_gib)
+{
+	const uint64_t yes = 32768 | 1ull << 32;
+
+	ready_memory();
+	s.memory.ram_bytes = 8ull << 30;
+	s.memory.low_bytes = 3ull << 30;
+	s.memory.present_bytes = (3072ull - 128) << 20;
+	target(256, 3072 - 128 + 512);
+	ck_assert_uint_eq(u16(0), 10);
+	ck_assert_mem_eq(sent + 8, (&(uint64_t){range(0xb8000, 32768)}), 8);
+	say(11, 16, &yes, 1);
+	ck_assert_mem_eq(sent + 8, (&(uint64_t){range(0x100000, 65536)}), 8);
+	services_provider_ops.close(&channel[SERVICE_MEMORY]);
+}
+END_TEST
+
 START_TEST(without_a_target_the_guest_gets_what_it_needs)
 {
 	const uint64_t idle[] = {200 * MIB_PAGES, 80 * MIB_PAGES, 0, 0, 0},
@@ -909,6 +927,7 @@ int main(void)
 	tcase_add_test(t, a_balloon_takes_what_the_guest_gives_and_gives_it_back);
 	tcase_add_test(t, pages_that_are_none_or_given_twice_are_not_taken);
 	tcase_add_test(t, memory_is_added_up_to_the_maximum);
+	tcase_add_test(t, memory_is_added_on_both_sides_of_the_hole_below_4_gib);
 	tcase_add_test(t, without_a_target_the_guest_gets_what_it_needs);
 	tcase_add_test(t, nonsense_is_ignored);
 	suite_add_tcase(suite, t);
