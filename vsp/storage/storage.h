@@ -7,7 +7,9 @@
  *   change.c    disks that come and go while the machine runs
  *   medium.c    media of CD/DVD drives, likewise
  *   units.c     units at their places on the controllers
- *   storvsp.c   the storage protocol: controllers, their channels, packets
+ *   storvsp.c   controllers' channels, and the packets in their rings
+ *   protocol.c  the storage protocol: what a packet asks for
+ *   answers.c   and what the guest is told
  *   inflight.c  what another process needs to go on if this one dies
  *   request.c   requests: a fixed number, carried out by main and a pool of threads
  *   reads.c     reads that the kernel carries out (uring.c: its io_uring)
@@ -134,6 +136,11 @@ struct controller {
 	struct stor_unit *unit[CONTROL_LUNS];          /* borrowed */
 	struct stor_channel channel[1 + SUB_CHANNELS]; /* [0]: the first */
 };
+
+static inline struct storage *storage_of(const struct stor_channel *c)
+{
+	return c->controller->storage;
+}
 
 struct request {
 	struct request *next;
@@ -319,15 +326,25 @@ extern const struct provider_ops storvsp_ops;
 void storvsp_offer(struct storage *s);
 /* After another process, while running: does what that one owed. */
 void storvsp_recover(struct storage *s);
-void storvsp_offer_controller(struct controller *c);
+/* A channel of a controller; [0] is its first. */
+void storvsp_offer_channel(struct controller *c, unsigned channel);
 /* The last of the disks to come is there. */
 void storvsp_complete_disks(struct storage *s);
 /* After requests have ended: closes what was waiting for that. */
 void storvsp_settle(struct storage *s);
-/* Sends the answer and lets go of the request. Any thread. */
+
+/* protocol.c: carries out what a packet asks for; header: its descriptor of the data area, if any. */
+void storvsp_dispatch(struct controller *c, struct request *r, const void *header,
+		      size_t header_bytes);
+
+/* answers.c: sends the answer and lets go of the request. Any thread. */
 void storvsp_complete(struct storage *s, struct request *r);
 /* Main: the same for a list of them; those of one channel together reach the guest together. */
 void storvsp_complete_all(struct storage *s, struct request *first);
+/* The answer of a request of the protocol, or of one that never got to a unit. */
+void storvsp_answer_status(struct request *r, uint32_t status);
+/* Main: tries again what found no room in the guest's ring. */
+void storvsp_unstick(struct stor_channel *c);
 
 /* reads.c: before the sandbox; without an io_uring the pool reads. */
 void reads_init(struct storage *s);

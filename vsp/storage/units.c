@@ -102,5 +102,5 @@ void storvsp_look(struct controller *c)
 	if (c->channel[0].ch)
 		storvsp_announce(c);
 	else
-		storvsp_offer_controller(c);
+		storvsp_offer_channel(c, 0);
 }
