@@ -38,17 +38,30 @@ int guestmem_create(uint64_t size, int *ram_fd, int *gen_fd)
 	return 0;
 }
 
-/* Reserves no memory: what the guest never touches costs nothing. */
+/* Reserves no memory: what the guest never touches costs nothing. A page on either side cannot be
+ * touched: who computes a wrong address in there finds a fault, not another mapping. */
 static int map_shared(int fd, uint64_t size, void **map)
 {
 	int rc = memfd_check(fd, size, size, NULL);
 	if (rc < 0)
 		return rc;
-	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	uint8_t *p = mmap(NULL, size + 2 * PAGE, PROT_NONE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (p == MAP_FAILED)
 		return -errno;
-	*map = p;
+	if (mmap(p + PAGE, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd,
+		 0) == MAP_FAILED) {
+		rc = -errno;
+		munmap(p, size + 2 * PAGE);
+		return rc;
+	}
+	*map = p + PAGE;
 	return 0;
+}
+
+static void unmap_shared(void *map, uint64_t size)
+{
+	munmap((uint8_t *)map - PAGE, size + 2 * PAGE);
 }
 
 int guestmem_map(struct guestmem *gm, int ram_fd, int gen_fd, uint64_t size)
@@ -62,7 +75,7 @@ int guestmem_map(struct guestmem *gm, int ram_fd, int gen_fd, uint64_t size)
 		return rc;
 	rc = map_shared(gen_fd, gen_bytes(size), &gen);
 	if (rc < 0) {
-		munmap(ram, size);
+		unmap_shared(ram, size);
 		return rc;
 	}
 	gm->map = ram;
@@ -75,9 +88,9 @@ int guestmem_map(struct guestmem *gm, int ram_fd, int gen_fd, uint64_t size)
 void guestmem_unmap(struct guestmem *gm)
 {
 	if (gm->map)
-		munmap(gm->map, gm->size);
+		unmap_shared(gm->map, gm->size);
 	if (gm->page_gen)
-		munmap((void *)gm->page_gen, gen_bytes(gm->size));
+		unmap_shared((void *)gm->page_gen, gen_bytes(gm->size));
 	*gm = (struct guestmem){0};
 }
 

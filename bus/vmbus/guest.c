@@ -44,18 +44,21 @@ static int map_rings(struct guest_ring *r, const struct guestmem *gm, int ram_fd
 		     const uint64_t *pages, uint32_t page_count, uint32_t downstream_page, bool adopt)
 {
 	size_t first = (size_t)downstream_page * PAGE;
+	uint8_t *map;
 	int rc;
 
 	*r = (struct guest_ring){0};
 	if (page_count > GUEST_RING_PAGES_MAX || downstream_page >= page_count)
 		return -EINVAL;
 	r->map_bytes = (size_t)page_count * PAGE;
-	r->map = mmap(NULL, r->map_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-		      -1, 0);
-	if (r->map == MAP_FAILED) {
+	/* With a page on either side that cannot be touched. */
+	map = mmap(NULL, r->map_bytes + 2 * PAGE, PROT_NONE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (map == MAP_FAILED) {
 		*r = (struct guest_ring){0};
 		return -errno;
 	}
+	r->map = map + PAGE;
 	rc = map_pages(r->map, gm, ram_fd, pages, page_count);
 	if (rc == 0)
 		rc = (adopt ? ring_reader_adopt : ring_reader_init)(&r->in, r->map, first);
@@ -82,7 +85,7 @@ int guest_ring_adopt(struct guest_ring *r, const struct guestmem *gm, int ram_fd
 void guest_ring_unmap(struct guest_ring *r)
 {
 	if (r->map)
-		munmap(r->map, r->map_bytes);
+		munmap((uint8_t *)r->map - PAGE, r->map_bytes + 2 * PAGE);
 	*r = (struct guest_ring){0};
 }
 

@@ -2,7 +2,7 @@
  *
  * A hostile guest of every integration service: packets of any bytes, good answers with a few bytes
  * changed, pages of a balloon that are none; indices and ring bytes overwritten while the provider
- * reads; channels closed at any moment, while mgmtd asks for one thing after the other. The process
+ * reads, also by a thread that does nothing else; channels closed at any moment, while mgmtd asks for one thing after the other. The process
  * is the real one, in a thread of its own (tests/unit/integration/guest.h), so which of them meets
  * what when differs from run to run; what must hold does not.
  *
@@ -15,11 +15,12 @@
 #include <string.h>
 
 #include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/scribble.h"
 #include "vsp/integration/integration.h"
 
 static struct integration integration;
 static struct guest g;
-static uint64_t cookie, packets, answers, closes, asked, said, changed_bytes;
+static uint64_t steps, cookie, packets, answers, closes, asked, said, changed_bytes;
 static uint64_t served[SERVICE_COUNT], readies;
 
 static void *run(void *arg)
@@ -43,6 +44,18 @@ static void take_unit(void)
 	}
 }
 
+/* Of any service's rings: what packets say, now and then an index. */
+static void change(uint64_t dice)
+{
+	struct guest_channel *c = &g.channel[(dice >> 8 & 0xff) % SERVICE_COUNT];
+
+	if (!(dice >> 16 & 0x3ff))
+		((uint32_t *)(dice & 0x100 ? c->out.ctl : c->in.ctl))[dice >> 32 & 3] =
+			(uint32_t)(dice >> 36) % c->out.size & ~7u;
+	else
+		c->out.data[(dice >> 26) % c->out.size] = (uint8_t)dice;
+}
+
 static void begin(void)
 {
 	static struct provider_start start;
@@ -62,6 +75,7 @@ static void begin(void)
 	guest_ask(&g, &m.h, MSG_UNIT_RUN, ++cookie);
 	for (unsigned i = 0; i < SERVICE_COUNT; i++)
 		fuzz_require(guest_open(&g, i));
+	scribble_start(change);
 }
 
 /* ---- the guest ---- */
@@ -77,15 +91,15 @@ static void send_bytes(unsigned service, struct fuzz_input *in)
 	guest_send(&g, service, packet, n);
 }
 
-/* As a guest's driver would, but for a few bytes. */
-static void answer(unsigned service, struct fuzz_input *in)
+/* As a guest's driver would, but for a few bytes, if a request comes within ms. */
+static void answer(unsigned service, struct fuzz_input *in, unsigned ms)
 {
 	static uint8_t packet[IC_PACKET_MAX];
 	static const uint16_t agreed[SERVICE_COUNT][2] = {
 		[SERVICE_SHUTDOWN] = {3, 2}, [SERVICE_HEARTBEAT] = {3, 0}, [SERVICE_TIME] = {3, 0},
 		[SERVICE_VALUES] = {4, 0},   [SERVICE_FREEZE] = {5, 0},    [SERVICE_COPY] = {1, 1}};
 	const uint16_t negotiated[] = {1, 1, 0, 0, 3, 0, agreed[service][0], agreed[service][1]};
-	int n = guest_receive(&g, service, packet, sizeof(packet), 2);
+	int n = guest_receive(&g, service, packet, sizeof(packet), ms);
 	unsigned odd = fuzz_take(in, 1) & 3;
 
 	if (n < 28)
@@ -113,11 +127,12 @@ static void be_good(void)
 	struct fuzz_input none = {NULL, 0};
 
 	for (unsigned i = 0; i < SERVICE_MEMORY; i++) {
-		answer(i, &none);
-		answer(i, &none);
+		answer(i, &none, 2);
 	}
 	guest_send(&g, SERVICE_MEMORY, version, sizeof(version));
 	guest_send(&g, SERVICE_MEMORY, caps, sizeof(caps));
+	for (unsigned i = 0; i < SERVICE_MEMORY; i++)
+		answer(i, &none, 0);
 }
 
 static void memory(struct fuzz_input *in)
@@ -180,6 +195,7 @@ static void ask(struct fuzz_input *in)
 
 static void reopen(unsigned service)
 {
+	scribble_end(); /* the rings are made anew */
 	guest_close(&g, service);
 	fuzz_require(guest_open(&g, service));
 	closes++;
@@ -190,6 +206,7 @@ static void step(struct fuzz_input *in)
 	unsigned what = fuzz_take(in, 1), service = fuzz_take(in, 1) % SERVICE_COUNT;
 	struct guest_channel *c = &g.channel[service];
 
+	steps++;
 	switch (what % 16) {
 	case 0:
 		c->out.data[fuzz_take(in, 2) % c->out.size] = (uint8_t)fuzz_take(in, 1);
@@ -214,14 +231,16 @@ static void step(struct fuzz_input *in)
 		ask(in);
 		break;
 	case 9:
-	case 10:
 		memory(in);
+		break;
+	case 10:
+		scribble_more(fuzz_take(in, 1) * 16);
 		break;
 	default:
 		if (service == SERVICE_MEMORY)
 			memory(in);
 		else
-			answer(service, in);
+			answer(service, in, what & 16 ? 1 : 0);
 	}
 	take_unit();
 }
@@ -249,9 +268,9 @@ int fuzz_one(const uint8_t *data, size_t size)
 
 void fuzz_report(void)
 {
-	printf("coverage of integration: %lu packets, %lu answers (%lu bytes of them changed), %lu "
-	       "closes, %lu requests of mgmtd's, %lu words to it; requests seen by service:",
-	       packets, answers, changed_bytes, closes, asked, said);
+	printf("coverage of integration: %lu steps, %lu packets, %lu answers (%lu bytes of them changed), "
+	       "%lu bytes changed while they were read, %lu closes, %lu requests of mgmtd's, %lu words to it; requests seen by service:",
+	       steps, packets, answers, changed_bytes, scribble_count(), closes, asked, said);
 	for (unsigned i = 0; i < SERVICE_COUNT; i++)
 		printf(" %lu", served[i]);
 	printf("; services that were ready: %#lx\n", readies);

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/scribble.h"
 
 enum {
 	RAM = 8 << 20,
@@ -41,7 +42,7 @@ static struct sockaddr_un address; /* abstract: where programs connect */
 static socklen_t address_bytes;
 static struct chan chan[CHANNELS]; /* by id - 1 */
 static int program[PROGRAMS];
-static uint64_t packets, opens, refused, asked, answered;
+static uint64_t steps, packets, opens, refused, asked, answered;
 
 static void must(int err)
 {
@@ -90,6 +91,19 @@ static void listen_for_programs(void)
 	close(fd);
 }
 
+/* In the rings of any channel that there may be. */
+static void change(uint64_t dice)
+{
+	uint8_t *ring = gm.map + (1 + (dice >> 8 & 15) * 2 * RING_PAGES) * 4096;
+	uint64_t half = RING_PAGES * 4096;
+
+	if (!(dice >> 16 & 0x3ff)) /* an index */
+		((uint32_t *)(ring + (dice & 0x1000 ? half : 0)))[dice >> 32 & 3] =
+			(uint32_t)(dice >> 36) % (half - 4096) & ~7u;
+	else
+		ring[4096 + (dice >> 26) % (half - 4096)] = (uint8_t)dice;
+}
+
 static void begin(void)
 {
 	struct channel_fds provider[2], signal[2];
@@ -119,6 +133,7 @@ static void begin(void)
 	memset(gm.map + SECRET_PAGE * 4096, 0xee, 4096);
 	listen_for_programs();
 	ask_unit(MSG_UNIT_RUN); /* answered after the descriptor before it was taken */
+	scribble_start(change);
 }
 
 static unsigned descriptors(void)
@@ -249,6 +264,7 @@ static void open_channel(unsigned i)
 
 	if (!chan[i].offered || chan[i].open)
 		return;
+	scribble_end();
 	memset(ring, 0, 2 * half);
 	must(ring_writer_init(&chan[i].out, ring, half));
 	must(ring_reader_init(&chan[i].in, ring + half, half));
@@ -353,12 +369,14 @@ static void use_program(struct fuzz_input *in, unsigned i)
 
 static void step(struct fuzz_input *in)
 {
-	unsigned kind = (unsigned)fuzz_take(in, 1) % 12, i = (unsigned)fuzz_take(in, 1);
-	struct chan *c = &chan[i % 16];
+	unsigned kind = (unsigned)fuzz_take(in, 1) % 14, i = (unsigned)fuzz_take(in, 1);
+	unsigned n = i % (i & 64 ? 16 : 2); /* few are there mostly */
+	struct chan *c = &chan[n];
 	struct ring_packet p;
 	uint8_t buf[8192];
 	bool signal;
 
+	steps++;
 	switch (kind) {
 	case 0:
 	case 1:
@@ -373,7 +391,7 @@ static void step(struct fuzz_input *in)
 	case 4:
 	case 5:
 		pump(60, NULL);
-		open_channel(i % 16);
+		open_channel(n);
 		break;
 	case 6:
 		if (c->open)
@@ -385,19 +403,22 @@ static void step(struct fuzz_input *in)
 		break;
 	case 8:
 		while (c->open && ring_read(&c->in, &p, buf, sizeof(buf), &signal) >= 0)
-			signal_process(i % 16);
+			signal_process(n);
 		break;
 	case 9:
 		pump(60, NULL);
 		if (c->open)
-			simple(PROVIDER_CLOSE, i % 16 + 1, 0);
+			simple(PROVIDER_CLOSE, n + 1, 0);
 		c->open = false;
 		break;
 	case 10:
 		use_program(in, i % PROGRAMS);
 		break;
+	case 12:
+		scribble_more(i * 16);
+		break;
 	default:
-		send_packet(in, i % 16);
+		send_packet(in, n);
 	}
 }
 
@@ -437,6 +458,7 @@ static void check_works(void)
 /* Everything ends. */
 static void reset(void)
 {
+	scribble_end();
 	for (unsigned i = 0; i < PROGRAMS; i++) {
 		if (program[i] >= 0)
 			close(program[i]);
@@ -478,8 +500,7 @@ int fuzz_one(const uint8_t *data, size_t size)
 
 void fuzz_report(void)
 {
-	printf("coverage of hv_sock: %lu packets, %lu opens, %lu questions to mgmtd, %lu refused, "
-	       "%lu "
-	       "answers read by programs\n",
-	       packets, opens, asked, refused, answered);
+	printf("coverage of hv_sock: %lu steps, %lu packets, %lu opens, %lu questions to mgmtd, %lu "
+	       "refused, %lu answers read by programs, %lu bytes changed while they were read\n",
+	       steps, packets, opens, asked, refused, answered, scribble_count());
 }

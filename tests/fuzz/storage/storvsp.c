@@ -7,7 +7,8 @@
  * run to run; what must hold does not.
  *
  * An input is a row of steps. After it the channel is closed, which must be answered, and opened
- * again, and a plain read must work; RAM beyond the pages that were named must be untouched.
+ * again, and a plain read must work; RAM beyond the pages that were named must be untouched. On either
+ * side of RAM, and of each ring, lie pages that cannot be touched (guestmem_map, guest_ring_map).
  */
 #include "tests/unit/storage/hosted.h"
 
@@ -16,44 +17,47 @@
 #include <unistd.h>
 
 #include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/scribble.h"
 
-enum { SECRET_PAGE = HOSTED_RAM / 4096 - 1, DATA_PAGES = 64, IDS = 4096 };
+enum { DATA_PAGES = 64, IDS = 4096 };
 
 static struct hosted *h;
-static uint64_t packets, answers, closes;
-static uint8_t command_of[IDS];                   /* by the packet's transaction id */
-static uint8_t seen[256][256];                    /* command, SRB status of its answer */
-static _Atomic uint64_t scribbles, scribbles_due; /* what the thread has done, and is to do */
+static uint64_t steps, packets, answers, closes;
+static uint8_t command_of[IDS]; /* by the packet's transaction id */
+static uint8_t seen[256][256]; /* command, SRB status of its answer */
 
 /* ---- shared memory that changes while it is read ---- */
 
-static void *scribble(void *arg)
+static void change(uint64_t dice)
 {
-	struct hosted_channel *c = arg;
-	uint64_t dice = 88172645463325252ull;
+	struct hosted_channel *c = &h->channel[0];
 	uint8_t *data = hosted_page(h, HOSTED_DATA_PAGE);
 
-	for (;;) {
-		if (atomic_load(&scribbles) == atomic_load(&scribbles_due)) {
-			usleep(100);
-			continue;
-		}
-		dice ^= dice << 13;
-		dice ^= dice >> 7;
-		dice ^= dice << 17;
-		if (dice & 0x100) /* where packets lie, or have lain */
-			c->vsc.out.data[(dice >> 16) % c->vsc.out.size] = (uint8_t)dice;
-		else
-			data[(dice >> 16) % (DATA_PAGES * 4096)] = (uint8_t)dice;
-		atomic_fetch_add(&scribbles, 1);
-	}
-	return NULL;
+	if (!(dice & 0x3ff)) /* an index of either ring */
+		((uint32_t *)(dice & 0x400 ? c->vsc.out.ctl : c->vsc.in.ctl))[dice >> 16 & 3] =
+			(uint32_t)(dice >> 32) % c->vsc.out.size & ~7u;
+	else if (dice & 0x100) /* where packets lie, or have lain */
+		c->vsc.out.data[(dice >> 16) % c->vsc.out.size] = (uint8_t)dice;
+	else
+		data[(dice >> 16) % (DATA_PAGES * 4096)] = (uint8_t)dice;
 }
 
-static void scribbling_ends(void)
+/* Every page of RAM that no ring uses and no packet names. */
+static uint8_t *secrets(size_t *bytes)
 {
-	while (atomic_load(&scribbles) != atomic_load(&scribbles_due))
-		usleep(10);
+	*bytes = HOSTED_RAM - (HOSTED_DATA_PAGE + DATA_PAGES) * 4096ul;
+	return hosted_page(h, HOSTED_DATA_PAGE + DATA_PAGES);
+}
+
+/* n pages of them, other ones each time. */
+static void check_secrets(unsigned n)
+{
+	static size_t at;
+	size_t bytes;
+	const uint8_t *p = secrets(&bytes);
+
+	for (; n; n--, at = (at + 4096) % bytes)
+		fuzz_require(p[at] == 0xee && !memcmp(p + at, p + at + 1, 4095));
 }
 
 static void begin(void)
@@ -65,7 +69,8 @@ static void begin(void)
 	};
 	struct disk_create how = {
 		.format = DISK_FORMAT_VHD, .type = DISK_TYPE_DYNAMIC, .size = 8 << 20};
-	pthread_t thread;
+	size_t bytes;
+	uint8_t *p;
 	int fds[3];
 
 	for (unsigned i = 0; i < 3; i++) {
@@ -75,8 +80,9 @@ static void begin(void)
 	}
 	h = hosted_start(disks, fds, 3, 4);
 	fuzz_require(hosted_open(h, &h->channel[0]));
-	memset(hosted_page(h, SECRET_PAGE), 0xee, 4096);
-	fuzz_require(pthread_create(&thread, NULL, scribble, &h->channel[0]) == 0);
+	p = secrets(&bytes);
+	memset(p, 0xee, bytes);
+	scribble_start(change);
 }
 
 /* A GPA list of the input's making. */
@@ -150,6 +156,7 @@ static void step(struct hosted_channel *c, struct fuzz_input *in)
 	struct vstor_packet p;
 	uint32_t at;
 
+	steps++;
 	switch (fuzz_take(in, 1) % 16) {
 	case 0: /* overwrite the ring where the provider reads */
 		at = fuzz_take(in, 4) % c->vsc.out.size;
@@ -169,7 +176,7 @@ static void step(struct hosted_channel *c, struct fuzz_input *in)
 		((uint8_t *)hosted_page(h, HOSTED_DATA_PAGE))[at] = (uint8_t)fuzz_take(in, 1);
 		break;
 	case 4:
-		scribbling_ends(); /* the ring is made anew */
+		scribble_end(); /* the ring is made anew */
 		closes++;
 		hosted_close(h, c);
 		fuzz_require(hosted_open(h, c));
@@ -178,7 +185,7 @@ static void step(struct hosted_channel *c, struct fuzz_input *in)
 		read_answers(c);
 		break;
 	case 7:
-		atomic_fetch_add(&scribbles_due, fuzz_take(in, 1) * 16);
+		scribble_more(fuzz_take(in, 1) * 16);
 		break;
 	case 6: /* be good for a moment */
 		if (ring_writer_room(&c->vsc.out, 4096) == 0) {
@@ -207,12 +214,10 @@ static void check_works(struct hosted_channel *c)
 				.pages = &page,
 				.npages = 1};
 	struct vstor_packet p;
-	const uint8_t *secret = hosted_page(h, SECRET_PAGE);
 
 	fuzz_require(hosted_handshake(c));
 	fuzz_require(hosted_command(c, &io, &p) && p.srb.srb_status == SRB_SUCCESS);
-	for (unsigned i = 0; i < 4096; i++)
-		fuzz_require(secret[i] == 0xee);
+	check_secrets(4);
 }
 
 int fuzz_one(const uint8_t *data, size_t size)
@@ -226,7 +231,7 @@ int fuzz_one(const uint8_t *data, size_t size)
 	fuzz_require(hosted_handshake(c));
 	while (in.size)
 		step(c, &in);
-	scribbling_ends();
+	scribble_end();
 	read_answers(c);
 	hosted_close(h, c);
 	fuzz_require(hosted_open(h, c));
@@ -240,6 +245,7 @@ void fuzz_report(void)
 {
 	unsigned commands = 0, ways = 0;
 
+	check_secrets(HOSTED_RAM / 4096);
 	for (unsigned c = 0; c < 255; c++) {
 		unsigned before = ways;
 
@@ -247,7 +253,7 @@ void fuzz_report(void)
 			ways += seen[c][s];
 		commands += ways > before;
 	}
-	printf("coverage of storvsp: %lu packets, %lu answers read, %lu closes, %lu bytes changed "
+	printf("coverage of storvsp: %lu steps, %lu packets, %lu answers read, %lu closes, %lu bytes changed "
 	       "while they were read; %u commands, %u different: command and its status\n",
-	       packets, answers, closes, atomic_load(&scribbles), commands, ways);
+	       steps, packets, answers, closes, scribble_count(), commands, ways);
 }

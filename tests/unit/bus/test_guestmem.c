@@ -155,6 +155,28 @@ START_TEST(impossible_sizes_are_refused)
 }
 END_TEST
 
+/* The kernel is asked, which says EFAULT where we would fault. */
+static void expect_nothing_at(const void *at)
+{
+	int fd[2];
+
+	ck_assert_int_eq(pipe(fd), 0);
+	ck_assert_int_eq(write(fd[1], at, 1), -1);
+	ck_assert_int_eq(errno, EFAULT);
+	close(fd[0]);
+	close(fd[1]);
+}
+
+START_TEST(there_is_nothing_on_either_side)
+{
+	make(MIB);
+	expect_nothing_at(gm.map - 1);
+	expect_nothing_at(gm.map + MIB);
+	expect_nothing_at((const uint8_t *)gm.page_gen - 1);
+	expect_nothing_at((const uint8_t *)gm.page_gen + 4096);
+}
+END_TEST
+
 START_TEST(untouched_memory_costs_nothing)
 {
 	struct stat st;
@@ -178,6 +200,7 @@ int main(void)
 	tcase_add_test(t, both_sides_see_the_same_memory);
 	tcase_add_test(t, memory_of_another_size_or_that_can_shrink_is_refused);
 	tcase_add_test(t, impossible_sizes_are_refused);
+	tcase_add_test(t, there_is_nothing_on_either_side);
 	tcase_add_test(t, untouched_memory_costs_nothing);
 	suite_add_tcase(s, t);
 	return suite_main(s);
