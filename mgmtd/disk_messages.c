@@ -13,14 +13,20 @@
 #include <string.h>
 #include "proto/api.pb-c.h"
 
-/* A shared disk has the same serial number in every machine: by its path (FNV-1a, 64 bits). */
-static void fill_serial(const struct vmc_disk *d, struct vm_disk *m)
+uint64_t path_hash(const char *path)
 {
 	uint64_t hash = 0xcbf29ce484222325;
 
-	for (const char *c = d->path; *c; c++)
+	for (const char *c = path; *c; c++)
 		hash = (hash ^ (uint8_t)*c) * 0x100000001b3;
-	snprintf(m->serial, sizeof(m->serial), "shared-%016llx", (unsigned long long)hash);
+	return hash;
+}
+
+/* A shared disk has the same serial number in every machine: by its path. */
+static void fill_serial(const struct vmc_disk *d, struct vm_disk *m)
+{
+	snprintf(m->serial, sizeof(m->serial), "shared-%016llx",
+		 (unsigned long long)path_hash(d->path));
 }
 
 static void describe(const struct vm *vm, const struct slot *s, struct vm_disk *disk)

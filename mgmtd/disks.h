@@ -10,6 +10,7 @@
  *   vm_disks.c      the disks of a machine that is being started, or runs
  *   disk_messages.c how its storage process gets them
  *   undo.c          undo disks: between sessions
+ *   reservations.c  of shared disks: what survives power loss
  *   space.c         room on the file systems with images
  *
  *   vm_disks ──► disk_process ──DISK_JOB(LOOK)──► bulkhead-disk-job
@@ -190,6 +191,13 @@ int vm_disks_send_next(struct vm *vm, struct fault *f);
 unsigned vm_disks_one(const struct vm *vm, unsigned controller, unsigned lun, struct vm_disk *disk,
 		      int *fds);
 void vm_disks_given(struct vm *vm); /* what was sent is the storage process's */
+
+/* ---- reservations.c */
+
+/* To a storage process that does not run, and before a disk that it is to add: what was kept. */
+int reservations_send(struct vm *vm);
+/* A guest waits for this to be kept. */
+void reservations_event(struct vm *vm, const struct msg_reservations *m);
 
 /* ---- space.c */
 

@@ -230,6 +230,9 @@ struct run {
 		struct disk_counted disk[CONTROL_LUNS];
 		uint32_t count;
 	} counted[CONTROL_CONTROLLERS]; /* what the storage process said last */
+	struct msg_reservations keep; /* what its storage process waits for, if keep_asked */
+	bool keep_asked;
+	uint64_t kept_ns;    /* when it was served last */
 	uint32_t lost;       /* bit per role: providers that have ended, and are to be started again */
 	unsigned relaunched; /* of OP_RELAUNCH: the role */
 	char lost_why[CONTROL_TEXT_BYTES]; /* of the last */
@@ -478,6 +481,8 @@ struct daemon {
 	struct waiters *waiters; /* api_wait.c */
 	bool stopping;           /* stop.c */
 	uint64_t next_cookie, next_run;
+	struct loop_source *keep_timer; /* reservations.c */
+	uint64_t kept_ns;               /* likewise: the last write */
 	char confinement[CONTROL_TEXT_BYTES];
 };
 

@@ -66,6 +66,8 @@ void restart_lost(struct vm *vm, const struct msg_vm_gone *m, const char *text)
 	memset(&vm->run.process[role], 0, sizeof(vm->run.process[role]));
 	if (vm->gone_timer)
 		loop_timer_set(vm->gone_timer, 0);
+	if (role == ROLE_STORAGE)
+		vm->run.keep_asked = false;
 	if (role == ROLE_STORAGE || role == ROLE_INTEGRATION)
 		backup_gone(vm, text);
 	if (role == ROLE_INTEGRATION)

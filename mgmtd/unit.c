@@ -121,6 +121,8 @@ static bool receive(struct vm *vm, unsigned role)
 		space_event(vm, (const struct msg_event_space *)buf);
 	else if (h->type == MSG_EVENT_DISKS && role == ROLE_STORAGE)
 		on_counted(vm, (const struct msg_event_disks *)buf);
+	else if (h->type == MSG_EVENT_RESERVATIONS && role == ROLE_STORAGE)
+		reservations_event(vm, (const struct msg_reservations *)buf);
 	else if (h->type == MSG_EVENT_INTEGRATION && role == ROLE_INTEGRATION)
 		guest_integration(vm, (const struct msg_event_integration *)buf);
 	else if (h->type == MSG_EVENT_PROGRESS && role == ROLE_STORAGE)
@@ -204,6 +206,8 @@ int unit_send(struct vm *vm, unsigned role, uint16_t type)
 		vm->run.guest_ns = 0;
 	if (type == MSG_UNIT_RUN)
 		m.run.guest_ns = vm->run.guest_ns;
+	if (type == MSG_UNIT_RUN && role == ROLE_STORAGE && vm->op == OP_START && reservations_send(vm))
+		return -EPIPE;
 	if (type == MSG_UNIT_RUN && role == ROLE_INTEGRATION && (values_send(vm) || memory_send(vm)))
 		return -EPIPE;
 	if (type == MSG_UNIT_SHUTDOWN)

@@ -289,7 +289,9 @@ int vm_disk_send(struct vm *vm, struct fault *f)
 	if (c->has_memory)
 		fd[n++] = c->memory;
 	control_header(&m.h, MSG_UNIT_DISK, vm->cookie);
-	rc = unit < 0 ? -EPIPE : msgsock_send(unit, &m.h, fd, n);
+	rc = unit < 0 ? -EPIPE : reservations_send(vm);
+	if (!rc)
+		rc = msgsock_send(unit, &m.h, fd, n);
 	vm_disks_given(vm);
 	if (rc)
 		return fault_set(f, fault_code(rc), NULL, "the storage of %s takes no messages: %s",

@@ -290,6 +290,8 @@ static int add(struct vm_disks *v, const struct vmc_disk *d, bool *look, struct 
 	slot->chain.image[0] = open_one(v, d, f);
 	slot->chain.count = slot->chain.image[0] != NULL;
 	*look |= needs_look(d);
+	if (slot->chain.count && d->shared)
+		return reservations_read(v->vm->d, slot, f);
 	return slot->chain.count ? 0 : -1;
 }
 
@@ -424,6 +426,7 @@ static void clear(struct slot *s)
 {
 	chain_close(&s->chain);
 	free(s->disk.path);
+	free(s->kept);
 	*s = (struct slot){.used = false};
 }
 

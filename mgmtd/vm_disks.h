@@ -12,6 +12,8 @@ struct slot {
 	bool sent;            /* the storage process that is there now has it, or will */
 	struct vmc_disk disk; /* its path is owned */
 	struct chain chain;
+	char keep_name[64];             /* of a shared one: of its file, and */
+	struct kept_reservations *kept; /* what was in it, until it is sent; owned; NULL: nothing */
 };
 
 struct vm_disks {
@@ -24,6 +26,11 @@ struct vm_disks {
 	int undo_fd;       /* the undo disk that it makes; -1: it makes none */
 	struct disk_process *process;
 };
+
+/* reservations.c: of a shared disk whose image is open: what was kept of it. -1 with *f. */
+int reservations_read(struct daemon *d, struct slot *s, struct fault *f);
+/* FNV-1a, 64 bits */
+uint64_t path_hash(const char *path);
 
 /* NULL: there is none. */
 struct slot *vm_disks_find(const struct vm *vm, unsigned controller, unsigned lun);

@@ -172,6 +172,7 @@ void vm_release(struct vm *vm)
 	vm->run.nvalues = 0;
 	for (unsigned i = 0; i < CONTROL_CONTROLLERS; i++)
 		vm->run.counted[i].count = 0;
+	vm->run.keep_asked = false;
 	vm->run.lost = 0;
 	memset(vm->run.restarts, 0, sizeof(vm->run.restarts));
 	vm->run.id = 0;

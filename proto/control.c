@@ -591,6 +591,37 @@ static bool event_space_ok(const void *msg, size_t nfds, const struct why *why)
 	       in_range("full", m->full, 0, 1, why);
 }
 
+static bool kept_ok(const struct kept_reservations *k, const struct why *why)
+{
+	const bool all = k->type == 7 || k->type == 8; /* all registrants hold it */
+
+	if (k->type == 2 || k->type == 4 || !in_range("type", k->type, 0, 8, why))
+		return bad(why, "reservation type %u", k->type);
+	if (!in_range("holder", k->holder, 0, CONTROL_SEATS - 1, why))
+		return false;
+	return !k->type || all || k->seat[k->holder].key || bad(why, "the holder has no key");
+}
+
+static bool reservations_ok(const void *msg, size_t nfds, const struct why *why)
+{
+	const struct msg_reservations *m = msg;
+
+	return in_range("controller", m->controller, 0, CONTROL_CONTROLLERS - 1, why) &&
+	       in_range("LUN", m->lun, 0, CONTROL_LUNS - 1, why) &&
+	       in_range("keep", m->keep, 0, 1, why) && kept_ok(&m->state, why);
+}
+
+int kept_reservations_check(const struct kept_reservations *k, char *why, size_t why_size)
+{
+	return kept_ok(k, &(struct why){why, why_size}) ? 0 : -EPROTO;
+}
+
+static bool unit_kept_ok(const void *msg, size_t nfds, const struct why *why)
+{
+	const struct msg_unit_kept *m = msg;
+	return in_range("error", (uint64_t)(int64_t)m->error, 0, MAX_ERRNO, why);
+}
+
 static bool event_disks_ok(const void *msg, size_t nfds, const struct why *why)
 {
 	const struct msg_event_disks *m = msg;
@@ -680,6 +711,11 @@ static const struct declaration declarations[] = {
 	{MSG_UNIT_RESET, NO_FDS, sizeof(struct msg_plain), plain_ok, "UNIT_RESET"},
 	{MSG_UNIT_CLOSE, NO_FDS, sizeof(struct msg_plain), plain_ok, "UNIT_CLOSE"},
 	{MSG_UNIT_DONE, NO_FDS, sizeof(struct msg_unit_done), unit_done_ok, "UNIT_DONE"},
+	{MSG_UNIT_RESERVATIONS, NO_FDS, sizeof(struct msg_reservations), reservations_ok,
+	 "UNIT_RESERVATIONS"},
+	{MSG_EVENT_RESERVATIONS, NO_FDS, sizeof(struct msg_reservations), reservations_ok,
+	 "EVENT_RESERVATIONS"},
+	{MSG_UNIT_KEPT, NO_FDS, sizeof(struct msg_unit_kept), unit_kept_ok, "UNIT_KEPT"},
 	{MSG_EVENT_SPACE, NO_FDS, sizeof(struct msg_event_space), event_space_ok, "EVENT_SPACE"},
 	{MSG_EVENT_GUEST, NO_FDS, sizeof(struct msg_event_guest), event_guest_ok, "EVENT_GUEST"},
 	{MSG_EVENT_CRASH, NO_FDS, sizeof(struct msg_event_crash), event_crash_ok, "EVENT_CRASH"},

@@ -110,6 +110,11 @@ enum control_type {
 	MSG_DISK_PROGRESS,
 	MSG_DISK_NOTE,
 	MSG_DISK_DONE,
+
+	/* between mgmtd and storage, of a shared disk's reservations that survive power loss */
+	MSG_UNIT_RESERVATIONS = 112, /* what was kept; before it runs, or the disk is added */
+	MSG_EVENT_RESERVATIONS, /* a guest waits for these to be durable */
+	MSG_UNIT_KEPT,          /* its answer */
 };
 
 /* Processes of a VM. Those below ROLES_ALWAYS every VM has; storage only one with disks or
@@ -534,6 +539,34 @@ struct msg_event_space {
 	uint64_t left;                          /* bytes; 0 with full */
 };
 
+/* Persistent reservations of a shared disk that survive power loss: as vsp/storage/scsi/reserve.h has
+ * them, for each machine that is registered its UUID and key (0: there is none at this place). */
+#define CONTROL_SEATS 16
+struct kept_reservations {
+	uint8_t type;                           /* SPC-4 table 58; 0: there is no reservation */
+	uint8_t holder;                         /* of seat */
+	uint8_t pad[6];
+	struct {
+		uint8_t owner[16];
+		uint64_t key;
+	} seat[CONTROL_SEATS];
+};
+
+/* UNIT_RESERVATIONS, not answered; EVENT_RESERVATIONS, answered by UNIT_KEPT with its cookie. */
+struct msg_reservations {
+	struct msg_header h;
+	uint32_t controller, lun;
+	uint32_t keep;                          /* 0: what was kept is forgotten */
+	uint32_t pad;
+	struct kept_reservations state;
+};
+
+struct msg_unit_kept {
+	struct msg_header h;
+	int32_t error;                          /* 0, or a positive errno */
+	uint32_t pad;
+};
+
 struct msg_event_guest {
 	struct msg_header h;
 	uint32_t event;                         /* enum guest_event */
@@ -575,6 +608,8 @@ static inline bool vm_has_role(const struct vm_config *c, unsigned role)
 #define CONTROL_FIRST_DISK_FDS (MSG_MAX_FDS - 10)
 /* The one place that checks a VM's configuration (also called by mgmtd before it asks). */
 int vm_config_check(const struct vm_config *c, char *why, size_t why_size);
+/* And what a file says was kept. */
+int kept_reservations_check(const struct kept_reservations *k, char *why, size_t why_size);
 /* And its disks; *nfds: how many descriptors they have. */
 int vm_disks_check(const struct vm_config *c, const struct vm_disk *disk, size_t *nfds, char *why,
 		   size_t why_size);

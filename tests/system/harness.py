@@ -193,7 +193,8 @@ class Stack:
         for name in ("bulkhead-partition", "bulkhead-worker", "bulkhead-vsp-storage",
                      "bulkhead-vsp-integration", "bulkhead-disk-job",
                      "bulkhead-vsp-socket"):
-            os.symlink(self.program(name), os.path.join(libexec, name))
+            if not os.path.lexists(os.path.join(libexec, name)):
+                os.symlink(self.program(name), os.path.join(libexec, name))
         socket = os.path.join(self.run_dir, "vmmcore.sock")
         self.broker = subprocess.Popen(
             [self.program("bulkhead-vmmcore"), "--socket", socket, "--libexec", libexec,
@@ -222,6 +223,14 @@ class Stack:
     def log_tail(self):
         with open(os.path.join(self.dir, "log"), encoding="utf-8", errors="replace") as f:
             return f.read()[-3000:]
+
+    def power_cut(self):
+        """The daemon is killed, and the broker knows of nothing from before; both are started again."""
+        self.daemon.kill()
+        self.daemon.wait()
+        self.broker.send_signal(signal.SIGTERM)
+        self.broker.wait(30)
+        self.start()
 
     def stop(self):
         for process in (self.daemon, self.broker):

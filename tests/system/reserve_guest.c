@@ -3,9 +3,9 @@
  * Persistent reservations from inside a guest, through its kernel's SG_IO.
  *
  *   reserve_guest DEVICE in ACTION             prints what comes back, in hexadecimal
- *   reserve_guest DEVICE out ACTION TYPE KEY SERVICE_KEY
+ *   reserve_guest DEVICE out ACTION TYPE KEY SERVICE_KEY [keep]
  *
- * Numbers are hexadecimal; actions and types are SPC-4's. Prints "good", "conflict" (and if the driver
+ * Numbers are hexadecimal; actions and types are SPC-4's; keep: with the APTPL bit. Prints "good", "conflict" (and if the driver
  * took it for an error of the adapter, that) or "sense KEY ASC ASCQ". A unit attention is reported and the command repeated.
  */
 #include <errno.h>
@@ -80,8 +80,9 @@ int main(int argc, char **argv)
 			;
 		return 0;
 	}
-	if (argc != 7)
+	if (argc != 7 && argc != 8)
 		return 2;
+	data[20] = argc == 8;
 	cdb[0] = 0x5f;
 	cdb[2] = (uint8_t)strtoul(argv[4], NULL, 16);
 	put(cdb + 5, 24, 4);

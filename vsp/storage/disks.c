@@ -98,6 +98,8 @@ int disk_unit_share(struct storage *s, struct stor_unit *u, int memory, char *wh
 	close(memory);
 	if (!err)
 		err = reserve_open(&u->reserve, map, disk_fd(u->scsi.disk), s->process.config.uuid);
+	if (!err)
+		err = keep_begin(s, u);
 	if (!err) {
 		u->scsi.reserve = &u->reserve;
 		return 0;

@@ -249,6 +249,7 @@ int pool_rehearse(struct storage *s)
 	p->last = &p->first;
 	space_init(s);
 	limits_init(s);
+	keep_init(s);
 	for (unsigned i = 0; i < REQUESTS; i++) {
 		s->request[i].next = p->free;
 		p->free = &s->request[i];

@@ -16,6 +16,7 @@
  *   limit.c     limits of what a disk may do in a second
  *   space.c     writes for which the host has no room
  *   counters.c  what each disk has done
+ *   keep.c      reservations of shared disks that survive power loss
  *   unit.c      mgmtd's unit operations
  *   backup.c    copies of the disks as they are at one moment
  *   scsi/       SCSI units        disk/   image formats
@@ -115,6 +116,7 @@ struct stor_unit {
 	struct vm_disk disk;          /* where it is and what it is, and its limits */
 	struct scsi_unit scsi;        /* its image is owned */
 	struct reserve reserve;       /* of a shared one; its map is owned */
+	struct storage *storage;      /* likewise, for its keep() */
 	_Atomic uint32_t outstanding; /* requests that name it, but for those that are held */
 	struct unit_counters counters;
 	struct disk_limit limit;
@@ -195,6 +197,19 @@ struct backup {
 	struct request job;
 };
 
+/* keep.c: a state that a pool thread has mgmtd make durable, one at a time. */
+enum keep_stage { KEEP_NOTHING, KEEP_ASKED, KEEP_SENT, KEEP_ANSWERED };
+struct keeping {
+	pthread_mutex_t turn; /* whose it is */
+	pthread_mutex_t lock; /* of the rest, */
+	pthread_cond_t answered;
+	enum keep_stage stage;
+	uint64_t cookie;
+	int error;
+	struct msg_reservations m;
+	struct msg_reservations loaded; /* but this: of the disk that is added next, if keep is 1 */
+};
+
 struct pool {
 	pthread_mutex_t lock;
 	pthread_cond_t work;
@@ -230,6 +245,7 @@ struct storage {
 	unsigned to_come; /* of the disks that the machine has: the guest sees none before all are there */
 	struct change change;
 	struct backup backup;
+	struct keeping keeping;
 	struct {
 		struct inflight *map;   /* NULL: nothing is kept */
 		uint64_t number;        /* of the request that was taken last */
@@ -376,6 +392,14 @@ void request_work(struct storage *s, struct request *r);
 void backup_ask(struct storage *s, const struct msg_unit_backup *m, int fd);
 /* Goes on when something has ended. */
 void backup_settle(struct storage *s);
+
+/* keep.c. u has been opened: what was kept of it counts, and what is to be kept from now on is. 0 or a
+ * negative errno. */
+int keep_begin(struct storage *s, struct stor_unit *u);
+void keep_load(struct storage *s, const struct msg_reservations *m);
+void keep_answered(struct storage *s, const struct msg_unit_kept *m);
+void keep_settle(struct storage *s); /* sends the event */
+void keep_init(struct storage *s);
 
 /* space.c */
 void space_init(struct storage *s);

@@ -77,6 +77,12 @@ static void handle(void *arg, const struct msg_header *h, int *fds, size_t nfds)
 	case MSG_UNIT_DISK:
 		change_begin(s, (const struct msg_unit_disk *)h, fds, nfds);
 		return;
+	case MSG_UNIT_RESERVATIONS:
+		keep_load(s, (const struct msg_reservations *)h);
+		return;
+	case MSG_UNIT_KEPT:
+		keep_answered(s, (const struct msg_unit_kept *)h);
+		return;
 	case MSG_UNIT_BACKUP:
 		backup_ask(s, (const struct msg_unit_backup *)h, nfds ? fds[0] : -1);
 		return;
@@ -97,6 +103,7 @@ static void wake(void *arg)
 	change_settle(s);
 	backup_settle(s);
 	space_settle(s);
+	keep_settle(s);
 	unit_settle(s);
 }
 

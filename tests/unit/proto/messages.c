@@ -222,6 +222,22 @@ static void unit_disk_present(void)
 	m.disk.action = DISK_PRESENT;
 }
 
+void reservations(void)
+{
+	m.reservations.controller = 3;
+	m.reservations.lun = 63;
+	m.reservations.keep = 1;
+	m.reservations.state.type = 5;
+	m.reservations.state.holder = 15;
+	m.reservations.state.seat[15].owner[0] = 1;
+	m.reservations.state.seat[15].key = 7;
+}
+
+void unit_kept(void)
+{
+	m.kept.error = 28;
+}
+
 void unit_disk_limit(void)
 {
 	m.disk.action = DISK_LIMIT;
@@ -530,6 +546,9 @@ const struct kind kinds[] = {
 	{MSG_UNIT_DISK, sizeof(struct msg_unit_disk), 2, unit_disk_add},
 	{MSG_UNIT_DISK, sizeof(struct msg_unit_disk), 1 + 1, unit_disk_add_shared},
 	{MSG_UNIT_DISK, sizeof(struct msg_unit_disk), 2, unit_disk_present},
+	{MSG_UNIT_RESERVATIONS, sizeof(struct msg_reservations), 0, reservations},
+	{MSG_EVENT_RESERVATIONS, sizeof(struct msg_reservations), 0, reservations},
+	{MSG_UNIT_KEPT, sizeof(struct msg_unit_kept), 0, unit_kept},
 	{MSG_RESERVATIONS, sizeof(struct msg_plain), 1, plain},
 	{MSG_RESERVATIONS_REPLY, sizeof(struct msg_plain), 1, plain},
 	{MSG_UNIT_DISK, sizeof(struct msg_unit_disk), 0, unit_disk_remove},

@@ -28,6 +28,8 @@ union any {
 	struct msg_start_storage storage;
 	struct msg_unit_disk disk;
 	struct msg_event_disks counted;
+	struct msg_reservations reservations;
+	struct msg_unit_kept kept;
 	struct msg_start_integration integration;
 	struct msg_unit_shutdown shutdown;
 	struct msg_start_socket socket;
@@ -96,6 +98,8 @@ void start_integration(void);
 void unit_disk_add(void);
 void event_disks(void);
 void unit_disk_add_shared(void);
+void reservations(void);
+void unit_kept(void);
 void unit_disk_remove(void);
 void unit_disk_insert(void);
 void unit_disk_eject(void);

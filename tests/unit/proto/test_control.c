@@ -374,6 +374,16 @@ static const struct number {
 	NUMBER(event_disks, counted.disk[1].lun, CONTROL_LUNS),
 	NUMBER(unit_disk_add, disk.disk.shared, 1), /* a VHD */
 	NUMBER(unit_disk_add_shared, disk.disk.shared, 2),
+	NUMBER(reservations, reservations.controller, CONTROL_CONTROLLERS),
+	NUMBER(reservations, reservations.lun, CONTROL_LUNS),
+	NUMBER(reservations, reservations.keep, 2),
+	NUMBER(reservations, reservations.state.type, 2),
+	NUMBER(reservations, reservations.state.type, 4),
+	NUMBER(reservations, reservations.state.type, 9),
+	NUMBER(reservations, reservations.state.holder, 14), /* without a key */
+	NUMBER(reservations, reservations.state.holder, CONTROL_SEATS),
+	NUMBER(unit_kept, kept.error, -1),
+	NUMBER(unit_kept, kept.error, 4096),
 	NUMBER(unit_disk_add_shared, disk.action, DISK_PRESENT),
 	NUMBER(start_storage, storage.disk[1].shared, 2),
 	NUMBER(start_storage, storage.disk[1].controller, 255),

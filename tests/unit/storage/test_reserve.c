@@ -273,6 +273,127 @@ START_TEST(wrong_parameters_are_refused)
 }
 END_TEST
 
+/* ---- power loss */
+
+static struct reserve_state durable;
+static unsigned keeps;
+static int keep_error;
+
+static int keep(void *arg, const struct reserve_state *st)
+{
+	ck_assert_ptr_eq(arg, &durable);
+	keeps++;
+	if (!keep_error)
+		durable = *st;
+	return keep_error;
+}
+
+static void power_on_keeping(unsigned i)
+{
+	power_on(i);
+	machine[i].reserve.keep = keep;
+	machine[i].reserve.keep_arg = &durable;
+}
+
+/* What every process and the broker had is gone; the machines are there again in another order. */
+static void power_loss(void)
+{
+	for (unsigned i = 0; i < MACHINES; i++)
+		disk_close(machine[i].unit.disk);
+	memset(shared, 0, RESERVE_BYTES);
+	for (unsigned i = MACHINES; i--;)
+		power_on_keeping(i);
+}
+
+static int register_kept(unsigned i, uint8_t key, uint8_t service_key)
+{
+	memset(data, 0, 24);
+	data[7] = key;
+	data[15] = service_key;
+	data[20] = 1; /* APTPL */
+	return run(i, (const uint8_t[16]){0x5f, REGISTER, 0, [8] = 24}, 24);
+}
+
+static void expect_capabilities(uint8_t ptpl_c, uint8_t ptpl_a)
+{
+	ck_assert_int_eq(in(0, 2), 0);
+	ck_assert_uint_eq(data[2], ptpl_c);
+	ck_assert_uint_eq(data[3], 0x80 | ptpl_a);
+}
+
+START_TEST(what_is_to_survive_power_loss_does)
+{
+	keeps = 0;
+	power_loss();
+	expect_capabilities(1, 0);
+	ck_assert_int_eq(out(0, REGISTER, 0, 0, 0xA1), 0);
+	ck_assert_uint_eq(keeps, 0); /* nobody wants it */
+	ck_assert_int_eq(register_kept(1, 0, 0xB2), 0);
+	ck_assert_uint_eq(keeps, 1);
+	expect_capabilities(1, 1);
+	ck_assert_int_eq(out(1, RESERVE, 5, 0xB2, 0), 0);
+	ck_assert_uint_eq(keeps, 2); /* every change from then on */
+	power_loss();
+	expect_capabilities(1, 0);
+	for (unsigned i = 0; i < MACHINES; i++)
+		ck_assert_int_eq(reserve_load(&machine[i].reserve, &durable), 0);
+	expect_capabilities(1, 1);
+	ck_assert_int_eq(write_block(0), 0); /* a registrant */
+	ck_assert_int_eq(write_block(2), CONFLICT);
+	ck_assert_int_eq(in(2, 1), 0);
+	ck_assert_uint_eq(data[15], 0xB2); /* it holds it */
+	ck_assert_int_eq(out(1, RELEASE, 5, 0xB2, 0), 0);
+	ck_assert_uint_eq(keeps, 3);
+}
+END_TEST
+
+START_TEST(what_was_kept_counts_only_before_the_first_change)
+{
+	keeps = 0;
+	power_loss();
+	ck_assert_int_eq(register_kept(0, 0, 0xA1), 0);
+	ck_assert_int_eq(out(0, RESERVE, 1, 0xA1, 0), 0);
+	power_loss();
+	ck_assert_int_eq(out(2, REGISTER, 0, 0, 0xC3), 0); /* somebody is there already */
+	ck_assert_int_eq(reserve_load(&machine[0].reserve, &durable), 0);
+	ck_assert_int_eq(write_block(2), 0);
+	durable.holder = 7; /* who has no key */
+	ck_assert_int_eq(reserve_load(&machine[0].reserve, &durable), -EBADMSG);
+}
+END_TEST
+
+START_TEST(the_last_word_is_not_to_keep_it)
+{
+	keeps = 0;
+	power_loss();
+	ck_assert_int_eq(register_kept(0, 0, 0xA1), 0);
+	ck_assert_int_eq(out(1, REGISTER, 0, 0, 0xB2), 0);
+	ck_assert_uint_eq(keeps, 2);
+	ck_assert_uint_eq(durable.kept, 0);
+	expect_capabilities(1, 0);
+	ck_assert_int_eq(out(0, RESERVE, 1, 0xA1, 0), 0);
+	ck_assert_uint_eq(keeps, 2);
+}
+END_TEST
+
+START_TEST(what_cannot_be_kept_does_not_count)
+{
+	keeps = 0;
+	power_loss();
+	keep_error = -ENOSPC;
+	ck_assert_int_eq(register_kept(0, 0, 0xA1), SENSE(4, 0x44, 0x00)); /* INTERNAL TARGET FAILURE */
+	ck_assert_int_eq(in(0, 0), 0);
+	ck_assert_uint_eq(data[7], 0); /* no keys */
+	expect_capabilities(1, 0);
+	keep_error = 0;
+	ck_assert_int_eq(register_kept(0, 0, 0xA1), 0);
+	keep_error = -EIO;
+	ck_assert_int_eq(out(0, RESERVE, 1, 0xA1, 0), SENSE(4, 0x44, 0x00));
+	ck_assert_int_eq(write_block(1), 0);
+	keep_error = 0;
+}
+END_TEST
+
 /* The reservation is the disk's, not the process's. */
 START_TEST(a_machine_that_dies_keeps_its_registration_until_it_is_preempted)
 {
@@ -408,6 +529,10 @@ int main(void)
 	tcase_add_test(t, clearing_forgets_everything);
 	tcase_add_test(t, the_holder_moves_the_reservation);
 	tcase_add_test(t, capabilities_and_full_status_are_as_laid_out);
+	tcase_add_test(t, what_is_to_survive_power_loss_does);
+	tcase_add_test(t, what_was_kept_counts_only_before_the_first_change);
+	tcase_add_test(t, the_last_word_is_not_to_keep_it);
+	tcase_add_test(t, what_cannot_be_kept_does_not_count);
 	tcase_add_test(t, wrong_parameters_are_refused);
 	tcase_add_test(t, a_machine_that_dies_keeps_its_registration_until_it_is_preempted);
 	tcase_add_test(t, preempt_and_abort_waits_for_what_was_under_way);

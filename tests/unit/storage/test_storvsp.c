@@ -514,6 +514,84 @@ START_TEST(a_shared_disk_comes_and_goes_and_its_registrations_stay)
 }
 END_TEST
 
+/* As mgmtd: what is to be kept before the guest is answered. */
+static void expect_keep(struct msg_reservations *m)
+{
+	char why[CONTROL_TEXT_BYTES];
+	size_t nfds;
+
+	for (;;) {
+		union {
+			struct msg_reservations m;
+			uint8_t bytes[MSG_MAX_BYTES];
+		} buf;
+		ptrdiff_t n = msgsock_recv(h->unit, &buf, sizeof(buf), NULL, 0, &nfds);
+
+		ck_assert_int_gt(n, 0);
+		ck_assert_msg(!control_check(&buf, (size_t)n, nfds, why, sizeof(why)), "%s", why);
+		*m = buf.m;
+		if (m->h.type == MSG_EVENT_RESERVATIONS)
+			return;
+	}
+}
+
+static void answer_keep(const struct msg_reservations *m, int error)
+{
+	struct msg_unit_kept kept = {.error = error};
+
+	control_header(&kept.h, MSG_UNIT_KEPT, m->h.cookie);
+	ck_assert_int_eq(msgsock_send(h->unit, &kept.h, NULL, 0), 0);
+}
+
+START_TEST(a_registration_that_survives_power_loss_is_durable_before_it_is_answered)
+{
+	static const struct vm_disk disk = {
+		.lun = 7, .format = VM_FORMAT_RAW, .chain = 1, .shared = 1};
+	static const struct vm_disk place = {.lun = 7, .format = VM_FORMAT_RAW, .chain = 1};
+	const uint64_t pages[] = {600};
+	const struct storvsc_io io = {.id = 4, .lun = 7, .cdb = {0x5f, [8] = 24}, .cdb_bytes = 10,
+				      .bytes = 24, .pages = pages, .npages = 1};
+	struct storvsc_io ready = {.id = 4, .cdb_bytes = 6, .lun = 7};
+	int fds[2] = {memory_file(), memory_file()};
+	struct msg_reservations m;
+	struct vstor_packet p;
+	uint64_t id;
+
+	ck_assert_int_eq(hosted_disk(h, DISK_ADD, &disk, fds), 0);
+	expect_announcement();
+	expect_sense(&ready, 6, 0x29, 0x00);
+	memset(hosted_page(h, 600), 0, 24);
+	((uint8_t *)hosted_page(h, 600))[15] = 7;
+	((uint8_t *)hosted_page(h, 600))[20] = 1; /* APTPL */
+	for (int error = EIO; error >= 0; error -= EIO) {
+		ck_assert_int_eq(storvsc_submit(&c->vsc, &io), 0);
+		expect_keep(&m);
+		ck_assert_uint_eq(m.controller, 0);
+		ck_assert_uint_eq(m.lun, 7);
+		ck_assert_uint_eq(m.keep, 1);
+		ck_assert_uint_eq(m.state.seat[0].key, 7);
+		usleep(100000);
+		ck_assert_int_eq(storvsc_receive(&c->vsc, &p, &id), -EAGAIN);
+		answer_keep(&m, error);
+		ck_assert(hosted_answer(c, &p, &id));
+		ck_assert_uint_eq(p.srb.srb_status, error ? 0x84 : 0x01);
+	}
+	ck_assert_int_eq(hosted_disk(h, DISK_REMOVE, &place, NULL), 0);
+	expect_announcement();
+	ck_assert(hosted_command(c, &ready, &p));
+
+	/* Power is lost: other memory, and what was kept. */
+	close(fds[1]);
+	fds[1] = memory_file();
+	control_header(&m.h, MSG_UNIT_RESERVATIONS, 0);
+	ck_assert_int_eq(msgsock_send(h->unit, &m.h, NULL, 0), 0);
+	ck_assert_int_eq(hosted_disk(h, DISK_ADD, &disk, fds), 0);
+	expect_announcement();
+	expect_sense(&ready, 6, 0x29, 0x00);
+	expect_key();
+}
+END_TEST
+
 START_TEST(a_disk_that_goes_is_let_go_of_when_its_last_request_has_ended)
 {
 	static const struct vm_disk first = {.lun = 0, .format = VM_FORMAT_RAW, .chain = 1};
@@ -720,6 +798,7 @@ int main(void)
 	tcase_add_test(t, a_controller_comes_with_its_first_disk);
 	tcase_add_test(t, an_image_that_is_none_does_not_become_a_disk);
 	tcase_add_test(t, a_shared_disk_comes_and_goes_and_its_registrations_stay);
+	tcase_add_test(t, a_registration_that_survives_power_loss_is_durable_before_it_is_answered);
 	tcase_add_test(t, what_a_disk_does_is_counted_and_told);
 	tcase_add_test(t, a_disk_grows_under_load_and_says_so);
 	tcase_add_test(t, a_paused_guest_hears_of_a_new_disk_when_it_goes_on);

@@ -54,7 +54,7 @@ bool reserve_all_registrants(unsigned type)
 
 static bool makes_sense(const struct reserve_state *st)
 {
-	if (!reserve_type_ok(st->type) && st->type != RESERVE_NONE)
+	if ((!reserve_type_ok(st->type) && st->type != RESERVE_NONE) || st->kept > 1)
 		return false;
 	return st->type == RESERVE_NONE ||
 	       (st->holder < RESERVE_SEATS &&
@@ -192,6 +192,57 @@ int reserve_open(struct reserve *r, struct reserve_shared *map, int image, const
 	if (err)
 		return err;
 	err = take_seat(r, owner);
+	reserve_unlock(r);
+	return err;
+}
+
+/* The seat that a registration from before has now. */
+static int seat_again(const struct reserve_state *st, const uint8_t owner[16])
+{
+	static const uint8_t nobody[16];
+	int seat = 0;
+
+	while (seat < RESERVE_SEATS && memcmp(st->seat[seat].owner, owner, 16))
+		seat++;
+	for (int i = 0; seat == RESERVE_SEATS && i < RESERVE_SEATS; i++)
+		if (!memcmp(st->seat[i].owner, nobody, 16))
+			return i;
+	return seat < RESERVE_SEATS ? seat : -ENOSPC;
+}
+
+static int merge(struct reserve_state *st, const struct reserve_state *kept)
+{
+	for (unsigned i = 0; i < RESERVE_SEATS; i++) {
+		int seat;
+
+		if (!kept->seat[i].key)
+			continue;
+		seat = seat_again(st, kept->seat[i].owner);
+		if (seat < 0)
+			return seat;
+		st->seat[seat] = kept->seat[i];
+		if (kept->holder == i)
+			st->holder = (uint8_t)seat;
+	}
+	st->type = kept->type;
+	st->kept = 1;
+	return makes_sense(st) ? 0 : -EBADMSG;
+}
+
+int reserve_load(struct reserve *r, const struct reserve_state *kept)
+{
+	struct reserve_state st;
+	int err = makes_sense(kept) ? reserve_lock(r) : -EBADMSG;
+	bool fresh;
+
+	if (err)
+		return err;
+	err = reserve_read(r, &st);
+	fresh = !err && !st.generation && !st.kept; /* each change but a reservation's counts there */
+	if (fresh)
+		err = merge(&st, kept);
+	if (fresh && !err)
+		reserve_write(r, &st);
 	reserve_unlock(r);
 	return err;
 }

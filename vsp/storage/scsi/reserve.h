@@ -54,7 +54,8 @@ struct reserve_state {
 	uint32_t generation;
 	uint8_t type;   /* enum reserve_type */
 	uint8_t holder; /* a seat; of the "all registrants" types: any */
-	uint8_t pad[2];
+	uint8_t kept;   /* 1: it survives power loss (APTPL) */
+	uint8_t pad;
 	struct reserve_seat seat[RESERVE_SEATS];
 };
 
@@ -73,11 +74,19 @@ struct reserve {
 	int image;                  /* borrowed: carries the locks */
 	unsigned seat;
 	pthread_mutex_t lock; /* among the threads of this process */
+	/* Makes a state durable, or that there is none to be kept, before it counts; may wait. With the lock
+	 * held. 0, or a negative errno: it does not count. NULL: this is not possible. */
+	int (*keep)(void *arg, const struct reserve_state *st);
+	void *keep_arg;
 };
 
 /* Takes a seat for the machine. map: RESERVE_BYTES, mapped by the caller. -EBUSY: somebody uses the
  * image without sharing it; -EAGAIN: the lock did not come; -ENOSPC: more machines than seats. */
 int reserve_open(struct reserve *r, struct reserve_shared *map, int image, const uint8_t owner[16]);
+
+/* After power loss: kept is the state again, unless there has been one since. -EBADMSG: it makes no sense;
+ * -EAGAIN, -ENOSPC as above. */
+int reserve_load(struct reserve *r, const struct reserve_state *kept);
 
 enum reserve_use { RESERVE_READS = 1, RESERVE_WRITES = 2 };
 enum reserve_verdict { RESERVE_YES, RESERVE_NO, RESERVE_BROKEN };

@@ -76,8 +76,17 @@ static size_t read_full_status(const struct reserve_state *st, uint8_t *d)
 	return n;
 }
 
-/* All six types; no persistence through power loss. */
-static const uint8_t capabilities[8] = {0, 8, 0, 0x80, 0xea, 0x01};
+#define PTPL_C 0x01 /* can survive power loss, */
+#define PTPL_A 0x01 /* and does, as it is now */
+
+/* All six types. */
+static void report_capabilities(const struct reserve *r, const struct reserve_state *st,
+				struct scsi_command *cmd)
+{
+	uint8_t d[8] = {0, sizeof(d), r->keep ? PTPL_C : 0, 0x80 | (st->kept ? PTPL_A : 0), 0xea, 0x01};
+
+	scsi_reply(cmd, d, sizeof(d), be16(&cmd->cdb[7]));
+}
 
 void reserve_in(struct reserve *r, struct scsi_command *cmd)
 {
@@ -90,12 +99,12 @@ void reserve_in(struct reserve *r, struct scsi_command *cmd)
 		scsi_fail(cmd, SENSE_INVALID_FIELD_IN_CDB);
 		return;
 	}
-	if (action == REPORT_CAPABILITIES) {
-		scsi_reply(cmd, capabilities, sizeof(capabilities), be16(&cmd->cdb[7]));
-		return;
-	}
 	if (reserve_read(r, &st)) {
 		scsi_fail(cmd, SENSE_INTERNAL_FAILURE);
+		return;
+	}
+	if (action == REPORT_CAPABILITIES) {
+		report_capabilities(r, &st, cmd);
 		return;
 	}
 	n = action == READ_KEYS          ? read_keys(&st, d)
@@ -114,6 +123,7 @@ struct out {
 	struct reserve_state *st;
 	uint64_t key, service_key;
 	unsigned type;
+	bool keep;            /* the disk's state is to survive power loss from now on: of a registration */
 	bool unregister;      /* of REGISTER AND MOVE: who moves it leaves, */
 	uint8_t to_whom[16];  /* and who gets it */
 	uint32_t tell[ATTENTIONS]; /* seats, by attention */
@@ -170,6 +180,7 @@ static void do_register(struct out *o, bool ignore)
 		o->st->seat[seat].key = o->service_key;
 	else if (o->st->seat[seat].key)
 		unregister(o, seat);
+	o->st->kept = o->keep;
 	o->st->generation++;
 }
 
@@ -286,6 +297,7 @@ static void do_move(struct out *o)
 		o->st->holder = (uint8_t)to;
 		if (o->unregister)
 			o->st->seat[own].key = 0;
+		o->st->kept = o->keep;
 		o->st->generation++;
 	}
 }
@@ -337,8 +349,9 @@ static bool parse_move(struct out *o)
 	o->key = be64(p);
 	o->service_key = be64(p + 8);
 	o->unregister = p[17] & PARAMETER_UNREG;
+	o->keep = p[17] & PARAMETER_APTPL;
 	memcpy(o->to_whom, id + 8, sizeof(o->to_whom));
-	if (!(p[17] & PARAMETER_APTPL) && be16(p + 18) == RELATIVE_PORT &&
+	if ((!o->keep || o->r->keep) && be16(p + 18) == RELATIVE_PORT &&
 	    be32(p + 20) == TRANSPORT_ID && id[0] == SRP_PORT)
 		return true;
 	scsi_fail(cmd, SENSE_INVALID_PARAMETER);
@@ -369,18 +382,34 @@ static bool parse(struct out *o)
 		return false;
 	o->key = be64(p);
 	o->service_key = be64(p + 8);
-	if (p[20] & PARAMETER_SPEC_I_PT || (action != CLEAR && p[20] & PARAMETER_APTPL)) {
+	/* Of the others' APTPL the standard says that it is ignored. */
+	o->keep = (action == REGISTER || action == REGISTER_AND_IGNORE) && p[20] & PARAMETER_APTPL;
+	if (p[20] & PARAMETER_SPEC_I_PT || (o->keep && !o->r->keep)) {
 		scsi_fail(cmd, SENSE_INVALID_PARAMETER);
 		return false;
 	}
 	return true;
 }
 
+/* What survives power loss does so before it counts. */
+static bool keep(struct out *o, bool was_kept)
+{
+	const struct reserve *r = o->r;
+
+	return (!was_kept && !o->st->kept) || (r->keep && !r->keep(r->keep_arg, o->st));
+}
+
 static void carry_out(struct out *o, unsigned action)
 {
+	bool was_kept = o->st->kept;
+
 	act(o, action);
 	if (o->cmd->status != SCSI_GOOD)
 		return;
+	if (!keep(o, was_kept)) {
+		scsi_fail(o->cmd, SENSE_INTERNAL_FAILURE);
+		return;
+	}
 	reserve_write(o->r, o->st);
 	for (unsigned a = 0; a < ATTENTIONS; a++)
 		for (unsigned i = 0; i < RESERVE_SEATS; i++)
