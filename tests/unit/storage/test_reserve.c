@@ -474,6 +474,8 @@ START_TEST(who_wants_the_image_alone_is_kept_out)
 	ck_assert_int_eq(disk_open(fd, &o, &disk), 0);
 	other = open(path, O_RDWR | O_CLOEXEC);
 	ck_assert_int_eq(reserve_open(&r, shared, other, uuid), -EBUSY);
+	disk_close(disk);
+	close(other);
 }
 END_TEST
 
