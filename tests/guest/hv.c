@@ -48,13 +48,13 @@ struct message {
 };
 
 static bool announced; /* a hypervisor of this interface is there */
-static uint32_t privileges, features;
+static uint32_t privileges, more_privileges, features;
 static uint8_t *hypercall_page;
 static struct message *slots[2]; /* of processors 0 and 1 */
 
-uint64_t hypercall(uint64_t control, const void *in)
+uint64_t hypercall_out(uint64_t control, const void *in, const void *out)
 {
-	register uint64_t r8 __asm__("r8") = 0;
+	register uint64_t r8 __asm__("r8") = (uint64_t)out;
 	uint64_t status, dx = (uint64_t)in;
 
 	__asm__ volatile("call *%[page]"
@@ -62,6 +62,11 @@ uint64_t hypercall(uint64_t control, const void *in)
 			 : [page] "r"(hypercall_page)
 			 : "memory", "cc", "r9", "r10", "r11");
 	return status;
+}
+
+uint64_t hypercall(uint64_t control, const void *in)
+{
+	return hypercall_out(control, in, 0);
 }
 
 static void find(void)
@@ -78,6 +83,7 @@ static void find(void)
 	announced = r[0] == 0x31237648; /* "Hv#1" */
 	cpuid(0x40000003, 0, r);
 	privileges = r[0];
+	more_privileges = r[1];
 	features = r[3];
 }
 
@@ -568,6 +574,32 @@ static void nonsense_is_survived(void)
 	EXPECT_EQ(m[2] & 0xff, 1);
 }
 
+/* ---- extended calls ---- */
+
+/* Memory without use, discarded while the other pages stay (TLFS, HvExtCallMemoryHeatHint). */
+static void memory_is_discarded(void)
+{
+	static uint64_t capabilities __attribute__((aligned(8)));
+	static uint64_t in[3] __attribute__((aligned(32))) = {2};
+	static uint8_t page[4][4096] __attribute__((aligned(4096)));
+	unsigned zero = 0;
+
+	SKIP_UNLESS(more_privileges >> 20 & 1, "no extended hypercalls");
+	EXPECT_EQ(hypercall_out(0x8001, 0, &capabilities), 0);
+	SKIP_UNLESS(capabilities >> 8 & 1, "no discarding of cold memory");
+	memset(page, 0x5a, sizeof(page));
+	in[1] = (uint64_t)page[1] | 1; /* two pages */
+	EXPECT_EQ(hypercall(0x8003 | HV_REP_COUNT(1), in), HV_REP_COUNT(1));
+	for (unsigned i = 0; i < 4096; i++)
+		zero += page[1][i] == 0 && page[2][i] == 0;
+	EXPECT_EQ(zero, 4096);
+	EXPECT(page[0][4095] == 0x5a && page[3][0] == 0x5a);
+	page[1][7] = 9; /* it is memory as before */
+	EXPECT_EQ(page[1][7], 9);
+	in[1] = ~0xfffull;
+	EXPECT_EQ(hypercall(0x8003 | HV_REP_COUNT(1), in), 5);
+}
+
 /* ---- crash ---- */
 
 static void a_crash_can_be_told(void)
@@ -616,5 +648,6 @@ void guest_main(void)
 	RUN(answers_come_to_the_processor_that_was_named);
 	RUN(strange_posts_are_refused);
 	RUN(nonsense_is_survived);
+	RUN(memory_is_discarded);
 	RUN(a_crash_can_be_told);
 }

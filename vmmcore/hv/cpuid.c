@@ -21,6 +21,7 @@
 /* EBX: more privileges. */
 #define POST_MESSAGES (1u << 4)
 #define SIGNAL_EVENTS (1u << 5)
+#define EXTENDED_CALLS (1u << 20)
 /* EDX: features. */
 #define FEATURE_FREQUENCY_MSRS (1u << 8)
 #define FEATURE_CRASH_MSRS     (1u << 10)
@@ -42,6 +43,8 @@ static void leaf_features(const struct hv *hv, uint32_t out[4])
 		out[1] |= POST_MESSAGES;
 	if (hv->ops->signal_event)
 		out[1] |= SIGNAL_EVENTS;
+	if (hv->ops->discard) /* all that they are for */
+		out[1] |= EXTENDED_CALLS;
 	out[3] = FEATURE_FREQUENCY_MSRS | FEATURE_DIRECT_TIMERS;
 	if (hv->ops->crash)
 		out[3] |= FEATURE_CRASH_MSRS;

@@ -8,7 +8,8 @@
  *                            │   ├─► stimer.c  synthetic timers ──► synic.c or irq_post
  *                            │   └─► pages.c   hypercall page, reference TSC page, VP assist page
  *         ──VMCALL───────► hypercall.c ──► hv_ops (messages and events to providers)
- *                            └─► processors.c  IPIs ──► irq_post; TLB flushes ──► the back end
+ *                            ├─► processors.c  IPIs ──► irq_post; TLB flushes ──► the back end
+ *                            └─► extended.c  memory without use ──► hv_ops
  *   providers, VMBus ──────► hv_message(), hv_event()
  *
  * Only what works is announced; hv_cpuid() is the list.
@@ -60,6 +61,9 @@ struct hv_ops {
 	 * (hostile); "" if none. */
 	void (*crash)(void *arg, struct vcpu *v, const uint64_t parameter[5], const char *text,
 		      size_t length);
+	/* The guest has no use for this RAM: whole pages, all within one part of it. Its contents may go:
+	 * what is read there from now on is zero or what was there. */
+	void (*discard)(void *arg, uint64_t gpa, uint64_t bytes);
 	/* The guest asked for a reset (HV_X64_MSR_RESET). */
 	void (*reset)(void *arg, struct vcpu *v);
 };

@@ -107,6 +107,7 @@ void *hv_page(struct hv *hv, uint64_t page_msr);      /* NULL: disabled or not R
 bool hv_page_valid(struct hv *hv, uint64_t page_msr); /* disabled, or in RAM */
 void hv_page_wrote(struct hv *hv, uint64_t page_msr);
 int hv_copy_in(struct hv *hv, uint64_t gpa, void *buf, size_t len);
+int hv_copy_out(struct hv *hv, uint64_t gpa, const void *buf, size_t len);
 void hv_install_hypercall_page(struct hv *hv);
 void hv_install_reference_tsc(struct hv *hv);
 
@@ -132,6 +133,10 @@ struct hv_call {
 
 /* Fetches the input block: from the two registers, or from guest RAM. */
 enum hv_status hv_call_fetch(const struct hv_call *c, void *buf, size_t len);
+
+/* extended.c */
+enum hv_status hv_call_extended_capabilities(struct hv_call *c);
+enum hv_status hv_call_memory_heat_hint(struct hv_call *c);
 
 /* processors.c */
 enum hv_status hv_call_send_ipi(struct hv_call *c);

@@ -19,6 +19,8 @@ enum {
 	CALL_SEND_IPI_EX = 0x0015,
 	CALL_POST_MESSAGE = 0x005c,
 	CALL_SIGNAL_EVENT = 0x005d,
+	CALL_EXTENDED_CAPABILITIES = 0x8001,
+	CALL_MEMORY_HEAT_HINT = 0x8003,
 };
 
 #define INPUT_CODE(c)       ((uint16_t)(c))
@@ -93,30 +95,36 @@ static enum hv_status notify_long_spin_wait(struct hv_call *c)
 	return HV_STATUS_SUCCESS;
 }
 
-/* What a call may have. */
-enum { REPS = 1, VARIABLE = 2 };
+/* What a call may have, and what it needs: a back end that can flush, a partition that can discard. */
+enum { REPS = 1, VARIABLE = 2, FLUSH = 4, DISCARD = 8 };
 
 static const struct known {
 	uint16_t code;
 	uint8_t may;
-	bool flush; /* the back end must be able to */
 	enum hv_status (*fn)(struct hv_call *c);
 } known[] = {
-	{CALL_FLUSH_SPACE, 0, true, hv_call_flush},
-	{CALL_FLUSH_LIST, REPS, true, hv_call_flush},
-	{CALL_NOTIFY_LONG_SPIN_WAIT, 0, false, notify_long_spin_wait},
-	{CALL_SEND_IPI, 0, false, hv_call_send_ipi},
-	{CALL_FLUSH_SPACE_EX, VARIABLE, true, hv_call_flush_ex},
-	{CALL_FLUSH_LIST_EX, REPS | VARIABLE, true, hv_call_flush_ex},
-	{CALL_SEND_IPI_EX, VARIABLE, false, hv_call_send_ipi_ex},
-	{CALL_POST_MESSAGE, 0, false, post_message},
-	{CALL_SIGNAL_EVENT, 0, false, signal_event},
+	{CALL_FLUSH_SPACE, FLUSH, hv_call_flush},
+	{CALL_FLUSH_LIST, REPS | FLUSH, hv_call_flush},
+	{CALL_NOTIFY_LONG_SPIN_WAIT, 0, notify_long_spin_wait},
+	{CALL_SEND_IPI, 0, hv_call_send_ipi},
+	{CALL_FLUSH_SPACE_EX, VARIABLE | FLUSH, hv_call_flush_ex},
+	{CALL_FLUSH_LIST_EX, REPS | VARIABLE | FLUSH, hv_call_flush_ex},
+	{CALL_SEND_IPI_EX, VARIABLE, hv_call_send_ipi_ex},
+	{CALL_POST_MESSAGE, 0, post_message},
+	{CALL_SIGNAL_EVENT, 0, signal_event},
+	{CALL_EXTENDED_CAPABILITIES, DISCARD, hv_call_extended_capabilities},
+	{CALL_MEMORY_HEAT_HINT, REPS | DISCARD, hv_call_memory_heat_hint},
 };
+
+static bool can(const struct hv *hv, const struct known *k)
+{
+	return (!(k->may & FLUSH) || hv->vm->ops->flush_tlb) && (!(k->may & DISCARD) || hv->ops->discard);
+}
 
 static const struct known *find(const struct hv *hv, uint16_t code)
 {
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-		if (known[i].code == code && (!known[i].flush || hv->vm->ops->flush_tlb))
+		if (known[i].code == code && can(hv, &known[i]))
 			return &known[i];
 	return NULL;
 }

@@ -33,14 +33,27 @@ void hv_page_wrote(struct hv *hv, uint64_t page_msr)
 				   __ATOMIC_RELEASE);
 }
 
+static bool within_a_page(const struct vm_memory *m, uint64_t gpa, size_t len)
+{
+	return len <= PAGE_BYTES && (gpa & ~PAGE_MASK) + len <= PAGE_BYTES && vm_memory_is_ram(m, gpa);
+}
+
 /* Copies from guest RAM within one page, as hypercall inputs must lie (TLFS 3.7). */
 int hv_copy_in(struct hv *hv, uint64_t gpa, void *buf, size_t len)
 {
-	const struct vm_memory *m = &hv->vm->mem;
-
-	if (len > PAGE_BYTES || (gpa & ~PAGE_MASK) + len > PAGE_BYTES || !vm_memory_is_ram(m, gpa))
+	if (!within_a_page(&hv->vm->mem, gpa, len))
 		return -EFAULT;
-	memcpy(buf, m->base + gpa, len);
+	memcpy(buf, hv->vm->mem.base + gpa, len);
+	return 0;
+}
+
+/* And to it, as outputs. */
+int hv_copy_out(struct hv *hv, uint64_t gpa, const void *buf, size_t len)
+{
+	if (!within_a_page(&hv->vm->mem, gpa, len))
+		return -EFAULT;
+	memcpy(hv->vm->mem.base + gpa, buf, len);
+	hv_page_wrote(hv, gpa);
 	return 0;
 }
 

@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "bus/log.h"
@@ -124,11 +125,24 @@ static void crash(void *arg, struct vcpu *v, const uint64_t parameter[5], const 
 	ring_doorbell(p);
 }
 
+/* From the memfd, for every process that has mapped it. Whoever keeps decoded code of those pages hears of
+ * it. A host that cannot keeps them, which does no harm. */
+static void discard(void *arg, uint64_t gpa, uint64_t bytes)
+{
+	const struct vm_memory *m = &((struct partition *)arg)->vm.mem;
+
+	if (madvise(m->base + gpa, bytes, MADV_REMOVE) && errno != EOPNOTSUPP)
+		log_debug("pages stay with the host: %s", strerror(errno));
+	for (uint64_t at = 0; m->page_gen && at < bytes; at += 4096)
+		atomic_fetch_add(&m->page_gen[vm_memory_page(m, gpa + at)], 1);
+}
+
 static const struct hv_ops ops = {
 	.post_message = post_message,
 	.signal_event = signal_event,
 	.message_room = message_room,
 	.crash = crash,
+	.discard = discard,
 };
 
 /* ---- main thread ---- */

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "bus/log.h"
@@ -53,6 +54,10 @@ static const struct sandbox_rule rules[] = {
 	{SCMP_SYS(futex), "halted and parked vCPUs; locks"},
 	{SCMP_SYS(timerfd_settime), "the guest clock's timers"},
 	{SCMP_SYS(clock_gettime), "time, on hosts whose clock the vDSO cannot read"},
+	{SCMP_SYS(madvise),
+	 "gives RAM that the guest has no use for back to the host",
+	 1,
+	 {SANDBOX_INT(2, MADV_REMOVE)}},
 	{SCMP_SYS(exit_group), "the end"},
 };
 

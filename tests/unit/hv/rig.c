@@ -63,6 +63,16 @@ static void crash(void *arg, struct vcpu *v, const uint64_t parameter[5], const 
 	rig->crash_length = length;
 }
 
+static void discard(void *arg, uint64_t gpa, uint64_t bytes)
+{
+	struct rig *rig = arg;
+
+	rig->discards++;
+	rig->discard_gpa = gpa;
+	rig->discard_bytes = bytes;
+	memset(rig->map + gpa, 0, bytes); /* ends the test if that is no RAM */
+}
+
 static void reset(void *arg, struct vcpu *v)
 {
 	((struct rig *)arg)->resets++;
@@ -132,6 +142,7 @@ struct rig *rig_new(unsigned flags)
 		.signal_event = signal_event,
 		.message_room = message_room,
 		.crash = crash,
+		.discard = discard,
 		.reset = reset,
 	};
 	rig->hv = hv_new(&rig->vm, rig->clock, &rig->ops, rig, flags);

@@ -54,6 +54,8 @@ struct rig {
 	uint64_t flush_vcpus, flush_page[64];
 	bool flush_global;
 	unsigned flush_pages;
+	unsigned discards; /* what discard was asked for last */
+	uint64_t discard_gpa, discard_bytes;
 	unsigned crashes, resets;
 	uint64_t crash_parameter[5];
 	char crash_text[HV_CRASH_TEXT + 1];

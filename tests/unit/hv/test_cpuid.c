@@ -62,7 +62,7 @@ START_TEST(what_is_announced_is_there)
 	uint32_t out[4];
 
 	leaf(0x40000003, out);
-	ck_assert_uint_eq(out[1], 1u << 4 | 1u << 5); /* post messages, signal events */
+	ck_assert_uint_eq(out[1], 1u << 4 | 1u << 5 | 1u << 20); /* post messages, signal events, extended calls */
 	ck_assert_uint_eq(out[0] >> 2 & 1, 1);
 	ck_assert_uint_eq(out[3] >> 10 & 1, 1);
 	announced_is_readable();

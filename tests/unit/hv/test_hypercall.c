@@ -161,6 +161,7 @@ END_TEST
 
 START_TEST(unknown_calls_are_bad_codes)
 {
+	r->ops.discard = NULL; /* no extended ones */
 	for (uint32_t code = 0; code <= 0xffff; code++)
 		if (code != SPIN_WAIT && code != SEND_IPI && code != SEND_IPI_EX &&
 		    code != POST_MESSAGE && code != SIGNAL_EVENT)
@@ -400,6 +401,78 @@ START_TEST(a_flush_that_makes_no_sense_is_refused)
 }
 END_TEST
 
+/* ---- extended calls ---- */
+
+enum { EXTENDED_CAPABILITIES = 0x8001, HEAT_HINT = 0x8003, COLD_DISCARD = 2 };
+
+/* A range of 4 KiB pages, so many. */
+static uint64_t small(uint64_t gpa, unsigned pages)
+{
+	return gpa | (pages - 1);
+}
+
+START_TEST(extended_capabilities_are_those_that_there_are)
+{
+	ck_assert_uint_eq(call64(EXTENDED_CAPABILITIES, 0, AT_INPUT + 8), OK);
+	ck_assert_uint_eq(*(uint64_t *)ram(AT_INPUT + 8), 1u << 8); /* discarding cold memory */
+	ck_assert_uint_eq(call64(EXTENDED_CAPABILITIES, 0, AT_INPUT + 4), BAD_ALIGNMENT);
+	ck_assert_uint_eq(call64(EXTENDED_CAPABILITIES, 0, LOW_END), BAD_ALIGNMENT);
+	ck_assert_uint_eq(call64(EXTENDED_CAPABILITIES | FAST, 0, AT_INPUT), BAD_INPUT);
+	ck_assert_uint_eq(call64(EXTENDED_CAPABILITIES | REP_COUNT(1), 0, AT_INPUT), BAD_INPUT);
+	r->ops.discard = NULL;
+	ck_assert_uint_eq(call64(EXTENDED_CAPABILITIES, 0, AT_INPUT), BAD_CODE);
+	ck_assert_uint_eq(call64(HEAT_HINT | REP_COUNT(1), AT_INPUT, 0), BAD_CODE);
+}
+END_TEST
+
+START_TEST(cold_memory_is_discarded_range_by_range)
+{
+	uint64_t *in = ram(AT_INPUT);
+
+	in[0] = COLD_DISCARD;
+	in[1] = small(AT_MESSAGES, 2);
+	in[2] = small(HIGH_RAM, 1);
+	ck_assert_uint_eq(call64(HEAT_HINT | REP_COUNT(2), AT_INPUT, 0), REP_COUNT(2) | OK);
+	ck_assert_uint_eq(r->discards, 2);
+	ck_assert_uint_eq(r->discard_gpa, HIGH_RAM);
+	ck_assert_uint_eq(r->discard_bytes, PAGE);
+	ck_assert_uint_eq(*(uint8_t *)ram(AT_MESSAGES + 2 * PAGE - 1), 0);
+	ck_assert_uint_eq(*(uint8_t *)ram(AT_MESSAGES + 2 * PAGE), 0xa5);
+	/* From the second on. */
+	ck_assert_uint_eq(call64(HEAT_HINT | REP_COUNT(2) | REP_START(1), AT_INPUT, 0),
+			  REP_COUNT(2) | OK);
+	ck_assert_uint_eq(r->discards, 3);
+}
+END_TEST
+
+START_TEST(a_hint_that_makes_no_sense_is_refused)
+{
+	uint64_t *in = ram(AT_INPUT);
+
+	in[0] = COLD_DISCARD;
+	in[1] = small(AT_MESSAGES, 1);
+	in[2] = small(LOW_END - PAGE, 2); /* its second page is no RAM */
+	ck_assert_uint_eq(call64(HEAT_HINT | REP_COUNT(2), AT_INPUT, 0), REP_COUNT(1) | BAD_PARAMETER);
+	in[1] = small(HIGH_RAM + (RIG_HIGH_PAGES - 1) * PAGE, 2);
+	ck_assert_uint_eq(call64(HEAT_HINT | REP_COUNT(1), AT_INPUT, 0), BAD_PARAMETER);
+	in[1] = ~0xfffull;
+	ck_assert_uint_eq(call64(HEAT_HINT | REP_COUNT(1), AT_INPUT, 0), BAD_PARAMETER);
+	in[1] = 1u << 11 | 0x7ff; /* large ones, beyond the end */
+	ck_assert_uint_eq(call64(HEAT_HINT | REP_COUNT(1), AT_INPUT, 0), BAD_PARAMETER);
+	in[1] = 1u << 12 | 1u << 11; /* of 1 GiB */
+	ck_assert_uint_eq(call64(HEAT_HINT | REP_COUNT(1), AT_INPUT, 0), BAD_PARAMETER);
+	in[0] = 1; /* hot */
+	in[1] = small(AT_MESSAGES, 1);
+	ck_assert_uint_eq(call64(HEAT_HINT | REP_COUNT(1), AT_INPUT, 0), BAD_PARAMETER);
+	in[0] = COLD_DISCARD | 4; /* reserved */
+	ck_assert_uint_eq(call64(HEAT_HINT | REP_COUNT(1), AT_INPUT, 0), BAD_PARAMETER);
+	in[0] = COLD_DISCARD;
+	ck_assert_uint_eq(call64(HEAT_HINT, AT_INPUT, 0), BAD_INPUT);
+	ck_assert_uint_eq(call64(HEAT_HINT | REP_COUNT(512), AT_INPUT, 0), BAD_INPUT);
+	ck_assert_uint_eq(r->discards, 1);
+}
+END_TEST
+
 Suite *hypercall_suite(void)
 {
 	Suite *s = suite_create("hv hypercall");
@@ -430,6 +503,9 @@ Suite *hypercall_suite(void)
 	tcase_add_test(t, a_long_list_flushes_everything);
 	tcase_add_test(t, a_sparse_set_is_flushed);
 	tcase_add_test(t, a_flush_that_makes_no_sense_is_refused);
+	tcase_add_test(t, extended_capabilities_are_those_that_there_are);
+	tcase_add_test(t, cold_memory_is_discarded_range_by_range);
+	tcase_add_test(t, a_hint_that_makes_no_sense_is_refused);
 	suite_add_tcase(s, t);
 	return s;
 }
