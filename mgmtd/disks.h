@@ -166,9 +166,6 @@ void vm_disks_eject(struct vm *vm, unsigned controller, unsigned lun);
 /* Its limits are now these. */
 void vm_disks_limit(struct vm *vm, const struct vmc_disk *d);
 void vm_disks_end(struct vm *vm);
-/* Whether its storage process holds back what the guest has written, up to the next flush: tables of
- * images that are no raw ones. */
-bool vm_disks_cached(const struct vm *vm);
 /* The image that the disk at that place writes; NULL: there is none. */
 const char *vm_disks_path(const struct vm *vm, unsigned controller, unsigned lun);
 

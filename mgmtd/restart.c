@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A provider whose process has ended gets another one, while its machine goes on: the guest waits for
- * its disks, and for its services they go and come back. Not if it held what nobody else has: an image
- * of VHD or VHDX has tables that are written with the next flush, and a guest that was told of a write
- * believes that its next flush makes it durable. And not without end: one that ends again and
- * again takes the machine with it, as partition and worker do.
+ * its disks, and for its services they go and come back. Not if it held what nobody else has. And not
+ * without end: one that ends again and again takes the machine with it, as partition and worker do.
  */
 #include "mgmtd/backup.h"
 #include "mgmtd/copy.h"
@@ -37,8 +35,6 @@ static bool has_dynamic_memory(const struct vmc *v)
 /* Why another process cannot go on where this one was; NULL: it can. */
 static const char *irreplaceable(const struct vm *vm, unsigned role)
 {
-	if (role == ROLE_STORAGE && vm_disks_cached(vm))
-		return "what its VHD or VHDX images had not written yet has gone with it";
 	if (role == ROLE_INTEGRATION && has_dynamic_memory(&vm->def))
 		return "what it knew of the guest's dynamic memory has gone with it";
 	return NULL;

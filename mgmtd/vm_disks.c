@@ -390,17 +390,6 @@ int vm_disks_begin(struct vm *vm, struct fault *f)
 	return v->process ? 0 : -1;
 }
 
-bool vm_disks_cached(const struct vm *vm)
-{
-	for (unsigned i = 0; vm->disks && i < CONTROL_MAX_DISKS; i++) {
-		const struct slot *s = &vm->disks->slot[i];
-
-		if (s->used && !s->disk.read_only && s->disk.format != VM_FORMAT_RAW)
-			return true;
-	}
-	return false;
-}
-
 void vm_disks_eject(struct vm *vm, unsigned controller, unsigned lun)
 {
 	struct slot *s = vm_disks_find(vm, controller, lun);

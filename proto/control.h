@@ -292,7 +292,10 @@ struct msg_start_worker {
  * reservations: RESERVATION_BYTES, sealed likewise. */
 #define RESERVATION_BYTES 4096u
 /* and what it leaves to the next if it dies (vsp/storage/inflight.h), sealed likewise */
-#define INFLIGHT_BYTES    (1u << 20)
+#define INFLIGHT_REQUESTS_BYTES (1u << 20)
+#define INFLIGHT_TABLES_BYTES   (512u << 10) /* of each place that a disk can have; mostly holes */
+#define INFLIGHT_BYTES                                                                             \
+	(INFLIGHT_REQUESTS_BYTES + CONTROL_CONTROLLERS * CONTROL_LUNS * INFLIGHT_TABLES_BYTES)
 struct msg_start_storage {
 	struct msg_header h;
 	struct vm_config config;                /* has disks or controllers */

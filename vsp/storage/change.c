@@ -43,8 +43,12 @@ static void worked(struct storage *s, int error)
 static void open_it(struct storage *s)
 {
 	struct change *c = &s->change;
-	int err = disk_unit_open(s, c->unit, c->fd, c->why, sizeof(c->why));
+	void *tables = inflight_tables(s, &c->unit->disk);
+	int err;
 
+	if (tables && c->action != DISK_PRESENT)
+		disk_kept_clear(tables); /* of a disk that was at its place */
+	err = disk_unit_open(s, c->unit, c->fd, c->why, sizeof(c->why));
 	if (c->unit->disk.shared && err)
 		close(c->memory);
 	else if (c->unit->disk.shared)

@@ -35,8 +35,8 @@ static const enum disk_format formats[] = {
 	[VM_FORMAT_VHDX] = DISK_FORMAT_VHDX,
 };
 
-int disk_image_open(const struct vm_disk *d, const int *fds, unsigned count, struct disk **disk,
-		    char *why, size_t why_size)
+int disk_image_open(const struct vm_disk *d, const int *fds, unsigned count, void *kept,
+		    struct disk **disk, char *why, size_t why_size)
 {
 	struct chain chain = {fds, count, 1};
 	char reason[160] = "";
@@ -49,6 +49,7 @@ int disk_image_open(const struct vm_disk *d, const int *fds, unsigned count, str
 		.arg = &chain,
 		.why = reason,
 		.why_size = sizeof(reason),
+		.kept = kept,
 	};
 	int err = disk_open(fds[0], &options, disk);
 
@@ -74,7 +75,8 @@ int disk_unit_open(struct storage *s, struct stor_unit *u, const int *fds, char 
 	*scsi = (struct scsi_unit){.kind = d->kind == VM_DVD ? SCSI_CDROM : SCSI_DISK,
 				   .read_only = d->read_only};
 	if (d->chain) { /* else a drive without a medium */
-		err = disk_image_open(d, fds, d->chain, &scsi->disk, why, why_size);
+		err = disk_image_open(d, fds, d->chain, inflight_tables(s, d), &scsi->disk, why,
+				      why_size);
 		if (err)
 			return err;
 	}

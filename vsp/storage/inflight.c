@@ -12,7 +12,8 @@
 /* unit[]: bits of a unit's own state */
 enum { UNIT_WRITE_THROUGH = 1, UNIT_EJECTED = 2, UNIT_LOCKED = 4, UNIT_ATTENTIONS_SHIFT = 8 };
 
-_Static_assert(sizeof(struct inflight) <= INFLIGHT_BYTES, "what the broker makes");
+_Static_assert(sizeof(struct inflight) <= INFLIGHT_REQUESTS_BYTES, "what the broker makes");
+_Static_assert(DISK_KEPT_BYTES == INFLIGHT_TABLES_BYTES, "what the broker makes");
 
 static unsigned place_of(const struct stor_channel *c)
 {
@@ -43,6 +44,15 @@ int inflight_open(struct storage *s, int fd)
 	if (!err)
 		s->inflight.map = map;
 	return err;
+}
+
+void *inflight_tables(struct storage *s, const struct vm_disk *d)
+{
+	size_t place = d->controller * (size_t)CONTROL_LUNS + d->lun;
+
+	return s->inflight.map ? (char *)s->inflight.map + INFLIGHT_REQUESTS_BYTES +
+					 place * INFLIGHT_TABLES_BYTES
+			       : NULL;
 }
 
 /* ---- at work */

@@ -17,6 +17,9 @@
  * still where the packet was found, the packet is still there, and the slot is nothing. A slot with
  * a mark was answered if the ring's write index is another.
  *
+ * Behind that, INFLIGHT_TABLES_BYTES for each place that a disk can have: what the tables of its image
+ * have not written yet, for the disk library (disk_options.kept).
+ *
  * Trust: the process before may have been taken over by the guest, so everything read here is
  * checked as if it came from the guest's ring.
  */
@@ -40,6 +43,8 @@ struct inflight; /* the memory */
 
 /* Maps the memory; fd is taken over. 0 or a negative errno. Without it nothing is kept. */
 int inflight_open(struct storage *s, int fd);
+/* For the image of the disk at that place; NULL without memory. */
+void *inflight_tables(struct storage *s, const struct vm_disk *d);
 
 /* ---- a process at work. Main thread, unless said otherwise. */
 

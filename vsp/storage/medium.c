@@ -64,7 +64,8 @@ int medium_work(struct change *c)
 	int err;
 
 	if (c->action == DISK_INSERT)
-		return disk_image_open(&c->unit->disk, c->fd, 1, &u->disk, c->why, sizeof(c->why));
+		return disk_image_open(&c->unit->disk, c->fd, 1, NULL, &u->disk, c->why,
+				       sizeof(c->why));
 	err = disk_close(u->disk); /* nothing was written */
 	if (err)
 		log_warn("disk %u:%u: %s while it was closed", c->unit->disk.controller,

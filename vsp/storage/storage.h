@@ -276,9 +276,9 @@ struct storage {
 int disks_open(struct storage *s, const struct vm_disk *disk, const int *fds, char *why,
 	       size_t why_size);
 /* Opens d's image, whose descriptors are chain, taken over also on failure; 0 or a negative errno and
- * why. Any thread. */
-int disk_image_open(const struct vm_disk *d, const int *fds, unsigned chain, struct disk **disk,
-		    char *why, size_t why_size);
+ * why. kept: NULL, or of struct disk_options. Any thread. */
+int disk_image_open(const struct vm_disk *d, const int *fds, unsigned chain, void *kept,
+		    struct disk **disk, char *why, size_t why_size);
 /* Flushes and closes every image; nothing may be outstanding. The first error, and why. */
 int disks_close(struct storage *s, char *why, size_t why_size);
 /* One of them, u->disk; fds, disk.chain of them, are taken over also on failure. Any thread. */
