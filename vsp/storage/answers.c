@@ -34,16 +34,18 @@ static int put_answer(struct storage *s, struct request *r)
 static bool send_answer(struct storage *s, struct request *r)
 {
 	struct stor_channel *c = r->channel;
-	bool sent = true;
+	bool sent;
 
-	if (r->answer && !atomic_load(&c->closing)) {
-		provider_begin(c->ch);
-		sent = put_answer(s, r) != -EAGAIN;
-		provider_publish(c->ch);
-		provider_end(c->ch);
+	if (!r->answer || atomic_load(&c->closing)) {
+		inflight_end(s, r);
+		return true;
 	}
+	provider_begin(c->ch);
+	sent = put_answer(s, r) != -EAGAIN;
+	provider_publish(c->ch);
 	if (sent)
 		inflight_end(s, r);
+	provider_end(c->ch);
 	return sent;
 }
 

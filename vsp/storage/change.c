@@ -43,11 +43,10 @@ static void worked(struct storage *s, int error)
 static void open_it(struct storage *s)
 {
 	struct change *c = &s->change;
-	void *tables = inflight_tables(s, &c->unit->disk);
 	int err;
 
-	if (tables && c->action != DISK_PRESENT)
-		disk_kept_clear(tables); /* of a disk that was at its place */
+	if (c->action != DISK_PRESENT)
+		inflight_new_disk(s, c->unit);
 	err = disk_unit_open(s, c->unit, c->fd, c->why, sizeof(c->why));
 	if (c->unit->disk.shared && err)
 		close(c->memory);

@@ -19,7 +19,7 @@ static void add(_Atomic uint64_t *n, uint64_t more)
 
 void counters_ended(struct stor_unit *u, const struct request *r, uint64_t now_ns)
 {
-	struct unit_counters *n = &u->counters;
+	struct unit_counters *n = u->counters;
 	enum scsi_work work = scsi_work(&r->cmd);
 
 	add(&n->latency_ns, now_ns - r->began_ns);
@@ -40,14 +40,14 @@ void counters_ended(struct stor_unit *u, const struct request *r, uint64_t now_n
 
 void counters_were_read(struct stor_unit *u, const struct reads_done *d)
 {
-	add(&u->counters.latency_ns, d->latency_ns);
-	add(&u->counters.reads, d->reads);
-	add(&u->counters.read_bytes, d->bytes);
+	add(&u->counters->latency_ns, d->latency_ns);
+	add(&u->counters->reads, d->reads);
+	add(&u->counters->read_bytes, d->bytes);
 }
 
 static struct disk_counted counted(const struct stor_unit *u)
 {
-	const struct unit_counters *n = &u->counters;
+	const struct unit_counters *n = u->counters;
 
 	return (struct disk_counted){
 		.controller = u->disk.controller,

@@ -71,7 +71,7 @@ int disk_unit_open(struct storage *s, struct stor_unit *u, const int *fds, char 
 	struct scsi_unit *scsi = &u->scsi;
 	int err;
 
-	memset(&u->counters, 0, sizeof(u->counters));
+	u->counters = inflight_counters(s, u);
 	*scsi = (struct scsi_unit){.kind = d->kind == VM_DVD ? SCSI_CDROM : SCSI_DISK,
 				   .read_only = d->read_only};
 	if (d->chain) { /* else a drive without a medium */

@@ -55,6 +55,19 @@ void *inflight_tables(struct storage *s, const struct vm_disk *d)
 			       : NULL;
 }
 
+struct unit_counters *inflight_counters(struct storage *s, struct stor_unit *u)
+{
+	return s->inflight.map ? &s->inflight.map->counters[u->disk.controller][u->disk.lun]
+			       : &u->own;
+}
+
+void inflight_new_disk(struct storage *s, struct stor_unit *u)
+{
+	if (s->inflight.map)
+		disk_kept_clear(inflight_tables(s, &u->disk));
+	memset(inflight_counters(s, u), 0, sizeof(*u->counters));
+}
+
 /* ---- at work */
 
 static struct inflight_slot *slot_of(struct storage *s, const struct request *r)

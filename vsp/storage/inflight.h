@@ -15,7 +15,9 @@
  *
  * Only a slot whose number is beyond the channel's "taken" is in doubt: if the ring's read index is
  * still where the packet was found, the packet is still there, and the slot is nothing. A slot with
- * a mark was answered if the ring's write index is another.
+ * a mark was answered if the ring's write index is another. No index can have gone once around to where
+ * it was: from the mark to FREE, and from TAKEN to "taken", one batch is moved at most, which is less
+ * than the ring, and nobody else sends to the channel meanwhile (provider_begin() to provider_end()).
  *
  * Behind that, INFLIGHT_TABLES_BYTES for each place that a disk can have: what the tables of its image
  * have not written yet, for the disk library (disk_options.kept).
@@ -45,6 +47,10 @@ struct inflight; /* the memory */
 int inflight_open(struct storage *s, int fd);
 /* For the image of the disk at that place; NULL without memory. */
 void *inflight_tables(struct storage *s, const struct vm_disk *d);
+/* Of the disk at u's place, as the process before left them; without memory u's own. */
+struct unit_counters *inflight_counters(struct storage *s, struct stor_unit *u);
+/* Another disk comes to that place: its tables and counters are as at first. */
+void inflight_new_disk(struct storage *s, struct stor_unit *u);
 
 /* ---- a process at work. Main thread, unless said otherwise. */
 

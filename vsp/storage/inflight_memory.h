@@ -31,6 +31,7 @@ struct inflight {
 		_Atomic uint64_t luns, known, vanished;
 	} controller[CONTROL_CONTROLLERS];
 	_Atomic uint32_t unit[CONTROL_CONTROLLERS][CONTROL_LUNS];
+	struct unit_counters counters[CONTROL_CONTROLLERS][CONTROL_LUNS];
 };
 
 #endif

@@ -124,7 +124,7 @@ bool limit_admit(struct storage *s, struct stor_unit *u, struct request *r)
 		pay(u, now, r);
 		return true;
 	}
-	u->counters.limited++;
+	u->counters->limited++;
 	if (l->waiting == LIMIT_WAITING || s->limits.waiting == LIMIT_ALL_WAITING) {
 		refuse(s, r);
 		return false;

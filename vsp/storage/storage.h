@@ -118,7 +118,7 @@ struct stor_unit {
 	struct reserve reserve;       /* of a shared one; its map is owned */
 	struct storage *storage;      /* likewise, for its keep() */
 	_Atomic uint32_t outstanding; /* requests that name it, but for those that are held */
-	struct unit_counters counters;
+	struct unit_counters *counters, own; /* those that outlive the process, or own */
 	struct disk_limit limit;
 	bool frozen;                  /* new requests are held until a change is over */
 	struct request *held, **last; /* oldest first */

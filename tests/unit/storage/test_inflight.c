@@ -155,6 +155,27 @@ END_TEST
 
 /* A load that never stops, killed anywhere. Each block is written with numbers that grow, and read
  * back in between. */
+START_TEST(what_was_counted_stays)
+{
+	struct unit_counters *n = &memory->counters[0][0];
+
+	for (unsigned i = 0; i < 3; i++) {
+		submit(false, i, i);
+		expect_answer();
+	}
+	ck_assert_uint_eq(n->writes, 3);
+	hosted_kill(h);
+	hosted_go_on(h);
+	for (unsigned i = 0; i < 2; i++) {
+		submit(true, i, i);
+		expect_answer();
+	}
+	ck_assert_uint_eq(n->writes, 3);
+	ck_assert_uint_eq(n->written_bytes, 3 * 512);
+	ck_assert_uint_eq(n->reads, 2);
+}
+END_TEST
+
 START_TEST(killed_again_and_again_under_load_it_loses_nothing)
 {
 	uint32_t written[DEPTH] = {0}, answers = 0, kills = 0, next = 0;
@@ -407,6 +428,7 @@ int main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, what_was_taken_and_not_answered_is_answered_once);
 	tcase_add_test(t, it_may_die_again_before_it_has_done_what_it_owes);
+	tcase_add_test(t, what_was_counted_stays);
 	tcase_add_test(t, killed_again_and_again_under_load_it_loses_nothing);
 	tcase_add_test(t, killed_before_the_read_index_moved_the_packet_counts);
 	tcase_add_test(t, killed_after_the_read_index_moved_the_slot_counts);

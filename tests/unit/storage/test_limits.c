@@ -205,7 +205,7 @@ START_TEST(a_disk_does_not_keep_the_requests_that_others_need)
 		ck_assert_uint_ge(id, 100 + LIMIT_WAITING);
 	}
 	expect_waiting(LIMIT_WAITING);
-	ck_assert_uint_eq(h->storage.unit[0].counters.limited, LIMIT_WAITING + 3);
+	ck_assert_uint_eq(h->storage.unit[0].counters->limited, LIMIT_WAITING + 3);
 }
 END_TEST
 
