@@ -15,6 +15,9 @@ void backup_gone(struct vm *vm, const char *why);
 /* False: the job is no backup of this machine's. */
 bool backup_cancel(struct vm *vm, const struct job *job, const char *user);
 
+/* At the start, with the machines known: removes what restores that were cut off have copied. */
+void restore_clean(struct daemon *d);
+
 /* Of a whole backup: the sizes of its copies, a line "NAME BYTES" each; its definition comes last. */
 #define BACKUP_LIST "disks"
 /* Name of the copy of a disk; of: BACKUP_DISK in a backup's folder, among managed disks the machine. */

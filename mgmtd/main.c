@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "mgmtd/api.h"
+#include "mgmtd/backup.h"
 #include "mgmtd/disks.h"
 
 static const char usage[] =
@@ -166,6 +167,7 @@ static int disks_open(struct daemon *d)
 	if (d->disks_fd < 0)
 		return -errno;
 	disk_outputs_clean(d->disks_fd);
+	restore_clean(d);
 	return 0;
 }
 

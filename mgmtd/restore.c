@@ -2,10 +2,12 @@
  *
  * A machine made of a backup: its disks are copied into the folder of managed disks, one after the
  * other by a confined process that also sees whether each is an image; then it is created. Until then
- * there is no machine, and what was copied in vain is removed.
+ * there is no machine, and what was copied in vain is removed. A daemon that is killed meanwhile leaves a
+ * list of it, ".restore-MACHINE" among the managed disks, by which the next one removes it.
  */
 #include "mgmtd/backup.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -14,6 +16,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "bus/log.h"
 #include "mgmtd/disks.h"
 #include "mgmtd/files.h"
 
@@ -180,11 +183,90 @@ static void remove_copies(const struct restore *r)
 	}
 }
 
+/* ---- what a killed daemon leaves */
+
+#define LIST_PREFIX        ".restore-"
+#define RESTORE_LIST_BYTES (CONTROL_MAX_DISKS * (CONTROL_NAME_BYTES + 33))
+
+static void list_name(const struct restore *r, char *name, size_t size)
+{
+	snprintf(name, size, LIST_PREFIX "%s", r->job->vm); /* def has gone when there is a machine */
+}
+
+/* Before a copy gets its name: that it, and those before it, are ours. A file that is there already is
+ * somebody's own: the copy will be refused. */
+static int list_copies(const struct restore *r, struct fault *f)
+{
+	char list[CONTROL_NAME_BYTES + 16], name[CONTROL_NAME_BYTES + 32];
+	char *text = calloc(r->at + 1, sizeof(name) + 1);
+	size_t n = 0;
+	int rc = text ? 0 : -ENOMEM;
+	struct stat st;
+
+	for (unsigned i = 0; text && i <= r->at; i++) {
+		managed_disk_name(r, &r->def.disk[i], name, sizeof(name));
+		if (r->def.disk[i].kind != VM_DVD &&
+		    (i < r->at || fstatat(r->d->disks_fd, name, &st, AT_SYMLINK_NOFOLLOW)))
+			n += (size_t)sprintf(text + n, "%s\n", name);
+	}
+	list_name(r, list, sizeof(list));
+	if (text)
+		rc = file_write(r->d->disks_fd, list, text, n, 0600);
+	free(text);
+	return rc ? fault_set(f, fault_code(rc), NULL, "cannot write %s: %s", list, strerror(-rc)) : 0;
+}
+
+static void remove_list(const struct restore *r)
+{
+	char list[CONTROL_NAME_BYTES + 16];
+
+	list_name(r, list, sizeof(list));
+	unlinkat(r->d->disks_fd, list, 0);
+}
+
+static int is_list(const struct dirent *e)
+{
+	return !strncmp(e->d_name, LIST_PREFIX, strlen(LIST_PREFIX));
+}
+
+static void remove_listed(struct daemon *d, const char *list)
+{
+	const char *vm = list + strlen(LIST_PREFIX);
+	char *text, *at, *name;
+	struct stat st;
+	size_t bytes;
+
+	if (!fstatat(d->vms_fd, vm, &st, AT_SYMLINK_NOFOLLOW))
+		return; /* the machine was made: they are its disks */
+	if (file_read(d->disks_fd, list, RESTORE_LIST_BYTES, &text, &bytes))
+		return;
+	for (at = text; (name = strsep(&at, "\n"));)
+		if (name[0] && name[0] != '.' && !strchr(name, '/') &&
+		    !unlinkat(d->disks_fd, name, 0))
+			log_note("removed %s, of a restore of %s that was cut off", name, vm);
+	free(text);
+}
+
+void restore_clean(struct daemon *d)
+{
+	struct dirent **lists;
+	int n = scandirat(d->disks_fd, ".", &lists, is_list, NULL);
+
+	for (int i = 0; i < n; i++) {
+		remove_listed(d, lists[i]->d_name);
+		unlinkat(d->disks_fd, lists[i]->d_name, 0);
+		free(lists[i]);
+	}
+	if (n >= 0)
+		free(lists);
+}
+
 static void finish(struct restore *r, const struct fault *f)
 {
 	if (f->code)
 		remove_copies(r);
-	else
+	remove_list(r);
+	if (!f->code)
 		snprintf(r->job->result, sizeof(r->job->result), "%s", r->job->vm);
 	job_end(r->d, r->job, f);
 	vmc_clear(&r->def);
@@ -253,7 +335,7 @@ static void copy(struct restore *r)
 	    (size_t)snprintf(output, sizeof(output), "%s/disks/%s", r->d->settings.state_dir,
 			     name) >= sizeof(output))
 		fault_set(&f, BULKHEAD__ERROR_CODE__ERROR_INVALID, NULL, "a path is too long");
-	else
+	else if (!list_copies(r, &f))
 		disk_job_start(r->d, &w, r->job, on_copied, r, &f);
 	if (f.code)
 		finish(r, &f);

@@ -241,6 +241,7 @@ void vmbus_close_all(struct vmbus_server *s)
 		if (!c)
 			continue;
 		if (c->state == CH_RESCINDED) {
+			c->untold = false;
 			if (!c->closing)
 				forget(s, c);
 			continue;
@@ -252,10 +253,27 @@ void vmbus_close_all(struct vmbus_server *s)
 
 /* ---- rescind ---- */
 
+/* However many there are at once: each waits with its channel, not in the queue. */
+void vmbus_deliver_rescinds(struct vmbus_server *s)
+{
+	struct vmbus_msg_channel m = {.h.type = VMBUS_RESCIND_OFFER};
+
+	for (uint32_t id = 1; id <= VMBUS_MAX_CHANNELS; id++) {
+		struct vmbus_chan *c = s->channel[id];
+
+		if (!c || !c->untold)
+			continue;
+		if (!vmbus_server_ready(s))
+			return;
+		c->untold = false;
+		m.channel = id;
+		vmbus_send(s, &m, sizeof(m));
+	}
+}
+
 int vmbus_rescind(struct vmbus_server *s, uint32_t channel)
 {
 	struct vmbus_chan *c = vmbus_chan(s, channel);
-	struct vmbus_msg_channel m = {.h.type = VMBUS_RESCIND_OFFER, .channel = channel};
 	bool known;
 
 	if (!c || c->state == CH_RESCINDED)
@@ -263,8 +281,9 @@ int vmbus_rescind(struct vmbus_server *s, uint32_t channel)
 	known = c->state != CH_WAITING;
 	close_channel(s, c);
 	c->state = CH_RESCINDED;
+	c->untold = known;
 	if (known)
-		vmbus_send(s, &m, sizeof(m));
+		vmbus_deliver_rescinds(s);
 	else if (!c->closing)
 		forget(s, c);
 	return 0;
@@ -276,7 +295,7 @@ void vmbus_on_released(struct vmbus_server *s, const struct vmbus_msg_channel *m
 {
 	struct vmbus_chan *c = vmbus_chan(s, m->channel);
 
-	if (!c || c->state != CH_RESCINDED || c->released) {
+	if (!c || c->state != CH_RESCINDED || c->untold || c->released) {
 		vmbus_complain(s, "RELID_RELEASED of channel %u, which is not rescinded",
 			       m->channel);
 		return;

@@ -28,6 +28,7 @@ struct vmbus_chan {
 	uint32_t target_vp, downstream_page; /* of the open, until it is closed */
 	uint8_t user_data[120];
 	bool closing;  /* the provider has not answered our last close yet */
+	bool untold;   /* rescinded, and the guest has had no room to hear it */
 	bool released; /* rescinded, and the guest has let go of the id */
 };
 
@@ -84,6 +85,7 @@ void vmbus_settle(struct vmbus_server *s);
 
 /* channel.c */
 void vmbus_deliver_offers(struct vmbus_server *s);
+void vmbus_deliver_rescinds(struct vmbus_server *s);
 void vmbus_on_open(struct vmbus_server *s, const struct vmbus_msg_open *m);
 void vmbus_on_close(struct vmbus_server *s, const struct vmbus_msg_channel *m);
 void vmbus_on_released(struct vmbus_server *s, const struct vmbus_msg_channel *m);

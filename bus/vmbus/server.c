@@ -10,8 +10,8 @@
 
 #include "bus/vmbus/internal.h"
 
-/* Input stops while the queue is this full: one message in causes at most one answer, but a
- * provider may rescind at any time. */
+/* Input, offers and rescinds wait while the queue is this full. The rest of it is for what providers
+ * answer late. */
 #define QUEUE_STOP (VMBUS_QUEUE / 2)
 
 struct vmbus_server *vmbus_server_new(uint32_t vcpus, const struct vmbus_server_ops *ops, void *arg)
@@ -115,6 +115,7 @@ void vmbus_send(struct vmbus_server *s, const void *message, size_t bytes)
 void vmbus_server_room(struct vmbus_server *s)
 {
 	flush_queue(s);
+	vmbus_deliver_rescinds(s);
 	vmbus_deliver_offers(s);
 }
 

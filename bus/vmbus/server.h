@@ -18,8 +18,9 @@
  * gone
  *
  * Bounds: a guest can make the server hold at most VMBUS_GPADL_PAGES_MAX page numbers, one
- * unfinished GPADL per id, and VMBUS_QUEUE messages; beyond the last, input waits
- * (vmbus_server_ready() is false) until the guest takes what is there.
+ * unfinished GPADL per id, and VMBUS_QUEUE messages; beyond half of the last, input waits
+ * (vmbus_server_ready() is false) until the guest takes what is there, and so do offers and rescinds,
+ * with their channels.
  *
  * Threads: none; the owner serialises. Errors: 0 or a negative errno.
  */

@@ -27,7 +27,8 @@
  * than the driver's time for one input. Returns 0. */
 int fuzz_one(const uint8_t *data, size_t size);
 
-/* Optional: prints one line at the end of a run, for instance how many inputs were accepted, so
+/* Optional: prints one line at the end of a run, which begins with "coverage of" (tests/run-suites shows
+ * those), for instance how many inputs were accepted, so
  * that a target that never gets past the first check is noticed. */
 void fuzz_report(void);
 

@@ -57,6 +57,8 @@ static void send_waiting(void *arg)
 	memmove(p->message, p->message + sent, p->waiting * sizeof(p->message[0]));
 	if (p->waiting)
 		loop_timer_set(p->again_timer, monotonic_ns() + AGAIN_NS);
+	else if (p->ops->wake)
+		p->ops->wake(p->arg); /* for those who wait until nobody does */
 }
 
 int process_event(struct process *p, const struct msg_header *h)

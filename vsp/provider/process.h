@@ -38,7 +38,8 @@ struct provider_start {
 
 struct process_ops {
 	const struct provider_ops *provider;
-	/* loop_on_wake(), before every channel is looked at; may be NULL. */
+	/* loop_on_wake(), before every channel is looked at, and when nothing waits for mgmtd any more; may
+	 * be NULL. */
 	void (*wake)(void *arg);
 	/* A checked message from mgmtd. Descriptors it brought are in fds, the handler's from then
 	 * on; only a provider with max_fds gets any. */
@@ -76,11 +77,11 @@ void process_enter(struct process *p, const struct sandbox_policy *policy, const
 /* err of a step of start-up: if not 0, the end: "cannot WHAT: ...". */
 void process_must(struct process *p, int err, const char *what);
 
-/* To mgmtd: an answer, or an event that comes once. When mgmtd stands still and its socket is full, it
- * waits here, and goes out in turn; beyond PROCESS_WAITING of them mgmtd is broken, which ends the
- * process. */
+/* To mgmtd: an answer, or an event of which its sender lets one wait. When mgmtd stands still and its
+ * socket is full, it waits here, and goes out in turn (ops->wake is called when all have); beyond
+ * PROCESS_WAITING of them mgmtd is broken, which ends the process. No guest can make that many. */
 void process_send(struct process *p, const struct msg_header *h);
-/* An event that the caller repeats, as it is by then: 0, or -EAGAIN: there is no room, it is dropped. */
+/* An event: 0, or -EAGAIN: there is no room. The caller repeats it, as it is by then, or does without. */
 int process_event(struct process *p, const struct msg_header *h);
 /* UNIT_DONE. error: 0 or a positive errno. */
 void process_done(struct process *p, uint64_t cookie, int error, const char *text);

@@ -256,7 +256,8 @@ static void guest_connects(struct provider *p, const struct vmbus_guid *endpoint
 	c->endpoint = *endpoint;
 	c->service = *service;
 	c->cookie = ++s->next_cookie;
-	unit_ask(s, c->cookie, port);
+	if (unit_ask(s, c->cookie, port))
+		refuse(c);
 }
 
 void sockets_connected(struct sockets *s, uint64_t cookie, int error, int fd)

@@ -97,7 +97,7 @@ void conn_update_events(struct conn *c);
 extern const struct provider_ops sockets_provider_ops;
 
 /* unit.c: to mgmtd */
-void unit_ask(struct sockets *s, uint64_t cookie, uint32_t port);
+int unit_ask(struct sockets *s, uint64_t cookie, uint32_t port); /* -EAGAIN: it stands still */
 extern const struct process_ops sockets_process_ops;
 
 /* stream.c */

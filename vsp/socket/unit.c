@@ -8,12 +8,12 @@
 
 #include "bus/log.h"
 
-void unit_ask(struct sockets *s, uint64_t cookie, uint32_t port)
+int unit_ask(struct sockets *s, uint64_t cookie, uint32_t port)
 {
 	struct msg_event_connect m = {.port = port};
 
 	control_header(&m.h, MSG_EVENT_CONNECT, cookie);
-	process_send(&s->process, &m.h);
+	return process_event(&s->process, &m.h);
 }
 
 static void handle(void *arg, const struct msg_header *h, int *fds, size_t nfds)

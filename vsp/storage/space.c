@@ -111,7 +111,8 @@ void space_init(struct storage *s)
 
 static void tell(struct storage *s, _Atomic uint32_t *posted, bool full)
 {
-	uint32_t place = atomic_exchange(posted, 0);
+	/* One that must arrive stays posted while others wait: we are woken when they have gone. */
+	uint32_t place = full && s->process.waiting ? 0 : atomic_exchange(posted, 0);
 	struct msg_event_space m = {.full = full,
 				    .controller = SPACE_CONTROLLER(place),
 				    .lun = SPACE_LUN(place),

@@ -129,7 +129,7 @@ int fuzz_one(const uint8_t *data, size_t size)
 
 void fuzz_report(void)
 {
-	printf("ring-race: %llu stores beside us; %llu packets written, %llu taken, %llu refused\n",
+	printf("coverage of ring-race: %llu stores beside us; %llu packets written, %llu taken, %llu refused\n",
 	       (unsigned long long)shared->stores, (unsigned long long)wrote,
 	       (unsigned long long)taken, (unsigned long long)refused);
 	kill(tamperer, SIGKILL);

@@ -190,6 +190,6 @@ int fuzz_one(const uint8_t *data, size_t size)
 
 void fuzz_report(void)
 {
-	printf("ring: %llu packets taken, %llu came out as they went in, %llu refused\n",
+	printf("coverage of ring: %llu packets taken, %llu came out as they went in, %llu refused\n",
 	       (unsigned long long)taken, (unsigned long long)echoed, (unsigned long long)refused);
 }

@@ -57,6 +57,6 @@ int fuzz_one(const uint8_t *data, size_t size)
 
 void fuzz_report(void)
 {
-	printf("file systems read %llu, %llu GiB unused\n", (unsigned long long)found,
+	printf("coverage of fs: file systems read %llu, %llu GiB unused\n", (unsigned long long)found,
 	       (unsigned long long)bytes >> 30);
 }

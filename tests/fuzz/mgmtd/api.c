@@ -166,6 +166,6 @@ int fuzz_one(const uint8_t *data, size_t size)
 
 void fuzz_report(void)
 {
-	printf("api: %lu requests, %lu answered, %lu of them well\n", requests, answered,
+	printf("coverage of api: %lu requests, %lu answered, %lu of them well\n", requests, answered,
 	       succeeded);
 }

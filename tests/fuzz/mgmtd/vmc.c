@@ -60,5 +60,5 @@ int fuzz_one(const uint8_t *data, size_t size)
 
 void fuzz_report(void)
 {
-	printf("vmc: %lu accepted\n", accepted);
+	printf("coverage of vmc: %lu accepted\n", accepted);
 }

@@ -133,6 +133,6 @@ int fuzz_one(const uint8_t *data, size_t size)
 
 void fuzz_report(void)
 {
-	printf("control: %llu accepted, %llu refused\n", (unsigned long long)accepted,
+	printf("coverage of control: %llu accepted, %llu refused\n", (unsigned long long)accepted,
 	       (unsigned long long)refused);
 }

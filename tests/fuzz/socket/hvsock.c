@@ -38,6 +38,7 @@ static struct sockets s;
 static struct channel worker, partition;
 static struct guestmem gm;
 static int unit;
+static bool still; /* mgmtd reads nothing; its socket has room for a few messages */
 static struct sockaddr_un address; /* abstract: where programs connect */
 static socklen_t address_bytes;
 static struct chan chan[CHANNELS]; /* by id - 1 */
@@ -119,6 +120,8 @@ static void begin(void)
 	must(channel_attach(&worker, provider[1], 1));
 	must(channel_attach(&partition, signal[0], 0));
 	must(msgsock_pair(pair));
+	must(setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &(int){1}, sizeof(int)));
+	must(fcntl(pair[1], F_SETFL, O_NONBLOCK)); /* as the broker makes it */
 	unit = pair[0];
 	fcntl(unit, F_SETFL, O_NONBLOCK);
 	start.config = (struct vm_config){.vcpus = 2, .sockets = 1, .ram_bytes = RAM};
@@ -218,7 +221,7 @@ static void pump(unsigned idle_us, int *done)
 
 		while (channel_recv(&partition, &p, &signal, sizeof(signal)) >= 0)
 			any = true;
-		if (msgsock_recv(unit, &q, sizeof(q), NULL, 0, &nfds) > 0) {
+		if (!still && msgsock_recv(unit, &q, sizeof(q), NULL, 0, &nfds) > 0) {
 			fuzz_require(q.h.type == MSG_EVENT_CONNECT);
 			on_question(&q);
 			any = true;
@@ -369,7 +372,7 @@ static void use_program(struct fuzz_input *in, unsigned i)
 
 static void step(struct fuzz_input *in)
 {
-	unsigned kind = (unsigned)fuzz_take(in, 1) % 14, i = (unsigned)fuzz_take(in, 1);
+	unsigned kind = (unsigned)fuzz_take(in, 1) % 15, i = (unsigned)fuzz_take(in, 1);
 	unsigned n = i % (i & 64 ? 16 : 2); /* few are there mostly */
 	struct chan *c = &chan[n];
 	struct ring_packet p;
@@ -413,6 +416,9 @@ static void step(struct fuzz_input *in)
 		break;
 	case 10:
 		use_program(in, i % PROGRAMS);
+		break;
+	case 13:
+		still = i & 1;
 		break;
 	case 12:
 		scribble_more(i * 16);
@@ -458,6 +464,7 @@ static void check_works(void)
 /* Everything ends. */
 static void reset(void)
 {
+	still = false;
 	scribble_end();
 	for (unsigned i = 0; i < PROGRAMS; i++) {
 		if (program[i] >= 0)

@@ -270,6 +270,56 @@ def long_jobs(disks):
     os.unlink(path)
 
 
+def backup_of(stack, disks, folder):
+    """As "bulkhead backup" leaves it: of two disks, the second of which takes a while."""
+    source = disks.create(*(disks.make(os.path.join(disks.folder("source"), n)) for n in ("s.vhd", "l.vhd")))
+    os.makedirs(folder)
+    small, large = (os.path.join(folder, f"disk-0-{i}.vhd") for i in range(2))
+    os.rename(stack.path("source/s.vhd"), small)
+    disks.tool("convert", big(stack), large)
+    with open(os.path.join(folder, "machine.vmc"), "w", encoding="utf-8") as f:
+        f.write(stack.run("export", source).stdout)
+    with open(os.path.join(folder, "disks"), "w", encoding="utf-8") as f:
+        for path in small, large:
+            f.write(f"{os.path.basename(path)} {os.path.getsize(path)}\n")
+    for path in [folder] + [os.path.join(folder, n) for n in os.listdir(folder)]:
+        os.chmod(path, 0o755)
+    stack.run("delete", source)
+
+
+def restore_killed(disks):
+    """The daemon dies when the first disk has been copied, and the second has not."""
+    stack = disks.stack
+    backup_of(stack, disks, stack.path("state/backups/old/one"))
+    own = managed(stack, "new-0-1.vhd")         # not the restore's, which is refused for it
+    disks.make(own)
+    done = stack.run("restore", "old/one", "--name", "new")
+    check("a restore does not replace a disk of that name", done.returncode == 6 and os.path.exists(own)
+          and not os.path.exists(managed(stack, "new-0-0.vhd")), done.stderr)
+    os.unlink(own)
+    with subprocess.Popen([BULKHEAD, "restore", "old/one", "--name", "new"],
+                          env=stack.environment(), stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL) as client:
+        stack.wait_for(lambda: os.path.exists(managed(stack, "new-0-0.vhd")))
+        stack.mgmtd.kill()
+        stack.mgmtd.wait()
+        client.kill()
+    os.unlink(stack.path("run/api"))
+    stack.start()
+    left = [f for f in os.listdir(stack.path("state/disks")) if "new" in f or f.startswith(".")]
+    check("a daemon that is killed in a restore leaves nothing that the next one does not remove",
+          not left and "new" not in stack.run("list").stdout, left)
+    done = stack.run("restore", "old/one", "--name", "new")
+    left = [f for f in os.listdir(stack.path("state/disks")) if f.startswith(".")]
+    check("and the same restore then works", done.returncode == 0 and
+          os.path.exists(managed(stack, "new-0-1.vhd")) and not left, (done.stderr, left))
+    stack.mgmtd.kill()
+    stack.mgmtd.wait()
+    os.unlink(stack.path("run/api"))
+    stack.start()
+    check("its disks stay", os.path.exists(managed(stack, "new-0-0.vhd")))
+
+
 def merge_killed(disks):
     """The child and the parent are as before, or further; merging again ends it."""
     stack = disks.stack
@@ -297,7 +347,7 @@ def main():
     try:
         stack.start()
         disks = Disks(stack)
-        for test in (operations, other_parents, imports, refusals, long_jobs, merge_killed):
+        for test in (operations, other_parents, imports, refusals, long_jobs, restore_killed, merge_killed):
             test(disks)
         return CHECKS.status(stack)
     finally:

@@ -708,6 +708,40 @@ END_TEST
 
 /* ---- rescind, unload, contact anew ---- */
 
+/* A guest that takes nothing, and far more at once than are kept for it. */
+START_TEST(many_rescinds_at_once_reach_a_slow_guest)
+{
+	enum { MANY = 200 };
+	bool told[VMBUS_MAX_CHANNELS + 1] = {false};
+	struct vmbus_msg_channel early = {.h.type = VMBUS_RELID_RELEASED};
+	int id[MANY];
+
+	connect_guest();
+	request_offers();
+	for (unsigned i = 0; i < MANY; i++)
+		ck_assert_int_gt(id[i] = offer((uint8_t)i), 0);
+	g.room = 0;
+	g.taken = g.sent = 0;
+	for (unsigned i = 0; i < MANY; i++)
+		ck_assert_int_eq(vmbus_rescind(g.s, id[i]), 0);
+	early.channel = id[MANY - 1]; /* it cannot have heard of that one */
+	vmbus_server_message(g.s, VMBUS_CONNECTION, &early, sizeof(early));
+	ck_assert_str_eq(vmbus_channel_state(g.s, id[MANY - 1]), "rescinded");
+	for (unsigned turns = 0; turns < MANY; turns++) {
+		g.room = 1;
+		vmbus_server_room(g.s);
+	}
+	for (unsigned i = 0; i < MANY; i++) {
+		const struct vmbus_msg_channel *m = received(VMBUS_RESCIND_OFFER);
+
+		ck_assert(!told[m->channel]);
+		told[m->channel] = true;
+	}
+	for (unsigned i = 0; i < MANY; i++)
+		ck_assert(told[id[i]]);
+}
+END_TEST
+
 START_TEST(rescind_closes_and_the_id_comes_back_when_released)
 {
 	struct vmbus_msg_channel m = {.h.type = VMBUS_RELID_RELEASED};
@@ -954,6 +988,7 @@ int main(void)
 	tcase_add_test(tc, channels_that_are_not_kept_are_rescinded_and_can_be_offered_anew);
 	tcase_add_test(tc, a_guest_cannot_make_us_hold_more_than_the_limit);
 	tcase_add_test(tc, interrupts_are_redirected_and_5_3_answers);
+	tcase_add_test(tc, many_rescinds_at_once_reach_a_slow_guest);
 	tcase_add_test(tc, rescind_closes_and_the_id_comes_back_when_released);
 	tcase_add_test(tc, releasing_before_the_provider_has_let_go_loses_nothing);
 	tcase_add_test(tc, releasing_frees_no_gpadl_before_the_provider_has_let_go);
