@@ -153,7 +153,7 @@ static int read_groups(struct ext4 *e)
 		e->meta[e->metas++] = (struct range){inodes, inodes + 1};
 		e->meta[e->metas++] = (struct range){table, table + e->table_blocks};
 	}
-	qsort(e->meta, e->metas, sizeof(*e->meta), compare_ranges);
+	sort_in_place(e->meta, e->metas, sizeof(*e->meta), compare_ranges);
 	return 0;
 }
 

@@ -109,6 +109,10 @@ bool io_is_zero(const void *buf, size_t length);
 /* The data or hole at `offset` of the host file; *length is cut to it. */
 int io_seek(int fd, uint64_t offset, uint64_t *length, bool *hole);
 
+/* sort.c: as qsort(), but no system call and no memory */
+void sort_in_place(void *base, size_t n, size_t size,
+		   int (*compare)(const void *a, const void *b));
+
 /* lock.c */
 int lock_take(int fd, bool write);
 

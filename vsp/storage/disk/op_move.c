@@ -74,7 +74,7 @@ int move_blocks(struct disk *d, struct mover *m, const struct disk_progress *pro
 	void *buf = malloc(room);
 	int err = buf ? 0 : -ENOMEM;
 
-	qsort(m->slot, m->n, sizeof(*m->slot), by_place);
+	sort_in_place(m->slot, m->n, sizeof(*m->slot), by_place);
 	last = m->n;
 	total = m->n * m->stride;
 	while (!err && last > next) {

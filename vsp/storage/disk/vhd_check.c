@@ -147,7 +147,7 @@ static int check_overlaps(struct vcheck *k)
 	for (uint32_t i = 0; i < v->entries; i++)
 		if (v->bat[i] != VHD_UNUSED)
 			ref[n++] = (struct ref){(uint64_t)v->bat[i] * DISK_SECTOR, i};
-	qsort(ref, n, sizeof(*ref), compare_refs);
+	sort_in_place(ref, n, sizeof(*ref), compare_refs);
 	v->data_end = vhd_data_end(v);
 	for (uint32_t i = 0; i < n && !err; i++) {
 		if (i && ref[i].at < end) {

@@ -77,7 +77,7 @@ int vhd_check_table(struct disk *d)
 			sorted[n++] = v->bat[i];
 	for (uint32_t i = 0; i < v->gone.n; i++)
 		sorted[n++] = v->gone.sector[i];
-	qsort(sorted, n, sizeof(*sorted), compare_u32);
+	sort_in_place(sorted, n, sizeof(*sorted), compare_u32);
 	for (uint32_t i = 0; i < n && !err; i++) {
 		uint64_t at = (uint64_t)sorted[i] * DISK_SECTOR, end = at + stride;
 

@@ -121,7 +121,7 @@ static int check_overlaps(struct xcheck *k)
 	int err = 0;
 
 	if (k->n)
-		qsort(k->ref, k->n, sizeof(*k->ref), compare);
+		sort_in_place(k->ref, k->n, sizeof(*k->ref), compare);
 	for (uint64_t i = 0; i < k->n && !err; i++) {
 		const struct xref *r = &k->ref[i];
 

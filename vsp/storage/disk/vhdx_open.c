@@ -207,7 +207,7 @@ int vhdx_find_end(struct disk *d)
 	if (!err && e.end > v->file_end && !v->ahead && !(d->flags & DISK_LENIENT))
 		err = refuse_cut(d, &e);
 	if (check && !err)
-		qsort(e.range, e.n, sizeof(*e.range), compare_u64);
+		sort_in_place(e.range, e.n, sizeof(*e.range), compare_u64);
 	if (check && !err && e.bad)
 		err = disk_fail(d, -EUCLEAN,
 				"its block table is damaged (bulkhead disk check --repair)");
