@@ -87,6 +87,37 @@ static void make_storage(struct hosted *h, int unit, bool again)
 
 /* ---- a process that can be killed ---- */
 
+/* The program itself, confined, instead of what is linked into the test. */
+static void start_program(struct hosted *h, int unit, bool again)
+{
+	static struct msg_start_storage m;
+	struct hosted_kept *k = &h->kept;
+	int broker[2], fds[10 + CONTROL_FIRST_DISKS] = {
+		unit, h->ram_fd, k->gen, k->provider.memory, k->provider.doorbell_out,
+		k->provider.doorbell_in, k->signal.memory, k->signal.doorbell_out,
+		k->signal.doorbell_in, k->inflight};
+	unsigned n = 10, images = 0;
+
+	m = (struct msg_start_storage){
+		.config = {.id = 1, .vcpus = k->vcpus, .disks = first_disks(k), .ram_bytes = HOSTED_RAM,
+			   .backend = BACKEND_EMU, .serials = 1, .name = "hosted",
+			   .later_disks = k->ndisks - first_disks(k)},
+		.uid = getuid(), .gid = getgid(), .sandbox_flags = SANDBOX_UNPRIVILEGED, .again = again};
+	memcpy(m.disk, k->disks, first_disks(k) * sizeof(m.disk[0]));
+	for (unsigned i = 0; i < first_disks(k); i++)
+		for (unsigned j = 0; j < k->disks[i].chain; j++)
+			fds[n++] = k->images[images++];
+	must(fcntl(unit, F_SETFL, O_NONBLOCK), "unit socket");
+	must(msgsock_pair(broker), "broker's socket");
+	control_header(&m.h, MSG_START_STORAGE, 1);
+	must(msgsock_send(broker[0], &m.h, fds, n), "START");
+	fcntl(broker[0], F_SETFD, 0); /* stays open, unread */
+	if (dup2(broker[1], 3) != 3 || fcntl(3, F_SETFD, 0))
+		_exit(126);
+	execl(getenv("BULKHEAD_STORAGE"), "bulkhead-vsp-storage", (char *)NULL);
+	_exit(127);
+}
+
 static void spawn(struct hosted *h, bool again)
 {
 	int unit[2];
@@ -97,6 +128,8 @@ static void spawn(struct hosted *h, bool again)
 	if (!h->process) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		close(unit[0]);
+		if (getenv("BULKHEAD_STORAGE"))
+			start_program(h, unit[1], again);
 		make_storage(h, unit[1], again);
 		storvsp_offer(&h->storage);
 		_exit(loop_run(h->storage.process.loop));
