@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Stands for partition and worker in the broker's tests. What it does is in the VM's name, which
+ * Stands for partition, worker and storage in the broker's tests. What it does is in the VM's name, which
  * the broker passes on as the first argument: "ROLE:DEED", for instance "worker:hang"; a role that
  * is not named gets ready and waits.
  *
@@ -10,6 +10,9 @@
  *   crash     READY, then a system call that its filter forbids
  *   eat       READY, then more memory than a small VM may use
  *   again     READY twice
+ *
+ * As storage it says which memory it got: its READY has the inode of that, and whether it is in the place
+ * of one that died, where a sandbox's calls are counted.
  *
  * As a probe (--probe) it answers as BULKHEAD_FAKE_PROBE says: yes, no, hang or die.
  */
@@ -21,6 +24,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -34,6 +38,7 @@ static union {
 	struct msg_header h;
 	struct msg_start_partition partition;
 	struct msg_start_worker worker;
+	struct msg_start_storage storage;
 	struct msg_start_probe probe;
 	uint8_t bytes[MSG_MAX_BYTES];
 } start;
@@ -126,6 +131,7 @@ int main(int argc, char **argv)
 	struct msg_ready ready = {.process = {.pid = 1, .syscalls_allowed = 7}};
 	char role[32], why[CONTROL_TEXT_BYTES];
 	const char *deed = "";
+	struct stat memory;
 	int fds[MSG_MAX_FDS];
 	size_t nfds;
 	ptrdiff_t n = msgsock_recv(BROKER_FD, &start, sizeof(start), fds, MSG_MAX_FDS, &nfds);
@@ -136,8 +142,12 @@ int main(int argc, char **argv)
 		return 7;
 	if (!strcmp(argv[1], "--probe"))
 		return probe();
-	snprintf(role, sizeof(role),
-		 "%s:", start.h.type == MSG_START_PARTITION ? "partition" : "worker");
+	snprintf(role, sizeof(role), "%s:",
+		 start.h.type == MSG_START_PARTITION ? "partition"
+		 : start.h.type == MSG_START_STORAGE ? "storage"
+						     : "worker");
+	if (start.h.type == MSG_START_STORAGE && !fstat(fds[9], &memory)) /* proto/control.h's order */
+		ready.process.syscalls_allowed = (uint32_t)memory.st_ino << 1 | start.storage.again;
 	if (!strncmp(argv[1], role, strlen(role)))
 		deed = argv[1] + strlen(role);
 	before_ready(deed);

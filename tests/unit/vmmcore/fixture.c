@@ -58,6 +58,7 @@ void broker_start_as(struct broker_process *b, const char *const *options, uid_t
 	snprintf(b->socket, sizeof(b->socket), "%s/socket", b->directory);
 	link_child(b, "bulkhead-partition");
 	link_child(b, "bulkhead-worker");
+	link_child(b, "bulkhead-vsp-storage");
 	if (uid)
 		ck_assert_int_eq(chown(b->directory, uid, (gid_t)-1), 0);
 	b->pid = fork();
@@ -98,10 +99,11 @@ int broker_connect(const struct broker_process *b)
 
 void broker_remove(struct broker_process *b)
 {
-	static const char *const names[] = {"bulkhead-partition", "bulkhead-worker", "socket"};
+	static const char *const names[] = {"bulkhead-partition", "bulkhead-worker",
+					    "bulkhead-vsp-storage", "socket"};
 	char path[160];
 
-	for (unsigned i = 0; i < 3; i++) {
+	for (unsigned i = 0; i < 4; i++) {
 		snprintf(path, sizeof(path), "%s/%s", b->directory, names[i]);
 		unlink(path);
 	}

@@ -24,6 +24,7 @@ union message {
 	struct msg_host_info_reply info;
 	struct msg_vm_created created;
 	struct msg_vm_gone gone;
+	struct msg_vm_restarted restarted;
 	uint8_t bytes[MSG_MAX_BYTES];
 };
 
@@ -66,5 +67,6 @@ TCase *life_tests(void);
 TCase *end_tests(void);
 TCase *refusal_tests(void);
 TCase *service_tests(void);
+TCase *restart_tests(void);
 
 #endif

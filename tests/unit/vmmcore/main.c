@@ -25,6 +25,7 @@ int main(int argc, char **argv)
 	suite_add_tcase(s, end_tests());
 	suite_add_tcase(s, refusal_tests());
 	suite_add_tcase(s, service_tests());
+	suite_add_tcase(s, restart_tests());
 	r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);
 	failed = srunner_ntests_failed(r);
