@@ -7,7 +7,8 @@
  *       round and N, and is synced; then "durable DEVICE ROUND N" is printed.
  *   durable_guest verify DEVICE [ROUND:N]...
  *       reads the device: of each round, writes 1 to N must be there, each sector by the last of
- *       them that covers it, or by a later one. One more write of each round may have begun.
+ *       them that covers it, or by a later one. What was printed may have been lost on its way: if
+ *       there is something of a later write, all before that one must be there, too.
  *
  * Every sector says which write it belongs to, and has a checksum: a stale, torn or misplaced
  * sector is told from a good one.
@@ -106,6 +107,34 @@ struct expected {
 	uint32_t round, number;         /* the last durable write; 0: none */
 };
 
+static bool read_sector(int fd, uint64_t at, struct sector *s)
+{
+	if (pread(fd, s, SECTOR, (off_t)(at * SECTOR)) == SECTOR)
+		return true;
+	fprintf(stderr, "durable_guest: sector %" PRIu64 ": %s\n", at, strerror(errno));
+	return false;
+}
+
+static bool is_genuine(const struct sector *s, uint64_t at, int rounds)
+{
+	return s->place == at && s->sum == sum_of(s) && s->number && s->round >= 1 &&
+	       s->round <= (uint64_t)rounds;
+}
+
+/* A write is begun when those before it are durable. */
+static bool find_begun(int fd, uint64_t sectors, uint64_t *last, int rounds)
+{
+	struct sector s;
+
+	for (uint64_t at = 0; at < sectors; at++) {
+		if (!read_sector(fd, at, &s))
+			return false;
+		if (is_genuine(&s, at, rounds) && s.number > last[s.round - 1] + 1)
+			last[s.round - 1] = s.number - 1;
+	}
+	return true;
+}
+
 static int do_verify(int fd, char **rounds, int n)
 {
 	uint64_t sectors = sectors_of(fd), first, bad = 0, promised = 0, *last;
@@ -124,28 +153,30 @@ static int do_verify(int fd, char **rounds, int n)
 			fprintf(stderr, "durable_guest: rounds are 1:N 2:N ... in their order\n");
 			return 2;
 		}
+		promised += last[i];
+	}
+	if (!find_begun(fd, sectors, last, n))
+		return 1;
+	for (int i = 0; i < n; i++) {
+		const uint64_t round = (uint64_t)i + 1;
+
 		for (uint64_t number = 1; number <= last[i]; number++) {
 			place_of(round, number, sectors, &first, &count);
 			for (unsigned k = 0; k < count; k++)
 				expected[first + k] = (struct expected){(uint32_t)round,
 									(uint32_t)number};
 		}
-		promised += last[i];
 	}
 	for (uint64_t at = 0; at < sectors; at++) {
 		const struct expected *e = &expected[at];
 		bool good;
 
-		if (pread(fd, &s, SECTOR, (off_t)(at * SECTOR)) != SECTOR) {
-			fprintf(stderr, "durable_guest: sector %" PRIu64 ": %s\n", at,
-				strerror(errno));
+		if (!read_sector(fd, at, &s))
 			return 1;
-		}
 		if (!s.round && !s.number && !s.sum)
 			good = !e->round; /* never written */
 		else
-			good = s.place == at && s.sum == sum_of(&s) && s.round >= 1 &&
-			       s.round <= (uint64_t)n && s.number <= last[s.round - 1] + 1 &&
+			good = is_genuine(&s, at, n) &&
 			       (s.round > e->round ||
 				(s.round == e->round && s.number >= e->number));
 		if (!good && bad++ < SHOWN)
