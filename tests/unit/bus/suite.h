@@ -11,21 +11,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "tests/unit/run_suite.h"
+
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANITIZED 1
 #else
 #define SANITIZED 0
 #endif
-
-/* Runs the suite and gives main() its exit status. */
-static inline int suite_main(Suite *s)
-{
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
-}
 
 /* A test that needs what the host lacks. */
 static inline int suite_skip(const char *why)

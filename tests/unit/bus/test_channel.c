@@ -536,5 +536,5 @@ int main(void)
 	tcase_add_test(t, memory_of_a_wrong_size_or_kind_is_refused);
 	tcase_add_test(t, the_memory_we_make_cannot_shrink);
 	suite_add_tcase(s, t);
-	return suite_main(s);
+	return run_suite(s);
 }

@@ -203,5 +203,5 @@ int main(void)
 	tcase_add_test(t, there_is_nothing_on_either_side);
 	tcase_add_test(t, untouched_memory_costs_nothing);
 	suite_add_tcase(s, t);
-	return suite_main(s);
+	return run_suite(s);
 }

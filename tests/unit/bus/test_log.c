@@ -118,5 +118,5 @@ int main(void)
 	tcase_add_test(t, fatal_says_why_and_exits_with_1);
 	tcase_add_test(t, guest_bytes_become_printable);
 	suite_add_tcase(s, t);
-	return suite_main(s);
+	return run_suite(s);
 }

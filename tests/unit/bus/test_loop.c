@@ -514,5 +514,5 @@ int main(void)
 #endif
 	tcase_add_test(t, an_idle_loop_sleeps);
 	suite_add_tcase(s, t);
-	return suite_main(s);
+	return run_suite(s);
 }

@@ -339,5 +339,5 @@ int main(void)
 	tcase_add_test(t, a_file_in_the_way_is_left_alone);
 	tcase_add_test(t, bad_paths_are_refused);
 	suite_add_tcase(s, t);
-	return suite_main(s);
+	return run_suite(s);
 }

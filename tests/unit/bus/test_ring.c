@@ -544,5 +544,5 @@ int main(void)
 	tcase_add_test(t, a_peer_that_writes_during_every_access_breaks_nothing);
 #endif
 	suite_add_tcase(s, t);
-	return suite_main(s);
+	return run_suite(s);
 }

@@ -699,5 +699,5 @@ int main(int argc, char **argv)
 	}
 	add_common(t);
 	suite_add_tcase(s, t);
-	return suite_main(s);
+	return run_suite(s);
 }

@@ -4,6 +4,7 @@
  * with a table that was damaged. Nobody may be shown zeros for what a block held.
  */
 #include "tests/unit/disk/common.h"
+#include "tests/unit/run_suite.h"
 
 #define SIZE   (40 * MiB)
 #define BLOCKS 3
@@ -203,8 +204,6 @@ int main(void)
 {
 	Suite *suite = suite_create("disk-cut");
 	TCase *c = tcase_create("cut");
-	SRunner *runner;
-	int failed;
 
 	tcase_set_timeout(c, 60);
 	tcase_add_loop_test(c, a_file_that_was_cut_short_is_refused_and_can_be_repaired, 0,
@@ -213,9 +212,5 @@ int main(void)
 	tcase_add_test(c,
 		       a_fixed_vhd_without_its_end_is_no_vhd_and_with_a_hole_in_it_is_refused);
 	suite_add_tcase(suite, c);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return run_suite(suite);
 }

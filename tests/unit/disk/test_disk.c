@@ -4,6 +4,7 @@
  * that are expected come from the specification, never from the library.
  */
 #include "tests/unit/disk/common.h"
+#include "tests/unit/run_suite.h"
 
 #include <endian.h>
 #include <fcntl.h>
@@ -957,8 +958,6 @@ int main(void)
 {
 	Suite *suite = suite_create("disk");
 	TCase *c = tcase_create("disk");
-	SRunner *runner;
-	int failed;
 
 	tcase_set_timeout(c, 120);
 	tcase_add_test(c, reads_a_dynamic_disk_made_by_hand);
@@ -986,9 +985,5 @@ int main(void)
 	tcase_add_test(c, extents_name_file_and_offset);
 	tcase_add_loop_test(c, threads_do_not_disturb_each_other, 0, 5);
 	suite_add_tcase(suite, c);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return run_suite(suite);
 }

@@ -7,6 +7,7 @@
 #include "tests/unit/disk/common.h"
 #include "tests/unit/disk/replay.h"
 #include "vsp/storage/disk/kept.h"
+#include "tests/unit/run_suite.h"
 
 #define SIZE    (12 * MiB)
 #define SECTORS (SIZE / 512)
@@ -518,8 +519,6 @@ int main(void)
 {
 	Suite *suite = suite_create("disk-kept");
 	TCase *c = tcase_create("kept");
-	SRunner *runner;
-	int failed;
 
 	if (getenv("BULKHEAD_LONG"))
 		seeds = 60;
@@ -532,9 +531,5 @@ int main(void)
 	tcase_add_loop_test(c, an_image_that_somebody_changed_is_refused, 0, SHAPES - 1);
 	tcase_add_loop_test(c, nonsense_is_refused, 0, SHAPES - 1);
 	suite_add_tcase(suite, c);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return run_suite(suite);
 }

@@ -3,6 +3,7 @@
  * Names of LVM volumes, as lvm(8) and dmsetup print them.
  */
 #include "vsp/storage/disk/cmd/cmd.h"
+#include "tests/unit/run_suite.h"
 
 #include <check.h>
 
@@ -45,15 +46,10 @@ int main(void)
 {
 	Suite *suite = suite_create("lvm");
 	TCase *c = tcase_create("names");
-	SRunner *runner = srunner_create(suite);
-	int failed;
 
 	tcase_add_loop_test(c, a_volume_of_the_same_group_has_the_name_that_lvm_gives_it, 0,
 			    sizeof(names) / sizeof(names[0]));
 	tcase_add_test(c, a_name_that_does_not_fit_is_refused);
 	suite_add_tcase(suite, c);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return run_suite(suite);
 }

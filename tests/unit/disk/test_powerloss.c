@@ -9,6 +9,7 @@
  */
 #include "tests/unit/disk/common.h"
 #include "tests/unit/disk/replay.h"
+#include "tests/unit/run_suite.h"
 
 #include <fcntl.h>
 
@@ -420,8 +421,6 @@ static void add(Suite *suite, const char *name, const TTest *test, int loops)
 int main(void)
 {
 	Suite *suite = suite_create("disk-powerloss");
-	SRunner *runner;
-	int failed;
 
 	if (getenv("BULKHEAD_LONG")) {
 		seeds = 200;
@@ -432,9 +431,5 @@ int main(void)
 	add(suite, "resize", resizing_survives_any_power_cut, SHAPES * op_seeds);
 	add(suite, "merge", merging_survives_any_power_cut, SHAPES * op_seeds);
 	add(suite, "barrier", replay_notices_missing_barriers, SHAPES);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return run_suite(suite);
 }

@@ -13,6 +13,7 @@
 
 #include "bus/sandbox.h"
 #include "guest.h"
+#include "tests/unit/run_suite.h"
 
 static struct guest g;
 static int broker;
@@ -232,8 +233,6 @@ int main(void)
 	Suite *suite = suite_create("integration process");
 	TCase *t = tcase_create("process"), *large = tcase_create("large"),
 	      *narrow = tcase_create("narrow");
-	SRunner *r;
-	int failed;
 
 	tcase_set_timeout(t, 60);
 	tcase_add_checked_fixture(t, start, stop);
@@ -247,9 +246,5 @@ int main(void)
 	tcase_add_test(narrow, a_daemon_that_does_not_read_costs_nothing);
 	suite_add_tcase(suite, large);
 	suite_add_tcase(suite, narrow);
-	r = srunner_create(suite);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed != 0;
+	return run_suite(suite);
 }

@@ -5,10 +5,10 @@
  */
 #include <check.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "vsp/integration/services.h"
+#include "tests/unit/run_suite.h"
 
 static struct services s;
 static struct provider_channel channel[SERVICE_COUNT];
@@ -899,8 +899,6 @@ int main(void)
 {
 	Suite *suite = suite_create("integration");
 	TCase *t = tcase_create("services");
-	SRunner *r;
-	int failed;
 
 	tcase_add_checked_fixture(t, setup, NULL);
 	tcase_add_test(t, an_open_channel_is_asked_for_its_version);
@@ -931,9 +929,5 @@ int main(void)
 	tcase_add_test(t, without_a_target_the_guest_gets_what_it_needs);
 	tcase_add_test(t, nonsense_is_ignored);
 	suite_add_tcase(suite, t);
-	r = srunner_create(suite);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed != 0;
+	return run_suite(suite);
 }

@@ -4,11 +4,11 @@
  * and 8254 datasheets. Time is moved by the tests, except in clock's.
  */
 #include "board.h"
+#include "tests/unit/run_suite.h"
 
 int main(void)
 {
 	SRunner *r = srunner_create(lapic_suite());
-	int failed;
 
 	srunner_add_suite(r, message_suite());
 	srunner_add_suite(r, timer_suite());
@@ -18,8 +18,5 @@ int main(void)
 	srunner_add_suite(r, clock_suite());
 	srunner_add_suite(r, state_suite());
 	srunner_add_suite(r, threads_suite());
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed != 0;
+	return run_suites(r);
 }

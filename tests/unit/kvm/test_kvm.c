@@ -9,12 +9,12 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "vmmcore/kvm/kvm.h"
+#include "tests/unit/run_suite.h"
 
 #define LOAD 0x1000u
 #define LOW  (16ull << 20)
@@ -523,8 +523,6 @@ int main(void)
 {
 	Suite *s = suite_create("kvm");
 	TCase *t = tcase_create("snippets");
-	SRunner *r;
-	int failed;
 
 	if (access("/dev/kvm", R_OK | W_OK) < 0) {
 		printf("SKIP: /dev/kvm: %s\n", strerror(errno));
@@ -547,9 +545,5 @@ int main(void)
 	tcase_add_test(t, a_kick_before_run_is_not_lost);
 	tcase_add_test(t, the_pics_vector_is_delivered);
 	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return run_suite(s);
 }

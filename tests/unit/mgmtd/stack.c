@@ -500,14 +500,3 @@ TCase *stack_case(Suite *s, const char *name)
 	suite_add_tcase(s, t);
 	return t;
 }
-
-int run_suite(Suite *s)
-{
-	SRunner *r = srunner_create(s);
-	int failed;
-
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
-}

@@ -36,7 +36,6 @@ struct client;
 extern struct stack stack;
 extern struct client client;
 TCase *stack_case(Suite *s, const char *name);
-int run_suite(Suite *s); /* frees it; the program's exit status */
 
 struct client {
 	void *context, *socket, *monitor;

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "tests/unit/mgmtd/stack.h"
+#include "tests/unit/run_suite.h"
 
 /* The error of an action, which must not have succeeded. */
 static int refused(const char *vm, Bulkhead__VmAction action, char *what, size_t size)

@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include <zmq.h>
 #include "tests/unit/mgmtd/stack.h"
+#include "tests/unit/run_suite.h"
 
 /* ---- who may */
 

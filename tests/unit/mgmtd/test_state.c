@@ -6,6 +6,7 @@
 #include <string.h>
 #include "mgmtd/state.h"
 #include "proto/api.pb-c.h"
+#include "tests/unit/run_suite.h"
 
 START_TEST(states_have_the_names_of_virtual_server_and_the_numbers_of_the_api)
 {
@@ -113,8 +114,6 @@ int main(void)
 {
 	Suite *s = suite_create("states");
 	TCase *t = tcase_create("states");
-	SRunner *r;
-	int failed;
 
 	tcase_add_test(t, states_have_the_names_of_virtual_server_and_the_numbers_of_the_api);
 	tcase_add_test(t, whatever_has_processes_can_be_turned_off_and_survives_their_death);
@@ -123,9 +122,5 @@ int main(void)
 	tcase_add_test(t, every_state_can_be_left_and_reached);
 	tcase_add_test(t, what_is_possible_is_said_in_words);
 	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return run_suite(s);
 }

@@ -14,6 +14,7 @@
 #include "mgmtd/files.h"
 #include "mgmtd/schema/embed.h"
 #include "mgmtd/vmc.h"
+#include "tests/unit/run_suite.h"
 
 #define ANY UINT32_MAX
 
@@ -456,8 +457,6 @@ int main(void)
 {
 	Suite *s = suite_create("vmc");
 	TCase *t = tcase_create("vmc");
-	SRunner *r;
-	int failed;
 
 	tcase_add_loop_test(t, a_wrong_definition_is_refused_with_its_place_and_reason, 0, FAILS);
 	tcase_add_test(t, every_wrong_file_is_in_the_table);
@@ -471,9 +470,5 @@ int main(void)
 	tcase_add_test(t, amounts_of_memory_are_understood_as_people_write_them);
 	tcase_add_test(t, random_uuids_differ_and_say_that_they_are_random);
 	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return run_suite(s);
 }

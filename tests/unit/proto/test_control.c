@@ -531,5 +531,5 @@ int main(void)
 	tcase_add_test(t, lines_we_write_pass_our_own_check);
 	tcase_add_test(t, roles_have_names);
 	suite_add_tcase(s, t);
-	return suite_main(s);
+	return run_suite(s);
 }

@@ -6,6 +6,7 @@
  */
 #include "hosted.h"
 #include "vsp/storage/inflight_memory.h"
+#include "tests/unit/run_suite.h"
 
 #include <check.h>
 #include <fcntl.h>
@@ -417,8 +418,6 @@ int main(void)
 {
 	Suite *s = suite_create("inflight");
 	TCase *fresh = tcase_create("handshake"), *t = tcase_create("ready");
-	SRunner *sr;
-	int failed;
 
 	tcase_set_timeout(fresh, 60);
 	tcase_add_checked_fixture(fresh, start, teardown);
@@ -439,9 +438,5 @@ int main(void)
 	tcase_add_test(t, what_the_guest_has_closed_is_owed_nothing);
 	tcase_add_loop_test(t, nonsense_in_the_memory_is_survived_or_refused, 0, 12);
 	suite_add_tcase(s, t);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

@@ -4,10 +4,10 @@
  * that most of them follow. The guest sees all or none, also of the next process.
  */
 #include "hosted.h"
+#include "tests/unit/run_suite.h"
 
 #include <check.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -168,8 +168,6 @@ int main(void)
 {
 	Suite *s = suite_create("many disks");
 	TCase *t = tcase_create("all");
-	SRunner *sr;
-	int failed;
 
 	tcase_set_timeout(t, 60);
 	tcase_add_checked_fixture(t, setup, teardown);
@@ -178,9 +176,5 @@ int main(void)
 	tcase_add_test(t, one_more_is_refused);
 	tcase_add_test(t, it_does_not_run_before_all_are_there);
 	suite_add_tcase(s, t);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

@@ -3,10 +3,10 @@
  * A CD/DVD drive whose media come and go while its guest runs, through real rings.
  */
 #include "hosted.h"
+#include "tests/unit/run_suite.h"
 
 #include <check.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -246,8 +246,6 @@ int main(void)
 {
 	Suite *s = suite_create("media");
 	TCase *t = tcase_create("media");
-	SRunner *sr;
-	int failed;
 
 	tcase_set_timeout(t, 60);
 	tcase_add_checked_fixture(t, setup, NULL);
@@ -258,9 +256,5 @@ int main(void)
 	tcase_add_test(t, only_drives_take_media);
 	tcase_add_test(t, an_empty_drive_comes_and_goes);
 	suite_add_tcase(s, t);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

@@ -4,6 +4,7 @@
  * not in the page cache, files that end early or cannot be read, full disks, pauses.
  */
 #include "hosted.h"
+#include "tests/unit/run_suite.h"
 
 #include <check.h>
 #include <errno.h>
@@ -352,8 +353,6 @@ int main(void)
 {
 	Suite *s = suite_create("reads");
 	TCase *t = tcase_create("reads");
-	SRunner *sr;
-	int failed;
 
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, what_the_page_cache_lacks_is_read);
@@ -366,9 +365,5 @@ int main(void)
 	tcase_add_test(t, reads_go_on_while_a_write_waits_for_room);
 	tcase_add_test(t, the_ring_only_reads);
 	suite_add_tcase(s, t);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

@@ -6,6 +6,7 @@
  */
 #include "vsp/storage/scsi/reserve.h"
 #include "vsp/storage/scsi/scsi.h"
+#include "tests/unit/run_suite.h"
 
 #include <check.h>
 #include <errno.h>
@@ -518,8 +519,6 @@ int main(void)
 {
 	Suite *s = suite_create("reserve");
 	TCase *t = tcase_create("machines");
-	SRunner *sr;
-	int failed;
 
 	tcase_set_timeout(t, 60);
 	tcase_add_checked_fixture(t, setup, teardown);
@@ -541,9 +540,5 @@ int main(void)
 	tcase_add_test(t, garbled_state_fails_commands_and_nothing_else);
 	tcase_add_test(t, who_wants_the_image_alone_is_kept_out);
 	suite_add_tcase(s, t);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

@@ -4,6 +4,7 @@
  * hand from SPC-4, SBC-3 and MMC-6.
  */
 #include "scsi_rig.h"
+#include "tests/unit/run_suite.h"
 
 START_TEST(inquiry_names_the_unit)
 {
@@ -330,8 +331,6 @@ int main(void)
 {
 	Suite *s = suite_create("scsi");
 	TCase *t = tcase_create("unit");
-	SRunner *sr;
-	int n;
 
 	tcase_add_checked_fixture(t, setup, NULL);
 	tcase_add_test(t, inquiry_names_the_unit);
@@ -352,9 +351,5 @@ int main(void)
 	tcase_add_test(t, a_change_of_size_is_said_once);
 	tcase_add_test(t, a_dvd_has_blocks_of_2048_and_one_track);
 	suite_add_tcase(s, t);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	n = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return n ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

@@ -4,6 +4,7 @@
  * what is mapped, keeps its word about the cache, and has a drive's mode page and structures.
  */
 #include "scsi_rig.h"
+#include "tests/unit/run_suite.h"
 
 /* SBC-3: RDPROTECT, WRPROTECT, VRPROTECT without protection information. */
 START_TEST(protection_information_is_refused)
@@ -273,8 +274,6 @@ int main(void)
 {
 	Suite *s = suite_create("scsi strict");
 	TCase *t = tcase_create("unit");
-	SRunner *sr;
-	int n;
 
 	tcase_add_checked_fixture(t, setup, NULL);
 	tcase_add_test(t, protection_information_is_refused);
@@ -291,9 +290,5 @@ int main(void)
 	tcase_add_test(t, a_drive_lists_its_features);
 	tcase_add_test(t, a_dvd_has_a_track_and_structures);
 	suite_add_tcase(s, t);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	n = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return n ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

@@ -4,11 +4,11 @@
  * and the SCSI standards', written out by hand.
  */
 #include "hosted.h"
+#include "tests/unit/run_suite.h"
 
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -773,8 +773,6 @@ int main(void)
 {
 	Suite *s = suite_create("storvsp");
 	TCase *fresh = tcase_create("handshake"), *t = tcase_create("ready");
-	SRunner *sr;
-	int failed;
 
 	tcase_set_timeout(fresh, 30);
 	tcase_add_test(fresh, the_handshake_agrees_on_a_version_and_tells_the_properties);
@@ -803,9 +801,5 @@ int main(void)
 	tcase_add_test(t, a_disk_grows_under_load_and_says_so);
 	tcase_add_test(t, a_paused_guest_hears_of_a_new_disk_when_it_goes_on);
 	suite_add_tcase(s, t);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "bus/vmbus/server.h"
+#include "tests/unit/run_suite.h"
 
 /* ---- a recording guest and provider ---- */
 
@@ -957,8 +958,6 @@ int main(void)
 {
 	Suite *suite = suite_create("vmbus");
 	TCase *tc = tcase_create("control plane");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 60);
@@ -999,9 +998,5 @@ int main(void)
 	tcase_add_test(tc, a_stream_to_the_host_is_asked_for_and_refused);
 	tcase_add_test(tc, a_stream_is_offered_as_one);
 	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return run_suite(suite);
 }

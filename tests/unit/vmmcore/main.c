@@ -6,13 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/unit/run_suite.h"
 #include "tests/unit/vmmcore/fixture.h"
 
 int main(int argc, char **argv)
 {
 	Suite *s = suite_create("broker");
-	SRunner *r;
-	int failed;
 
 	if (argc != 3) {
 		fprintf(stderr, "usage: %s BROKER FAKE_CHILD\n", argv[0]);
@@ -26,9 +25,5 @@ int main(int argc, char **argv)
 	suite_add_tcase(s, refusal_tests());
 	suite_add_tcase(s, service_tests());
 	suite_add_tcase(s, restart_tests());
-	r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return run_suite(s);
 }

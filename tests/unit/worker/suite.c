@@ -3,14 +3,10 @@
 
 #include <signal.h>
 
+#include "tests/unit/run_suite.h"
+
 int main(void)
 {
-	SRunner *r = srunner_create(worker_suite());
-	int failed;
-
 	signal(SIGPIPE, SIG_IGN);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed != 0;
+	return run_suite(worker_suite());
 }

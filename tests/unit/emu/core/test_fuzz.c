@@ -18,6 +18,7 @@
 #include <time.h>
 
 #include "machine.h"
+#include "tests/unit/run_suite.h"
 
 enum { RAM = 1 << 20, GUARD = 1 << 20 };
 
@@ -338,8 +339,6 @@ int main(int argc, char **argv)
 {
 	Suite *s = suite_create("emu-fuzz");
 	TCase *t = tcase_create("random code");
-	SRunner *r;
-	int failed;
 
 	if (getenv("BULKHEAD_LONG"))
 		seconds = 60;
@@ -350,9 +349,5 @@ int main(int argc, char **argv)
 	tcase_add_loop_test(t, random_code_stays_inside, 0, 2);
 	tcase_set_timeout(t, seconds + 20);
 	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return run_suite(s);
 }

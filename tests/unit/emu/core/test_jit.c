@@ -15,6 +15,7 @@
 
 #include "machine.h"
 #include "vmmcore/emu/jit/jit.h"
+#include "tests/unit/run_suite.h"
 
 #if EMU_JIT
 
@@ -759,8 +760,6 @@ int main(int argc, char **argv)
 {
 	Suite *s = suite_create("emu-jit");
 	TCase *t = tcase_create("beside the interpreter");
-	SRunner *r;
-	int failed;
 
 	if (argc > 1)
 		programs = strtoul(argv[1], NULL, 0);
@@ -770,11 +769,7 @@ int main(int argc, char **argv)
 	tcase_add_test(t, translations_are_never_writable_where_executable);
 	tcase_set_timeout(t, 600);
 	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return run_suite(s);
 }
 
 #else

@@ -16,6 +16,7 @@
 #include "forms.h"
 #include "machine.h"
 #include "native.h"
+#include "tests/unit/run_suite.h"
 
 #define BUFFER     0x20000000ull /* the same address here and in the guest */
 #define BUFFER_FAR (BUFFER | 1ull << 44)
@@ -671,7 +672,6 @@ int main(int argc, char **argv)
 	Suite *s = suite_create("emu-native");
 	TCase *t = tcase_create("integer");
 	SRunner *r;
-	int failed;
 
 	if (native_init()) {
 		printf("SKIP: the host is not x86-64, or gives no executable memory\n");
@@ -697,10 +697,5 @@ int main(int argc, char **argv)
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_set_fork_status(r, CK_NOFORK);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	if (!failed && report())
-		failed = 1;
-	return failed ? 1 : 0;
+	return run_suites(r) || report();
 }

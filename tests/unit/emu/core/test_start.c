@@ -8,11 +8,11 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
 
 #include "machine.h"
+#include "tests/unit/run_suite.h"
 
 enum { STATES = 5000, RAM = 2 << 20 };
 
@@ -141,15 +141,9 @@ int main(void)
 {
 	Suite *s = suite_create("emu-start");
 	TCase *t = tcase_create("start");
-	SRunner *sr;
-	int failed;
 
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, any_start_state_is_refused_or_runs_within_ram);
 	suite_add_tcase(s, t);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "system.h"
+#include "tests/unit/run_suite.h"
 
 struct machine *m;
 struct vcpu_state st;
@@ -56,8 +57,6 @@ TCase *tcase(Suite *s, const char *name)
 int main(void)
 {
 	Suite *s = suite_create("emu-system");
-	SRunner *r;
-	int failed;
 
 	add_paging(s);
 	add_exceptions(s);
@@ -65,9 +64,5 @@ int main(void)
 	add_code(s);
 	add_modes(s);
 	add_a20(s);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return run_suite(s);
 }

@@ -5,10 +5,10 @@
  * undefined, reserved bits.
  */
 #include <check.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "vmmcore/emu/fpu/simd.h"
+#include "tests/unit/run_suite.h"
 
 static struct emu_fpu f;
 static struct emu_x87_env env;
@@ -386,8 +386,6 @@ int main(void)
 {
 	Suite *s = suite_create("emu-fpu-state");
 	TCase *t = tcase_create("state");
-	SRunner *r;
-	int failed;
 
 	tcase_add_checked_fixture(t, setup, NULL);
 	tcase_add_test(t, tables_are_sorted_and_complete);
@@ -408,9 +406,5 @@ int main(void)
 	tcase_add_test(t, fxrstor_of_32_bit_mode_keeps_the_upper_registers);
 	tcase_add_test(t, modes_nest);
 	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed != 0;
+	return run_suite(s);
 }
