@@ -122,6 +122,26 @@ void broker_stop(struct broker_process *b)
 	broker_remove(b);
 }
 
+struct broker_process broker;
+int client;
+
+void broker_setup_with(const char *const *options)
+{
+	broker_start(&broker, options);
+	client = broker_connect(&broker);
+}
+
+void broker_setup(void)
+{
+	broker_setup_with(NULL);
+}
+
+void broker_teardown(void)
+{
+	close(client);
+	broker_stop(&broker);
+}
+
 struct vm_config vm_config(uint64_t id, const char *name)
 {
 	struct vm_config c = {
@@ -269,7 +289,7 @@ static unsigned count_vm_cgroups(const char *path)
 	return n;
 }
 
-unsigned count_cgroups(pid_t broker)
+unsigned count_cgroups(pid_t pid)
 {
 	FILE *f = fopen("/proc/self/cgroup", "r");
 	char line[512], path[640];
@@ -282,7 +302,7 @@ unsigned count_cgroups(pid_t broker)
 		own[strcspn(own, "\n")] = 0;
 		if (*list)
 			snprintf(path, sizeof(path), "/sys/fs/cgroup/%s%s/bulkhead.%d", list, own,
-				 broker);
+				 pid);
 		else
 			snprintf(path, sizeof(path), "/sys/fs/cgroup%s", own);
 		n += count_vm_cgroups(path);

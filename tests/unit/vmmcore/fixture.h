@@ -43,6 +43,13 @@ void settle(int sock); /* one round trip */
 void broker_stop(struct broker_process *b);
 void broker_remove(struct broker_process *b);
 
+/* A checked fixture: the broker of a test that has but one, and its client. */
+extern struct broker_process broker;
+extern int client;
+void broker_setup(void);
+void broker_setup_with(const char *const *options);
+void broker_teardown(void);
+
 struct vm_config vm_config(uint64_t id, const char *name);
 int image(void); /* a regular file, opened for reading */
 void request_create(int sock, const struct vm_config *c);

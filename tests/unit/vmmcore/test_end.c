@@ -12,21 +12,11 @@
 
 #include "tests/unit/vmmcore/fixture.h"
 
-static struct broker_process b;
-static int sock;
-
 static void setup(void)
 {
 	static const char *const options[] = {"--start-timeout=1500", NULL};
 
-	broker_start(&b, options);
-	sock = broker_connect(&b);
-}
-
-static void teardown(void)
-{
-	close(sock);
-	broker_stop(&b);
+	broker_setup_with(options);
 }
 
 static void contains(const char *text, const char *part)
@@ -42,10 +32,10 @@ START_TEST(kill_9_of_a_process_ends_its_vm_and_says_which)
 	char number[16];
 	union message m;
 
-	create(sock, 1, "plain", pid);
-	create(sock, 2, "beside", beside);
+	create(client, 1, "plain", pid);
+	create(client, 2, "beside", beside);
 	ck_assert_int_eq(kill(pid[_i], SIGKILL), 0);
-	expect(sock, MSG_VM_GONE, &m);
+	expect(client, MSG_VM_GONE, &m);
 	ck_assert_uint_eq(m.gone.id, 1);
 	ck_assert_uint_eq(m.gone.role, (unsigned)_i);
 	ck_assert_int_eq(m.gone.pid, pid[_i]);
@@ -58,9 +48,9 @@ START_TEST(kill_9_of_a_process_ends_its_vm_and_says_which)
 	/* The other VM does not notice. */
 	for (unsigned i = 0; i < ROLES_ALWAYS; i++)
 		ck_assert_int_eq(kill(beside[i], 0), 0);
-	ck_assert_uint_eq(count_children(b.pid), ROLES_ALWAYS);
-	request_destroy(sock, 2);
-	expect(sock, MSG_OK, &m);
+	ck_assert_uint_eq(count_children(broker.pid), ROLES_ALWAYS);
+	request_destroy(client, 2);
+	expect(client, MSG_OK, &m);
 	ck_assert_uint_eq(m.h.cookie, 2002);
 }
 END_TEST
@@ -87,11 +77,11 @@ START_TEST(a_process_that_fails_ends_its_vm_with_a_reason)
 {
 	const struct deed *d = &deeds[_i];
 	struct vm_config c = vm_config(1, d->name);
-	unsigned fds = count_fds(b.pid);
+	unsigned fds = count_fds(broker.pid);
 	union message m;
 
-	request_create(sock, &c);
-	next(sock, &m, NULL);
+	request_create(client, &c);
+	next(client, &m, NULL);
 	/* A process may be faster at going than the other at getting ready. */
 	if (d->error || m.h.type == MSG_ERROR) {
 		ck_assert_uint_eq(m.h.type, MSG_ERROR);
@@ -101,13 +91,13 @@ START_TEST(a_process_that_fails_ends_its_vm_with_a_reason)
 		contains(m.error.text, d->text);
 	} else {
 		ck_assert_uint_eq(m.h.type, MSG_VM_CREATED);
-		expect(sock, MSG_VM_GONE, &m);
+		expect(client, MSG_VM_GONE, &m);
 		ck_assert_uint_eq(m.gone.role, d->role);
 		contains(m.gone.text, d->text);
 	}
-	ck_assert_uint_eq(count_children(b.pid), 0);
-	ck_assert_uint_eq(count_fds(b.pid), fds);
-	ck_assert_uint_eq(count_cgroups(b.pid), 0);
+	ck_assert_uint_eq(count_children(broker.pid), 0);
+	ck_assert_uint_eq(count_fds(broker.pid), fds);
+	ck_assert_uint_eq(count_cgroups(broker.pid), 0);
 }
 END_TEST
 
@@ -119,17 +109,17 @@ START_TEST(a_vm_that_uses_too_much_memory_ends_and_says_so)
 	union message m;
 
 	control_header(&ask.h, MSG_HOST_INFO, 7);
-	ck_assert_int_eq(msgsock_send(sock, &ask.h, NULL, 0), 0);
-	expect(sock, MSG_HOST_INFO_REPLY, &m);
+	ck_assert_int_eq(msgsock_send(client, &ask.h, NULL, 0), 0);
+	expect(client, MSG_HOST_INFO_REPLY, &m);
 	if (!m.info.cgroup_version) {
 		printf("SKIP: the broker can make no cgroups here\n");
 		return;
 	}
-	create(sock, 2, "beside", beside);
-	request_create(sock, &c);
-	next(sock, &m, NULL);
+	create(client, 2, "beside", beside);
+	request_create(client, &c);
+	next(client, &m, NULL);
 	if (m.h.type == MSG_VM_CREATED)
-		next(sock, &m, NULL);
+		next(client, &m, NULL);
 	ck_assert_uint_eq(m.h.type, MSG_VM_GONE);
 	ck_assert_uint_eq(m.gone.id, 1);
 	contains(m.gone.text, "memory");
@@ -140,29 +130,29 @@ END_TEST
 
 START_TEST(a_client_that_goes_takes_its_vms_along_and_no_others)
 {
-	int other = broker_connect(&b);
+	int other = broker_connect(&broker);
 	pid_t ours[ROLES_ALWAYS], theirs[ROLES_ALWAYS];
 
-	create(sock, 1, "ours", ours);
+	create(client, 1, "ours", ours);
 	create(other, 2, "theirs", theirs);
 	close(other);
 	for (unsigned i = 0; i < ROLES_ALWAYS; i++) {
 		ck_assert(gone(theirs[i]));
 		ck_assert_int_eq(kill(ours[i], 0), 0);
 	}
-	ck_assert(becomes(count_children, b.pid, ROLES_ALWAYS));
+	ck_assert(becomes(count_children, broker.pid, ROLES_ALWAYS));
 }
 END_TEST
 
 START_TEST(a_client_that_goes_while_its_vm_starts_leaves_nothing)
 {
-	int other = broker_connect(&b);
+	int other = broker_connect(&broker);
 	struct vm_config c = vm_config(2, "worker:hang");
 
 	request_create(other, &c);
-	ck_assert(becomes(count_children, b.pid, ROLES_ALWAYS));
+	ck_assert(becomes(count_children, broker.pid, ROLES_ALWAYS));
 	close(other);
-	ck_assert(becomes(count_children, b.pid, 0));
+	ck_assert(becomes(count_children, broker.pid, 0));
 }
 END_TEST
 
@@ -170,8 +160,8 @@ START_TEST(told_to_end_the_broker_ends_its_vms_first)
 {
 	pid_t pid[ROLES_ALWAYS];
 
-	create(sock, 1, "plain", pid);
-	broker_stop(&b);
+	create(client, 1, "plain", pid);
+	broker_stop(&broker);
 	for (unsigned i = 0; i < ROLES_ALWAYS; i++)
 		ck_assert_int_lt(kill(pid[i], 0), 0);
 	setup(); /* for the teardown */
@@ -181,18 +171,18 @@ END_TEST
 /* The next broker also sweeps up the cgroups. */
 START_TEST(a_killed_broker_leaves_no_process)
 {
-	pid_t pid[ROLES_ALWAYS], old = b.pid;
+	pid_t pid[ROLES_ALWAYS], old = broker.pid;
 
-	create(sock, 1, "plain", pid);
-	ck_assert_int_eq(kill(b.pid, SIGKILL), 0);
-	ck_assert_int_eq(waitpid(b.pid, NULL, 0), b.pid);
+	create(client, 1, "plain", pid);
+	ck_assert_int_eq(kill(broker.pid, SIGKILL), 0);
+	ck_assert_int_eq(waitpid(broker.pid, NULL, 0), broker.pid);
 	for (unsigned i = 0; i < ROLES_ALWAYS; i++)
 		ck_assert(gone(pid[i]));
-	close(sock);
-	broker_remove(&b);
+	close(client);
+	broker_remove(&broker);
 	setup();
 	ck_assert_uint_eq(count_cgroups(old), 0);
-	create(sock, 1, "plain", pid);
+	create(client, 1, "plain", pid);
 }
 END_TEST
 
@@ -200,7 +190,7 @@ TCase *end_tests(void)
 {
 	TCase *t = tcase_create("end");
 
-	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_checked_fixture(t, setup, broker_teardown);
 	tcase_set_timeout(t, 60);
 	tcase_add_loop_test(t, kill_9_of_a_process_ends_its_vm_and_says_which, 0, ROLES_ALWAYS);
 	tcase_add_loop_test(t, a_process_that_fails_ends_its_vm_with_a_reason, 0,

@@ -14,21 +14,6 @@
 
 #include "tests/unit/vmmcore/fixture.h"
 
-static struct broker_process b;
-static int sock;
-
-static void setup(void)
-{
-	broker_start(&b, NULL);
-	sock = broker_connect(&b);
-}
-
-static void teardown(void)
-{
-	close(sock);
-	broker_stop(&b);
-}
-
 START_TEST(a_vm_comes_with_its_descriptors_and_two_processes)
 {
 	struct vm_config c = vm_config(5, "plain");
@@ -37,12 +22,12 @@ START_TEST(a_vm_comes_with_its_descriptors_and_two_processes)
 
 	c.serials = 2;
 	c.modules = 1;
-	request_create(sock, &c);
-	next(sock, &m, &nfds);
+	request_create(client, &c);
+	next(client, &m, &nfds);
 	ck_assert_uint_eq(m.h.type, MSG_VM_CREATED);
 	ck_assert_uint_eq(nfds, ROLES_ALWAYS + 2);
 	ck_assert_uint_eq(m.created.backend, BACKEND_EMU);
-	ck_assert_uint_eq(count_children(b.pid), 2);
+	ck_assert_uint_eq(count_children(broker.pid), 2);
 	/* What a child reports of its sandbox is passed on; who it is, the broker knows better. */
 	for (unsigned i = 0; i < ROLES_ALWAYS; i++) {
 		ck_assert_uint_eq(m.created.process[i].syscalls_allowed, 7);
@@ -57,17 +42,17 @@ END_TEST
 START_TEST(a_destroyed_vm_leaves_nothing)
 {
 	pid_t pid[ROLES_ALWAYS];
-	unsigned fds = count_fds(b.pid);
+	unsigned fds = count_fds(broker.pid);
 	union message m;
 
-	create(sock, 5, "plain", pid);
-	request_destroy(sock, 5);
-	expect(sock, MSG_OK, &m);
+	create(client, 5, "plain", pid);
+	request_destroy(client, 5);
+	expect(client, MSG_OK, &m);
 	ck_assert_uint_eq(m.h.cookie, 2005);
 	/* The answer comes when everything is gone, not before. */
-	ck_assert_uint_eq(count_children(b.pid), 0);
-	ck_assert_uint_eq(count_fds(b.pid), fds);
-	ck_assert_uint_eq(count_cgroups(b.pid), 0);
+	ck_assert_uint_eq(count_children(broker.pid), 0);
+	ck_assert_uint_eq(count_fds(broker.pid), fds);
+	ck_assert_uint_eq(count_cgroups(broker.pid), 0);
 	for (unsigned i = 0; i < ROLES_ALWAYS; i++)
 		ck_assert_int_lt(kill(pid[i], 0), 0);
 }
@@ -75,23 +60,23 @@ END_TEST
 
 START_TEST(a_hundred_lives_leave_nothing)
 {
-	unsigned fds = count_fds(b.pid);
+	unsigned fds = count_fds(broker.pid);
 	pid_t pid[ROLES_ALWAYS];
 	union message m;
 
 	for (uint64_t id = 1; id <= 100; id++) {
-		create(sock, id, "plain", pid);
+		create(client, id, "plain", pid);
 		if (id % 2) {
-			request_destroy(sock, id);
-			expect(sock, MSG_OK, &m);
+			request_destroy(client, id);
+			expect(client, MSG_OK, &m);
 		} else {
 			ck_assert_int_eq(kill(pid[id / 2 % ROLES_ALWAYS], SIGKILL), 0);
-			expect(sock, MSG_VM_GONE, &m);
+			expect(client, MSG_VM_GONE, &m);
 		}
 	}
-	ck_assert_uint_eq(count_children(b.pid), 0);
-	ck_assert_uint_eq(count_fds(b.pid), fds);
-	ck_assert_uint_eq(count_cgroups(b.pid), 0);
+	ck_assert_uint_eq(count_children(broker.pid), 0);
+	ck_assert_uint_eq(count_fds(broker.pid), fds);
+	ck_assert_uint_eq(count_cgroups(broker.pid), 0);
 }
 END_TEST
 
@@ -105,17 +90,17 @@ START_TEST(many_vms_at_a_time_each_with_its_own_uids)
 	for (uint64_t id = 1; id <= VMS; id++) {
 		struct vm_config c = vm_config(id, "plain");
 
-		request_create(sock, &c);
+		request_create(client, &c);
 	}
 	for (unsigned i = 0; i < VMS; i++) {
-		expect(sock, MSG_VM_CREATED, &m);
+		expect(client, MSG_VM_CREATED, &m);
 		for (unsigned r = 0; r < ROLES_ALWAYS; r++)
 			uid[n++] = m.created.process[r].uid;
 	}
 	for (unsigned i = 0; geteuid() == 0 && i < n; i++)
 		for (unsigned j = 0; j < i; j++)
 			ck_assert_uint_ne(uid[i], uid[j]);
-	ck_assert_uint_eq(count_children(b.pid), VMS * ROLES_ALWAYS);
+	ck_assert_uint_eq(count_children(broker.pid), VMS * ROLES_ALWAYS);
 }
 END_TEST
 
@@ -127,8 +112,8 @@ START_TEST(a_vm_of_the_most_vcpus_fits)
 	c.vcpus = CONTROL_MAX_VCPUS;
 	c.modules = CONTROL_MAX_MODULES;
 	c.serials = CONTROL_MAX_SERIAL;
-	request_create(sock, &c);
-	expect(sock, MSG_VM_CREATED, &m);
+	request_create(client, &c);
+	expect(client, MSG_VM_CREATED, &m);
 }
 END_TEST
 
@@ -138,9 +123,9 @@ START_TEST(an_id_is_free_again_after_its_vm)
 	union message m;
 
 	for (unsigned i = 0; i < 3; i++) {
-		create(sock, 5, "plain", pid);
-		request_destroy(sock, 5);
-		expect(sock, MSG_OK, &m);
+		create(client, 5, "plain", pid);
+		request_destroy(client, 5);
+		expect(client, MSG_OK, &m);
 	}
 }
 END_TEST
@@ -150,14 +135,14 @@ START_TEST(a_vm_can_be_destroyed_while_it_starts)
 	struct vm_config c = vm_config(5, "worker:hang");
 	union message m;
 
-	request_create(sock, &c);
-	request_destroy(sock, 5);
-	expect(sock, MSG_ERROR, &m);
+	request_create(client, &c);
+	request_destroy(client, 5);
+	expect(client, MSG_ERROR, &m);
 	ck_assert_uint_eq(m.h.cookie, 1005);
 	ck_assert_int_eq(m.error.error, ECANCELED);
-	expect(sock, MSG_OK, &m);
+	expect(client, MSG_OK, &m);
 	ck_assert_uint_eq(m.h.cookie, 2005);
-	ck_assert_uint_eq(count_children(b.pid), 0);
+	ck_assert_uint_eq(count_children(broker.pid), 0);
 }
 END_TEST
 
@@ -171,8 +156,8 @@ static ino_t reservations(int image)
 	int fd;
 
 	control_header(&m.h, MSG_RESERVATIONS, 77);
-	ck_assert_int_eq(msgsock_send(sock, &m.h, &image, 1), 0);
-	ck_assert_int_eq(msgsock_recv(sock, &answer, sizeof(answer), &fd, 1, &nfds), sizeof(m));
+	ck_assert_int_eq(msgsock_send(client, &m.h, &image, 1), 0);
+	ck_assert_int_eq(msgsock_recv(client, &answer, sizeof(answer), &fd, 1, &nfds), sizeof(m));
 	ck_assert_uint_eq(answer.h.type, MSG_RESERVATIONS_REPLY);
 	ck_assert_uint_eq(answer.h.cookie, 77);
 	ck_assert_uint_eq(nfds, 1);
@@ -203,7 +188,7 @@ TCase *life_tests(void)
 {
 	TCase *t = tcase_create("life");
 
-	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_checked_fixture(t, broker_setup, broker_teardown);
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, a_vm_comes_with_its_descriptors_and_two_processes);
 	tcase_add_test(t, a_destroyed_vm_leaves_nothing);

@@ -14,21 +14,12 @@
 
 #include "tests/unit/vmmcore/fixture.h"
 
-static struct broker_process b;
-static int sock;
 static unsigned fds_before;
 
 static void setup(void)
 {
-	broker_start(&b, NULL);
-	sock = broker_connect(&b);
-	fds_before = count_fds(b.pid);
-}
-
-static void teardown(void)
-{
-	close(sock);
-	broker_stop(&b);
+	broker_setup();
+	fds_before = count_fds(broker.pid);
 }
 
 /* The request that was just sent is refused with this error, and nothing is left of it. */
@@ -36,12 +27,12 @@ static void refused(uint64_t cookie, int error)
 {
 	union message m;
 
-	expect(sock, MSG_ERROR, &m);
+	expect(client, MSG_ERROR, &m);
 	ck_assert_uint_eq(m.h.cookie, cookie);
 	ck_assert_msg(m.error.error == error, "error %d instead of %d: %s", m.error.error, error,
 		      m.error.text);
 	ck_assert_uint_gt(strlen(m.error.text), 10);
-	ck_assert(becomes(count_fds, b.pid, fds_before));
+	ck_assert(becomes(count_fds, broker.pid, fds_before));
 }
 
 START_TEST(a_second_vm_of_one_id_is_refused)
@@ -49,33 +40,33 @@ START_TEST(a_second_vm_of_one_id_is_refused)
 	struct vm_config c = vm_config(5, "second");
 	pid_t pid[ROLES_ALWAYS];
 
-	create(sock, 5, "first", pid);
-	settle(sock);
-	fds_before = count_fds(b.pid);
-	request_create(sock, &c);
+	create(client, 5, "first", pid);
+	settle(client);
+	fds_before = count_fds(broker.pid);
+	request_create(client, &c);
 	refused(1005, EEXIST);
-	ck_assert_uint_eq(count_children(b.pid), ROLES_ALWAYS);
+	ck_assert_uint_eq(count_children(broker.pid), ROLES_ALWAYS);
 }
 END_TEST
 
 START_TEST(a_vm_that_is_not_there_cannot_be_destroyed)
 {
-	request_destroy(sock, 5);
+	request_destroy(client, 5);
 	refused(2005, ENOENT);
 }
 END_TEST
 
 START_TEST(another_clients_vm_cannot_be_destroyed)
 {
-	int other = broker_connect(&b);
+	int other = broker_connect(&broker);
 	pid_t pid[ROLES_ALWAYS];
 
 	create(other, 5, "theirs", pid);
 	settle(other);
-	fds_before = count_fds(b.pid);
-	request_destroy(sock, 5);
+	fds_before = count_fds(broker.pid);
+	request_destroy(client, 5);
 	refused(2005, ENOENT);
-	ck_assert_int_eq(count_children(b.pid), ROLES_ALWAYS);
+	ck_assert_int_eq(count_children(broker.pid), ROLES_ALWAYS);
 	close(other);
 }
 END_TEST
@@ -85,7 +76,7 @@ START_TEST(more_memory_than_the_host_has_is_refused)
 	struct vm_config c = vm_config(5, "big");
 
 	c.ram_bytes = CONTROL_MAX_RAM;
-	request_create(sock, &c);
+	request_create(client, &c);
 	refused(1005, ENOMEM);
 }
 END_TEST
@@ -95,7 +86,7 @@ static void create_with_image(int fd)
 	struct msg_vm_create m = {.config = vm_config(5, "odd")};
 
 	control_header(&m.h, MSG_VM_CREATE, 1005);
-	ck_assert_int_eq(msgsock_send(sock, &m.h, &fd, 1), 0);
+	ck_assert_int_eq(msgsock_send(client, &m.h, &fd, 1), 0);
 	close(fd);
 }
 
@@ -113,7 +104,7 @@ START_TEST(a_kernel_must_be_a_regular_file_opened_for_reading)
 	refused(1005, EINVAL);
 	create_with_image(open("/proc/self/exe", O_PATH));
 	refused(1005, EINVAL);
-	create_with_image(open(b.directory, O_RDWR | O_TMPFILE, 0600));
+	create_with_image(open(broker.directory, O_RDWR | O_TMPFILE, 0600));
 	refused(1005, EINVAL);
 }
 END_TEST
@@ -123,14 +114,14 @@ START_TEST(a_bad_configuration_is_refused_with_the_reason)
 	struct vm_config c = vm_config(5, "bad");
 
 	c.vcpus = 0;
-	request_create(sock, &c);
+	request_create(client, &c);
 	refused(1005, EPROTO);
 	c.vcpus = 4000;
-	request_create(sock, &c);
+	request_create(client, &c);
 	refused(1005, EPROTO);
 	c = vm_config(5, "bad");
 	c.ram_bytes = 1 << 20;
-	request_create(sock, &c);
+	request_create(client, &c);
 	refused(1005, EPROTO);
 }
 END_TEST
@@ -140,27 +131,27 @@ START_TEST(a_message_for_somebody_else_is_refused)
 	struct msg_plain m = {0};
 
 	control_header(&m.h, MSG_UNIT_PAUSE, 9);
-	ck_assert_int_eq(msgsock_send(sock, &m.h, NULL, 0), 0);
+	ck_assert_int_eq(msgsock_send(client, &m.h, NULL, 0), 0);
 	refused(9, EPROTO);
 }
 END_TEST
 
 START_TEST(a_client_that_sends_no_messages_is_disconnected)
 {
-	int other = broker_connect(&b);
+	int other = broker_connect(&broker);
 	pid_t pid[ROLES_ALWAYS];
 
-	create(sock, 5, "plain", pid);
+	create(client, 5, "plain", pid);
 	ck_assert_int_eq(send(other, "hello", 5, 0), 5);
 	ck_assert(closed(other));
 	close(other);
-	settle(sock); /* we are not */
+	settle(client); /* we are not */
 }
 END_TEST
 
 START_TEST(a_client_that_stops_reading_is_disconnected)
 {
-	int other = broker_connect(&b), r = 0;
+	int other = broker_connect(&broker), r = 0;
 	struct msg_plain ask = {0};
 
 	fcntl(other, F_SETFL, O_NONBLOCK);
@@ -180,11 +171,11 @@ START_TEST(clients_beyond_the_limit_are_turned_away)
 	int others[40], open_ones = 0;
 
 	for (unsigned i = 0; i < 40; i++) {
-		others[i] = msgsock_connect(b.socket);
+		others[i] = msgsock_connect(broker.socket);
 		ck_assert_int_ge(others[i], 0);
 	}
 	/* BROKER_MAX_CLIENTS, with us */
-	ck_assert(becomes(count_fds, b.pid, fds_before + 15));
+	ck_assert(becomes(count_fds, broker.pid, fds_before + 15));
 	usleep(100000);
 	for (unsigned i = 0; i < 40; i++) {
 		char byte;
@@ -193,7 +184,7 @@ START_TEST(clients_beyond_the_limit_are_turned_away)
 		close(others[i]);
 	}
 	ck_assert_int_eq(open_ones, 15);
-	ck_assert(becomes(count_fds, b.pid, fds_before));
+	ck_assert(becomes(count_fds, broker.pid, fds_before));
 }
 END_TEST
 
@@ -207,15 +198,15 @@ START_TEST(strangers_are_not_let_in)
 		printf("SKIP: another user is needed, and so root\n");
 		return;
 	}
-	ck_assert_int_eq(chmod(b.directory, 0755), 0);
-	ck_assert_int_eq(chmod(b.socket, 0666), 0);
+	ck_assert_int_eq(chmod(broker.directory, 0755), 0);
+	ck_assert_int_eq(chmod(broker.socket, 0666), 0);
 	pid = fork();
 	if (!pid) {
 		int s;
 
 		if (setgroups(0, NULL) || setgid(65534) || setuid(65534))
 			_exit(2);
-		s = msgsock_connect(b.socket);
+		s = msgsock_connect(broker.socket);
 		_exit(s < 0 ? 3 : closed(s) ? 0 : 1);
 	}
 	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
@@ -228,7 +219,7 @@ static void ask_for_reservations(int image)
 	struct msg_plain m = {0};
 
 	control_header(&m.h, MSG_RESERVATIONS, 77);
-	ck_assert_int_eq(msgsock_send(sock, &m.h, &image, 1), 0);
+	ck_assert_int_eq(msgsock_send(client, &m.h, &image, 1), 0);
 }
 
 START_TEST(reservations_are_for_who_may_write_the_image)
@@ -253,7 +244,7 @@ TCase *refusal_tests(void)
 {
 	TCase *t = tcase_create("refusal");
 
-	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_checked_fixture(t, setup, broker_teardown);
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, a_second_vm_of_one_id_is_refused);
 	tcase_add_test(t, a_vm_that_is_not_there_cannot_be_destroyed);

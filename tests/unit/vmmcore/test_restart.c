@@ -9,21 +9,6 @@
 
 #include "tests/unit/vmmcore/fixture.h"
 
-static struct broker_process b;
-static int sock;
-
-static void setup(void)
-{
-	broker_start(&b, NULL);
-	sock = broker_connect(&b);
-}
-
-static void teardown(void)
-{
-	close(sock);
-	broker_stop(&b);
-}
-
 static struct vm_process start_vm(const char *name)
 {
 	struct vm_config c = vm_config(5, name);
@@ -31,8 +16,8 @@ static struct vm_process start_vm(const char *name)
 
 	c.controllers = 1;
 	c.restart = 1;
-	request_create(sock, &c);
-	expect(sock, MSG_VM_CREATED, &m);
+	request_create(client, &c);
+	expect(client, MSG_VM_CREATED, &m);
 	return m.created.process[ROLE_STORAGE];
 }
 
@@ -49,7 +34,7 @@ static void lose(pid_t pid)
 	union message m;
 
 	ck_assert_int_eq(kill(pid, SIGKILL), 0);
-	expect(sock, MSG_VM_LOST, &m);
+	expect(client, MSG_VM_LOST, &m);
 	ck_assert_uint_eq(m.gone.id, 5);
 	ck_assert_uint_eq(m.gone.role, ROLE_STORAGE);
 	ck_assert_int_eq(m.gone.signal, SIGKILL);
@@ -62,14 +47,14 @@ START_TEST(another_gets_what_the_dead_one_had)
 	unsigned fds;
 	size_t nfds;
 
-	settle(sock); /* it has let go of what only the children need */
-	fds = count_fds(b.pid);
+	settle(client); /* it has let go of what only the children need */
+	fds = count_fds(broker.pid);
 	ck_assert_uint_eq(was.syscalls_allowed & 1, 0);
 	for (unsigned i = 0; i < 3; i++) {
 		lose(was.pid);
-		ck_assert_uint_eq(count_children(b.pid), ROLES_ALWAYS); /* those go on */
-		request_restart(sock, 5, ROLE_STORAGE);
-		next(sock, &m, &nfds);
+		ck_assert_uint_eq(count_children(broker.pid), ROLES_ALWAYS); /* those go on */
+		request_restart(client, 5, ROLE_STORAGE);
+		next(client, &m, &nfds);
 		ck_assert_uint_eq(m.h.type, MSG_VM_RESTARTED);
 		ck_assert_uint_eq(m.h.cookie, 77);
 		ck_assert_uint_eq(m.restarted.role, ROLE_STORAGE);
@@ -79,11 +64,11 @@ START_TEST(another_gets_what_the_dead_one_had)
 		ck_assert_uint_eq(m.restarted.process.syscalls_allowed, was.syscalls_allowed | 1);
 		was.pid = m.restarted.process.pid;
 	}
-	settle(sock);
-	ck_assert_uint_eq(count_fds(b.pid), fds);
-	request_destroy(sock, 5);
-	expect(sock, MSG_OK, &m);
-	ck_assert_uint_eq(count_children(b.pid), 0);
+	settle(client);
+	ck_assert_uint_eq(count_fds(broker.pid), fds);
+	request_destroy(client, 5);
+	expect(client, MSG_OK, &m);
+	ck_assert_uint_eq(count_children(broker.pid), 0);
 }
 END_TEST
 
@@ -92,15 +77,15 @@ START_TEST(what_is_there_is_not_started_again)
 	union message m;
 
 	start_vm("plain");
-	request_restart(sock, 5, ROLE_STORAGE);
-	expect(sock, MSG_ERROR, &m);
+	request_restart(client, 5, ROLE_STORAGE);
+	expect(client, MSG_ERROR, &m);
 	ck_assert_int_eq(m.error.error, EINVAL);
 	ck_assert_ptr_nonnull(strstr(m.error.text, "has not lost its storage"));
-	request_restart(sock, 5, ROLE_SOCKET); /* it never had one */
-	expect(sock, MSG_ERROR, &m);
+	request_restart(client, 5, ROLE_SOCKET); /* it never had one */
+	expect(client, MSG_ERROR, &m);
 	ck_assert_int_eq(m.error.error, EINVAL);
-	request_restart(sock, 6, ROLE_STORAGE);
-	expect(sock, MSG_ERROR, &m);
+	request_restart(client, 6, ROLE_STORAGE);
+	expect(client, MSG_ERROR, &m);
 	ck_assert_int_eq(m.error.error, ENOENT);
 }
 END_TEST
@@ -108,7 +93,7 @@ END_TEST
 START_TEST(only_its_client_may_ask)
 {
 	struct vm_process was = start_vm("plain");
-	int other = broker_connect(&b);
+	int other = broker_connect(&broker);
 	union message m;
 
 	lose(was.pid);
@@ -125,10 +110,10 @@ START_TEST(a_request_that_comes_late_is_refused)
 	union message m;
 
 	lose(was.pid);
-	request_destroy(sock, 5);
-	expect(sock, MSG_OK, &m);
-	request_restart(sock, 5, ROLE_STORAGE);
-	expect(sock, MSG_ERROR, &m);
+	request_destroy(client, 5);
+	expect(client, MSG_OK, &m);
+	request_restart(client, 5, ROLE_STORAGE);
+	expect(client, MSG_ERROR, &m);
 	ck_assert_int_eq(m.error.error, ENOENT);
 }
 END_TEST
@@ -138,8 +123,8 @@ START_TEST(nobody_starts_a_partition_again)
 	union message m;
 
 	start_vm("plain");
-	request_restart(sock, 5, ROLE_PARTITION);
-	expect(sock, MSG_ERROR, &m);
+	request_restart(client, 5, ROLE_PARTITION);
+	expect(client, MSG_ERROR, &m);
 }
 END_TEST
 
@@ -147,7 +132,7 @@ TCase *restart_tests(void)
 {
 	TCase *c = tcase_create("restart");
 
-	tcase_add_checked_fixture(c, setup, teardown);
+	tcase_add_checked_fixture(c, broker_setup, broker_teardown);
 	tcase_set_timeout(c, 60);
 	tcase_add_test(c, another_gets_what_the_dead_one_had);
 	tcase_add_test(c, what_is_there_is_not_started_again);
